@@ -1,0 +1,156 @@
+/* config.h - the configuration: an immutable snapshot, read once, replaced as a whole.
+ *
+ * Where it comes from: a YAML file (or none: zero configuration from the environment), scalars
+ * overridden by HOLDFAST_* variables, ${VAR} and ${VAR:-default} resolved inside scalars after
+ * parsing (so a value cannot inject YAML). Everything unknown or out of range is an error with
+ * file:line:column. Every key is a row of the option table (config/options.h), from which defaults,
+ * checks and the manual are made.
+ */
+#ifndef HOLDFAST_CONFIG_CONFIG_H
+#define HOLDFAST_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/err.h"
+
+#define CONFIG_MAX_TARGETS 32 /* in one route */
+
+struct config_type {
+    const char *base_url; /* default; NULL: the configuration must give one */
+    bool needs_key;       /* api_key or keys must be given while base_url is the default */
+    bool local;           /* answers inside the process; takes `text`, no URL and no key */
+};
+
+/* One provider of zero configuration. */
+struct config_zero {
+    const char *name;     /* the provider's name and type: "openai" */
+    const char *env_key;  /* "OPENAI_API_KEY" */
+    const char *env_url;  /* "OPENAI_BASE_URL" */
+    const char *flagship; /* the model that stands in for another provider's large model */
+    const char *fast;     /* ... and for its small one */
+    const char
+        *prefixes; /* space separated: client model names that are at home here ("gpt- o1 o3") */
+};
+
+/* What config must know of the types of providers, which live a floor above: wired in main.c. */
+struct config_types {
+    /* True if `type` may stand in `providers.NAME.type`; fills what the type implies. */
+    bool (*find)(const char *type, struct config_type *out);
+    const char *names; /* "openai, anthropic, ..." for error messages */
+    /* Zero configuration: rows in order of preference, ends with env_key == NULL. */
+    const struct config_zero *zero;
+};
+
+struct config_listen {
+    char *text; /* as written, for messages */
+    char *host; /* numeric address or name; NULL for a unix socket */
+    char *path; /* unix socket, or NULL */
+    uint16_t port;
+    bool loopback; /* 127.0.0.0/8, ::1, localhost or a unix socket */
+};
+
+/* All in milliseconds; 0 = not set here, take the outer one. */
+struct config_timeouts {
+    uint64_t connect, tls;
+    uint64_t first_token, first_token_reasoning;
+    uint64_t answer; /* a whole answer that is not streamed */
+    uint64_t idle, idle_tools;
+    uint64_t total;
+};
+
+struct config_provider {
+    char *name, *type;
+    char *base_url; /* without a trailing slash; NULL for a local type */
+    char **keys;    /* n_keys of them; may be none */
+    size_t n_keys;
+    char *text; /* scripted: what it says */
+    bool allow_http;
+};
+
+struct config_target {
+    size_t provider;         /* index into config.providers */
+    char *model;             /* NULL: the client's model name is kept */
+    unsigned tier;           /* 0 first */
+    unsigned weight;         /* inside the tier; 1 by default */
+    uint64_t context_window; /* tokens; 0 unknown */
+    struct config_timeouts timeouts;
+};
+
+struct config_route {
+    char *model; /* glob over the client's model name */
+    struct config_target *targets;
+    size_t n_targets;
+    struct config_timeouts timeouts;
+};
+
+struct config_client {
+    char *name;
+    uint8_t key_sha256[32];
+};
+
+struct config {
+    char *source; /* the file's path, or "zero configuration" */
+    struct config_listen *listens;
+    size_t n_listens;
+    struct config_listen admin; /* host == NULL and path == NULL: off */
+    struct config_provider *providers;
+    size_t n_providers;
+    struct config_route *routes;
+    size_t n_routes;
+    struct config_client *clients;
+    size_t n_clients;
+    char **hosts; /* more names that a Host header may carry */
+    size_t n_hosts;
+    char **origins; /* origins of web pages that may call */
+    size_t n_origins;
+    bool insecure; /* a non-loopback listener without clients may start */
+
+    struct config_timeouts timeouts;
+    struct {
+        unsigned max_attempts, per_target;
+    } failover;
+    struct {
+        unsigned consecutive, min_calls;
+        double failure_rate;
+        uint64_t window, open_base, open_cap;
+    } breaker;
+    struct {
+        uint64_t heartbeat_after;
+    } stream;
+    struct {
+        uint64_t delay, timeout;
+    } drain;
+    struct {
+        uint64_t request_body, answer_body, memory; /* bytes; memory: of all exchanges together */
+        uint64_t head_timeout, body_timeout;
+        unsigned connections; /* client connections at once */
+    } limits;
+    struct {
+        char *level, *format;
+    } log;
+    unsigned workers; /* 0: auto */
+};
+
+/* Reads `path`, or with NULL makes the zero configuration. 0 with *out the caller's to free, or -1
+ * with *e ("holdfast.yaml:12:7: timeouts.idle: \"10\" has no unit; write 10s or 10000ms"). */
+int config_load(const char *path, const struct config_types *types, struct config **out,
+                struct err *e) MUST_CHECK;
+
+/* The same from text in memory; `name` stands for the file in messages. */
+int config_parse(const char *name, const char *text, size_t n, const struct config_types *types,
+                 struct config **out, struct err *e) MUST_CHECK;
+
+void config_free(struct config *c); /* NULL is fine; keys are wiped */
+
+/* The file that applies: `given` (-c), $HOLDFAST_CONFIG, ./holdfast.yaml,
+ * $XDG_CONFIG_HOME/holdfast/holdfast.yaml, /etc/holdfast/holdfast.yaml. A new string, or NULL when
+ * none exists (a file that was named and is missing is config_load's error to report). */
+char *config_find(const char *given);
+
+/* "127.0.0.1:8090", "[::1]:8090", "localhost:8090", ":8090" or "unix:/path". */
+int config_listen_parse(const char *text, struct config_listen *out, struct err *e) MUST_CHECK;
+void config_listen_release(struct config_listen *l);
+
+#endif

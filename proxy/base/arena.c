@@ -1,0 +1,120 @@
+#include "proxy/base/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
+
+#define BLOCK_BYTES 4096 /* with its header; covers an ordinary small exchange */
+#define ALIGN       16
+
+struct arena_block {
+    struct arena_block *older;
+    size_t size; /* with this header */
+};
+
+#define HEADER_BYTES ((sizeof(struct arena_block) + ALIGN - 1) / ALIGN * ALIGN)
+
+void arena_init(struct arena *a)
+{
+    *a = (struct arena){0};
+}
+
+static void open_block(struct arena *a, struct arena_block *b)
+{
+    a->at = (char *)b + HEADER_BYTES;
+    a->end = (char *)b + b->size;
+}
+
+void arena_reset(struct arena *a)
+{
+    struct arena_block *b = a->blocks;
+
+    while (b != NULL && (b->older != NULL || b->size > BLOCK_BYTES)) {
+        struct arena_block *older = b->older;
+
+        a->total -= b->size;
+        free(b);
+        b = older;
+    }
+    a->blocks = b;
+    if (b != NULL)
+        open_block(a, b);
+    else
+        a->at = a->end = NULL;
+}
+
+void arena_release(struct arena *a)
+{
+    while (a->blocks != NULL) {
+        struct arena_block *older = a->blocks->older;
+
+        free(a->blocks);
+        a->blocks = older;
+    }
+    arena_init(a);
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    size_t need = (size + ALIGN - 1) / ALIGN * ALIGN;
+    char *p;
+
+    if (need > (size_t)(a->end - a->at)) {
+        size_t bytes = need + HEADER_BYTES > BLOCK_BYTES ? need + HEADER_BYTES : BLOCK_BYTES;
+        struct arena_block *b = mem_alloc(bytes);
+
+        b->older = a->blocks;
+        b->size = bytes;
+        a->blocks = b;
+        a->total += bytes;
+        open_block(a, b);
+    }
+    p = a->at;
+    a->at += need;
+    return p;
+}
+
+void *arena_zalloc(struct arena *a, size_t size)
+{
+    return memset(arena_alloc(a, size), 0, size);
+}
+
+struct span arena_copy(struct arena *a, struct span s)
+{
+    char *p;
+
+    if (s.n == 0)
+        return (struct span){"", 0};
+    p = arena_alloc(a, s.n);
+    memcpy(p, s.p, s.n);
+    return (struct span){p, s.n};
+}
+
+char *arena_strdup(struct arena *a, struct span s)
+{
+    char *p = arena_alloc(a, s.n + 1);
+
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    p[s.n] = '\0';
+    return p;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+    char *p;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    p = arena_alloc(a, (size_t)n + 1);
+    va_start(ap, fmt);
+    vsnprintf(p, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return p;
+}

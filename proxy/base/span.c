@@ -1,0 +1,80 @@
+#include "proxy/base/span.h"
+
+#include <strings.h>
+
+bool span_is_nocase(struct span a, const char *s)
+{
+    size_t n = strlen(s);
+
+    return a.n == n && (n == 0 || strncasecmp(a.p, s, n) == 0);
+}
+
+const char *span_find(struct span a, const char *needle)
+{
+    return a.n == 0 ? NULL : memmem(a.p, a.n, needle, strlen(needle));
+}
+
+const char *span_find_nocase(struct span a, const char *needle)
+{
+    size_t n = strlen(needle);
+
+    for (size_t i = 0; n <= a.n && i <= a.n - n; i++)
+        if (strncasecmp(a.p + i, needle, n) == 0)
+            return a.p + i;
+    return NULL;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct span span_trim(struct span a)
+{
+    while (a.n > 0 && is_blank(a.p[0])) {
+        a.p++;
+        a.n--;
+    }
+    while (a.n > 0 && is_blank(a.p[a.n - 1]))
+        a.n--;
+    return a;
+}
+
+bool span_to_u64(struct span a, uint64_t *out)
+{
+    uint64_t v = 0;
+
+    if (a.n == 0 || a.n > 19)
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        if (a.p[i] < '0' || a.p[i] > '9')
+            return false;
+        v = v * 10 + (uint64_t)(a.p[i] - '0');
+    }
+    *out = v;
+    return true;
+}
+
+bool span_glob(struct span pattern, struct span text)
+{
+    size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;
+
+    /* On a mismatch after a star, let that star swallow one character more. */
+    while (t < text.n) {
+        if (p < pattern.n && pattern.p[p] == '*') {
+            star = p++;
+            mark = t;
+        } else if (p < pattern.n && pattern.p[p] == text.p[t]) {
+            p++;
+            t++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            t = ++mark;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.n && pattern.p[p] == '*')
+        p++;
+    return p == pattern.n;
+}

@@ -1,0 +1,59 @@
+/* span.h - a view of bytes that somebody else owns. Not NUL-terminated; may hold NULs. */
+#ifndef HOLDFAST_BASE_SPAN_H
+#define HOLDFAST_BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct span {
+    const char *p;
+    size_t n;
+};
+
+/* For printf: "%.*s", SPAN_ARG(s) */
+#define SPAN_ARG(s)   (int)(s).n, (s).p
+#define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
+
+static inline struct span span_of(const char *s)
+{
+    return (struct span){s, s != NULL ? strlen(s) : 0};
+}
+
+static inline bool span_eq(struct span a, struct span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool span_is(struct span a, const char *s)
+{
+    size_t n = strlen(s);
+
+    return a.n == n && (n == 0 || memcmp(a.p, s, n) == 0);
+}
+
+static inline bool span_starts(struct span a, const char *s)
+{
+    size_t n = strlen(s);
+
+    return a.n >= n && memcmp(a.p, s, n) == 0;
+}
+
+/* ASCII letters compare equal in either case; used for header names and tokens (RFC 9110 5.1). */
+bool span_is_nocase(struct span a, const char *s);
+
+/* The first place of `needle` in `a`, or NULL. The second form ignores ASCII case. */
+const char *span_find(struct span a, const char *needle);
+const char *span_find_nocase(struct span a, const char *needle);
+
+/* Without the spaces and tabs at both ends. */
+struct span span_trim(struct span a);
+
+/* Decimal digits only, no sign, at most 19 digits; false when it is anything else. */
+bool span_to_u64(struct span a, uint64_t *out);
+
+/* Does `text` match `pattern`, where * stands for any run of characters? Case counts. */
+bool span_glob(struct span pattern, struct span text);
+
+#endif

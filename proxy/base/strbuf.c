@@ -1,0 +1,146 @@
+#include "proxy/base/strbuf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
+
+struct strbuf strbuf_heap(size_t max)
+{
+    return (struct strbuf){.max = max};
+}
+
+struct strbuf strbuf_in(struct arena *a, size_t max)
+{
+    return (struct strbuf){.max = max, .arena = a};
+}
+
+struct strbuf strbuf_on(char *mem, size_t size)
+{
+    assert(size > 0);
+    mem[0] = '\0';
+    return (struct strbuf){.buf = mem, .cap = size, .max = size - 1, .fixed = true};
+}
+
+void strbuf_release(struct strbuf *s)
+{
+    if (s->arena == NULL && !s->fixed)
+        free(s->buf);
+    *s = (struct strbuf){.max = s->max, .arena = s->arena};
+}
+
+void strbuf_clear(struct strbuf *s)
+{
+    s->len = 0;
+    s->failed = false;
+    if (s->buf != NULL)
+        s->buf[0] = '\0';
+}
+
+/* Doubles, so that n appended bytes cost O(n) in all. */
+static void grow(struct strbuf *s, size_t need)
+{
+    size_t cap = s->cap != 0 ? s->cap : 64;
+
+    while (cap < need)
+        cap *= 2;
+    if (cap > s->max + 1)
+        cap = s->max + 1;
+    if (s->arena != NULL) {
+        char *p = arena_alloc(s->arena, cap);
+
+        if (s->len > 0)
+            memcpy(p, s->buf, s->len);
+        s->buf = p;
+    } else {
+        s->buf = mem_grow(s->buf, cap);
+    }
+    s->cap = cap;
+}
+
+char *strbuf_room(struct strbuf *s, size_t n)
+{
+    if (s->failed || n > s->max - s->len) {
+        s->failed = true;
+        return NULL;
+    }
+    if (s->len + n + 1 > s->cap)
+        grow(s, s->len + n + 1);
+    return s->buf + s->len;
+}
+
+void strbuf_added(struct strbuf *s, size_t n)
+{
+    assert(s->len + n < s->cap);
+    s->len += n;
+    s->buf[s->len] = '\0';
+}
+
+void strbuf_add_n(struct strbuf *s, const void *p, size_t n)
+{
+    char *to = strbuf_room(s, n);
+
+    if (to == NULL)
+        return;
+    if (n > 0)
+        memcpy(to, p, n);
+    strbuf_added(s, n);
+}
+
+void strbuf_add(struct strbuf *s, const char *text)
+{
+    strbuf_add_n(s, text, strlen(text));
+}
+
+void strbuf_add_span(struct strbuf *s, struct span text)
+{
+    strbuf_add_n(s, text.p, text.n);
+}
+
+void strbuf_add_char(struct strbuf *s, char c)
+{
+    strbuf_add_n(s, &c, 1);
+}
+
+void strbuf_add_u64(struct strbuf *s, uint64_t v)
+{
+    char digits[20];
+    size_t n = sizeof(digits);
+
+    do {
+        digits[--n] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v != 0);
+    strbuf_add_n(s, digits + n, sizeof(digits) - n);
+}
+
+void strbuf_addf(struct strbuf *s, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+    char *to;
+
+    va_start(ap, fmt);
+    n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    assert(n >= 0);
+    to = strbuf_room(s, (size_t)n);
+    if (to == NULL)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(to, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    strbuf_added(s, (size_t)n);
+}
+
+void strbuf_drop_front(struct strbuf *s, size_t n)
+{
+    assert(n <= s->len);
+    if (n == 0)
+        return;
+    memmove(s->buf, s->buf + n, s->len - n);
+    s->len -= n;
+    s->buf[s->len] = '\0';
+}

@@ -1,0 +1,114 @@
+/* http1.h - HTTP/1.1 messages, strictly: one codec for the requests of clients and the answers of
+ * providers.
+ *
+ * Pure: bytes in, views out; no I/O, no allocation, no clock. What RFC 9112 calls an error is an
+ * error here, never repaired: whoever frames a message differently from its neighbour can be made
+ * to see another message (request smuggling). So: CRLF only, no obs-fold, no white space around a
+ * name, one Content-Length, Transfer-Encoding "chunked" alone and never with Content-Length or in
+ * HTTP/1.0, one Host, tokens are tokens, no control bytes in values.
+ */
+#ifndef HOLDFAST_WIRE_HTTP1_H
+#define HOLDFAST_WIRE_HTTP1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proxy/base/span.h"
+
+#define HTTP1_MAX_HEAD 65536 /* bytes of a start line and its header fields */
+#define HTTP1_MAX_LINE                                                                             \
+    16384 /* bytes of the start line (8.1.3 of RFC 9110 asks for at least 8000) */
+#define HTTP1_MAX_HEADERS    128
+#define HTTP1_MAX_CHUNK_LINE 4096  /* bytes of a chunk's size and extensions */
+#define HTTP1_MAX_TRAILERS   16384 /* bytes of the trailer section; it is read over */
+
+enum http1_framing {
+    HTTP1_NO_BODY,
+    HTTP1_LENGTH,
+    HTTP1_CHUNKED,
+    HTTP1_UNTIL_CLOSE, /* answers only */
+};
+
+struct http1_header {
+    struct span name;  /* as sent; compare with span_is_nocase */
+    struct span value; /* without the white space around it */
+};
+
+struct http1_head {
+    struct span method, target; /* requests */
+    unsigned status;            /* answers: 100..999 */
+    unsigned minor;             /* HTTP/1.x: 0 or 1 */
+    enum http1_framing framing;
+    uint64_t length;      /* with HTTP1_LENGTH */
+    bool keep_alive;      /* may another message follow on this connection? */
+    bool expect_continue; /* requests: Expect: 100-continue */
+    unsigned n;
+    struct http1_header headers[HTTP1_MAX_HEADERS];
+};
+
+/* What is wrong with a message, and the status that says so to a client. */
+struct http1_problem {
+    unsigned status;  /* 400, 413, 414, 417, 431, 501 or 505 */
+    const char *code; /* bad_request_line bad_header bad_framing bad_host bad_chunk header_too_large
+                         uri_too_long body_too_large not_implemented version_not_supported
+                         expectation_failed duplicate_header */
+    const char *text; /* a sentence for people */
+};
+
+enum http1_result {
+    HTTP1_MORE, /* not there yet: come again with more bytes */
+    HTTP1_DONE,
+    HTTP1_BAD, /* *why is filled; the connection cannot be used any more */
+};
+
+/* Reads the head of a request at the start of `in`. `*scanned` starts at 0 for each message and
+ * lets a head that arrives in pieces be searched once. With HTTP1_DONE the views of *head point
+ * into `in` and *used tells how many bytes the head took (leading empty lines included, RFC 9112
+ * 2.2). HTTP/1.2 to 1.9 count as 1.1; other versions are 505. Trouble is found as soon as the bytes
+ * that show it are there: a bare LF is not waited for. Duplicates of Host, Content-Length,
+ * Transfer-Encoding, Content-Type, Authorization, x-api-key, x-goog-api-key, Expect and Origin are
+ * refused. A request target must start with "/" (or be "*" with OPTIONS) and hold neither control
+ * bytes, spaces, non-ASCII bytes, "#" nor a dot segment, in clear or percent-encoded, nor %00, %2f
+ * or %5c. */
+enum http1_result http1_read_request(struct span in, size_t *scanned, struct http1_head *head,
+                                     size_t *used, struct http1_problem *why);
+
+/* The same for an answer to a request with `method`: HEAD, 1xx, 204 and 304 have no body. An answer
+ * with neither length nor chunked is HTTP1_UNTIL_CLOSE (RFC 9112 6.3). Several equal
+ * Content-Length values are refused too. An empty reason phrase may lack its space. */
+enum http1_result http1_read_answer(struct span in, size_t *scanned, struct span method,
+                                    struct http1_head *head, size_t *used,
+                                    struct http1_problem *why);
+
+/* The value of the only header with this name (lower case given); an empty span with p == NULL
+ * where there is none. */
+struct span http1_find(const struct http1_head *head, const char *name);
+
+/* Reads a body piece by piece. */
+struct http1_body {
+    enum http1_framing framing;
+    uint64_t left;  /* bytes of this chunk or of the body still to come */
+    unsigned state; /* chunked: where in the framing we are */
+    unsigned line;  /* chunked: bytes of the current size line or of the trailers so far */
+    bool done;      /* the whole body was read */
+};
+
+void http1_body_start(struct http1_body *b, const struct http1_head *head);
+
+/* Takes bytes from the start of `in`: *used tells how many, *data is the run of payload among them
+ * (may be empty). HTTP1_MORE: call again with what follows (at once if *used < in.n and > 0).
+ * HTTP1_DONE: the body ended within the *used bytes (*data may still hold its last run). A body
+ * without a length never is HTTP1_DONE: the end of the connection ends it. */
+enum http1_result http1_body_read(struct http1_body *b, struct span in, size_t *used,
+                                  struct span *data, struct http1_problem *why);
+
+/* Writes the size line of a chunk ("1f4\r\n") into `out` (HTTP1_CHUNK_HEAD bytes) and returns its
+ * length. */
+#define HTTP1_CHUNK_HEAD 20
+size_t http1_chunk_head(char *out, size_t payload);
+
+/* The standard reason phrase; "" for a status without one. */
+const char *http1_reason(unsigned status);
+
+#endif
