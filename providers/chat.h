@@ -1,0 +1,80 @@
+/* chat.h - what the core knows of a chat request and of an answer, whatever the dialect.
+ *
+ * An answer is a stream of events, also when it comes in one piece; a dialect's reader turns bytes
+ * into events, its writer turns events into bytes. Texts in events are raw JSON strings (with their
+ * quotes and escapes, as views of the input): who only watches never decodes them.
+ */
+#ifndef HOLDFAST_PROVIDERS_CHAT_H
+#define HOLDFAST_PROVIDERS_CHAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/span.h"
+#include "providers/failure.h"
+
+/* A request, as far as routing, timers and pass-through need to know it. Views into `body`. */
+struct chat_request {
+    struct span body;      /* the client's bytes, never changed */
+    struct span model_raw; /* the model as it stands in the body, quotes included */
+    struct span model;     /* decoded */
+    bool stream;
+    bool usage_asked; /* stream_options.include_usage */
+    bool tools;       /* tools or functions are declared */
+    bool reasoning;   /* reasoning is asked for: first output may take long */
+};
+
+struct chat_usage {
+    bool seen;
+    uint64_t input, output, cached,
+        reasoning; /* tokens; cached is part of input, reasoning of output */
+};
+
+/* An error as a provider told it, or as we tell it to the client. */
+struct chat_error {
+    unsigned status;   /* HTTP status it stands for */
+    char message[512]; /* one line, secrets already taken out where it comes from upstream */
+    char type[64];     /* "invalid_request_error"; may be empty */
+    char code[64];     /* may be empty */
+    char param[128];   /* may be empty */
+};
+
+enum chat_event_kind {
+    CHAT_START,      /* the answer begins: id, model */
+    CHAT_TEXT,       /* a piece of the answer's text */
+    CHAT_REASONING,  /* a piece of visible reasoning */
+    CHAT_REFUSAL,    /* a piece of a refusal's text */
+    CHAT_TOOL_START, /* a tool call begins: id, name */
+    CHAT_TOOL_ARGS,  /* a piece of its arguments (a JSON text inside a JSON string) */
+    CHAT_STOP,       /* one choice is finished, `text` says why */
+    CHAT_USAGE,      /* token counts */
+    CHAT_END,        /* nothing more comes, and that is as it should be */
+};
+
+struct chat_event {
+    enum chat_event_kind kind;
+    unsigned choice;      /* CHAT_TEXT ... CHAT_STOP */
+    unsigned tool;        /* which call of that choice */
+    struct span text;     /* raw JSON string; the finish reason with CHAT_STOP */
+    struct span id, name; /* raw JSON strings: CHAT_START (id, model), CHAT_TOOL_START (id, name) */
+    struct chat_usage usage; /* CHAT_USAGE */
+};
+
+/* Who receives a reader's events; NULL where nobody translates. */
+typedef void chat_sink(void *ctx, const struct chat_event *ev);
+
+/* What a reader has understood of an answer so far. */
+struct chat_watch {
+    bool output;            /* real output was seen: text, reasoning, refusal, a tool call */
+    bool tools;             /* a tool call began */
+    bool stopped;           /* every choice that began has its finish reason, and one has */
+    bool cut_short;         /* stopped by length or by a filter: no output is then no fault */
+    bool end;               /* the dialect's last marker was seen ([DONE]) */
+    uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished */
+    struct chat_usage usage;
+    enum failure
+        failure; /* an error inside the answer, classified; FAILURE_NONE if there is none */
+    struct chat_error error; /* that error */
+};
+
+#endif

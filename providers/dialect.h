@@ -1,0 +1,103 @@
+/* dialect.h - the contract of a wire protocol: a constant table of pure functions.
+ *
+ * Bytes in, bytes out; no I/O, no clock, no mutable globals. Both sides of the proxy use the same
+ * table: the client's dialect reads the request and writes the answer, the provider's dialect
+ * writes the request and reads the answer. Nothing is written per pair of dialects.
+ */
+#ifndef HOLDFAST_PROVIDERS_DIALECT_H
+#define HOLDFAST_PROVIDERS_DIALECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/arena.h"
+#include "proxy/base/err.h"
+#include "proxy/base/json.h"
+#include "proxy/base/strbuf.h"
+#include "providers/chat.h"
+#include "providers/sse.h"
+
+/* Where a request goes and as whom: from the configuration only, never from the request. */
+struct dialect_target {
+    struct span base_path; /* path of the base URL, without a slash at the end: "/v1" */
+    struct span model;     /* the model to ask for; p == NULL: the client's own */
+    struct span key;       /* credential; empty: none is sent */
+    bool rewrite_model;    /* model differs from the client's */
+};
+
+/* A request for a provider. `head_fields` are complete lines, each with CRLF; they hold the
+ * credential, so they are never logged. The body is in up to three parts (what stands before the
+ * model, the model, what stands behind), so that a large body is not copied. */
+struct dialect_request {
+    struct span path; /* with query */
+    struct strbuf head_fields;
+    struct span body[3];
+    size_t body_bytes; /* of all parts */
+};
+
+/* What became of one event of an answer. */
+enum dialect_event {
+    EVENT_NOTHING,   /* comment, ping, unknown: no progress */
+    EVENT_LIFECYCLE, /* belongs to the answer but is no output: role, usage; progress, no commit */
+    EVENT_OUTPUT,    /* real output */
+    EVENT_STOP,      /* a finish reason */
+    EVENT_END,       /* the last marker */
+    EVENT_ERROR,     /* an error: watch->failure and watch->error say which */
+    EVENT_BAD,       /* cannot be read */
+};
+
+struct dialect {
+    const char *name;
+
+    /* The client side ------------------------------------------------------------------------ */
+
+    /* Reads a request as far as struct chat_request goes; validates the whole body as JSON. -1 with
+     * *e (its text is for the client). Duplicates of a key that we read are refused. */
+    int (*read_request)(struct span body, struct arena *a, struct chat_request *out, struct err *e);
+
+    /* Appends the body of an error answer, or the in-band error event of a stream. */
+    void (*write_error)(const struct chat_error *error, struct strbuf *out);
+    void (*write_stream_error)(const struct chat_error *error, struct strbuf *out);
+
+    /* Appends the marker that a complete stream ends with ("data: [DONE]\n\n"); may append nothing.
+     */
+    void (*write_end)(struct strbuf *out);
+
+    /* Appends one event of an answer as stream bytes. CHAT_START comes first. */
+    void (*write_event)(const struct chat_event *ev, struct span id, struct span model,
+                        uint64_t created, struct strbuf *out);
+
+    /* Appends a whole answer that is not streamed, from its text. */
+    void (*write_answer)(struct span id, struct span model, uint64_t created, struct span text_raw,
+                         const struct chat_usage *usage, struct strbuf *out);
+
+    /* Appends the list of models in the dialect's shape. */
+    void (*write_models)(const struct span *names, size_t n, uint64_t created, struct strbuf *out);
+
+    /* The provider side ---------------------------------------------------------------------- */
+
+    /* Writes the request for a target from the client's original one. */
+    void (*write_request)(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out);
+
+    /* Reads one event of a streamed answer; tells the watch and, where it is not NULL, the sink. */
+    enum dialect_event (*read_event)(const struct sse_event *ev, struct chat_watch *watch,
+                                     chat_sink *sink, void *ctx);
+
+    /* Reads a whole answer that was not streamed. watch->failure is FAILURE_NONE only where the
+     * answer is complete; else TRUNCATED, MALFORMED, EMPTY, HTML_PAGE or the class of the error
+     * found inside. */
+    void (*read_answer)(struct span body, struct chat_watch *watch, chat_sink *sink, void *ctx);
+
+    /* What the end of a stream means: FAILURE_NONE when it was complete, else TRUNCATED or EMPTY.
+     */
+    enum failure (*judge_end)(const struct chat_watch *watch);
+
+    /* Which failure an answer with an error status is, by what it says inside; fills *error. */
+    enum failure (*classify)(unsigned status, struct span content_type, struct span body,
+                             struct chat_error *error);
+};
+
+extern const struct dialect dialect_openai_chat;
+
+#endif
