@@ -1,0 +1,145 @@
+/* failover.h - the decision core: an event goes in, orders come out.
+ *
+ * One instance decides one exchange, for every endpoint and dialect. It does no I/O and reads no
+ * clock: whoever drives it (the exchange, or a simulator) passes the time and carries out the
+ * orders.
+ *
+ *                    +--------- next target, or the same again after a back-off --------+
+ *                    v                                                                  |
+ *   BEGIN --> TRY a target --> connected --> first output --> COMMIT --> complete --> FINISH
+ *                    |             |              |              |
+ *                    +---- timer, failure --------+              +-- timer, failure --> BREAK
+ *                          (invisible)                               (a true error in the answer)
+ *
+ *   nothing left and nothing sent --> REFUSE (an error answer that names every attempt)
+ *
+ * Before the commit every failure moves on invisibly; after it the answer is never contradicted.
+ *
+ * Timers, each on its own: connect (name and TCP), tls (until the handshake is done), first_token
+ * (or `answer` for an answer that is not streamed), idle (between two outputs), total (everything).
+ */
+#ifndef HOLDFAST_PROXY_FAILOVER_H
+#define HOLDFAST_PROXY_FAILOVER_H
+
+#include "proxy/base/arena.h"
+#include "proxy/base/rng.h"
+#include "proxy/target.h"
+
+#define FAILOVER_MAX_TRIES 16
+
+/* Limits of one attempt, in ms, already merged for its target. */
+struct failover_timers {
+    uint64_t connect, tls, first_output, idle;
+};
+
+struct failover_candidate {
+    struct target *target;
+    struct failover_timers timers;
+    uint8_t tries;
+    uint32_t keys_used;   /* mask: no key is tried twice */
+    bool given_up;        /* its last failure rules it out for this request */
+    uint64_t not_before;  /* for another try of the same target */
+    enum failure skipped; /* why it was passed over without a call, FAILURE_NONE if it was not */
+};
+
+enum failover_phase {
+    PHASE_CONNECTING,
+    PHASE_WAITING,
+    PHASE_STREAMING,
+    PHASE_FINISHING,
+    PHASE_ENDED
+};
+
+/* One attempt, or one target passed over: a line of the trail. */
+struct failover_try {
+    uint8_t candidate;
+    bool skipped; /* no call was made */
+    enum failover_phase phase;
+    struct ticket ticket;
+    enum failure outcome;
+    unsigned status; /* upstream's, 0 where there was none */
+    uint64_t retry_after_ms;
+    uint64_t started_ms, output_ms, progress_ms, ended_ms; /* output_ms: 0 before the first */
+};
+
+enum failover_event_kind {
+    FAILOVER_CONNECTED, /* the request goes out */
+    FAILOVER_OUTPUT,    /* real output came; an answer in one piece only ever is COMPLETE */
+    FAILOVER_PROGRESS,  /* something of the answer came that is not output */
+    FAILOVER_STOPPED,   /* every choice has its finish reason; only end markers may follow */
+    FAILOVER_COMPLETE,  /* the answer is whole */
+    FAILOVER_FAILED,    /* the attempt is over: `failure` says how */
+    FAILOVER_TICK,      /* failover_due() has come */
+    FAILOVER_GONE,      /* the client left */
+};
+
+struct failover_event {
+    enum failover_event_kind kind;
+    enum failure failure;
+    unsigned status;
+    uint64_t retry_after_ms;
+    bool tcp_up; /* TICK: is the attempt's TCP connection up, and only TLS missing? */
+};
+
+enum failover_order_kind {
+    ORDER_TRY,       /* start an attempt: f->tries[f->current] */
+    ORDER_DROP,      /* abandon the current attempt: close its connection */
+    ORDER_COMMIT,    /* the current attempt's held answer goes to the client */
+    ORDER_FINISH,    /* ... and is complete: end it well */
+    ORDER_BREAK,     /* the answer cannot be completed: a true error inside it, then an abort */
+    ORDER_REFUSE,    /* nothing was sent: an error answer. f->verdict says which try speaks */
+    ORDER_HEARTBEAT, /* keep the client's connection alive without saying anything */
+};
+
+struct failover_orders {
+    unsigned n;
+    enum failover_order_kind v[4];
+};
+
+struct failover_policy {
+    unsigned max_attempts, per_target;
+    uint64_t total_ms;     /* for the whole exchange */
+    uint64_t heartbeat_ms; /* silence towards the client before a heartbeat; 0: never */
+};
+
+struct failover {
+    struct failover_policy policy;
+    struct rng rng;
+    uint64_t started_ms, deadline_ms;
+    unsigned n_candidates, n_tries, n_attempts; /* tries: with those passed over; attempts: calls */
+    int current;                                /* index of the live try, -1 if none */
+    uint64_t wait_until_ms;                     /* back-off before the next try; 0: not waiting */
+    uint64_t said_ms;                           /* when the client last got a byte */
+    bool committed, opened, ended;              /* opened: a heartbeat has sent the status line */
+    int verdict; /* REFUSE, BREAK: the try whose failure is told; -1: no target at all */
+    uint64_t retry_after_ms; /* REFUSE: the shortest wait that would help, or RETRY_AFTER_NONE */
+    struct failover_candidate *candidates; /* from the arena: max_candidates of them */
+    struct failover_try *tries;            /* ... and room for every line that the trail can get */
+    unsigned max_candidates;
+};
+
+/* Candidates in order of preference are set by the caller (target, timers) before failover_begin.
+ */
+void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
+                   uint64_t seed, struct arena *a);
+void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers);
+void failover_begin(struct failover *f, uint64_t now_ms, struct failover_orders *out);
+
+void failover_step(struct failover *f, const struct failover_event *ev, uint64_t now_ms,
+                   struct failover_orders *out);
+
+/* Output or progress of a committed attempt: the hot path's short way, no orders come of it. */
+static inline void failover_progress(struct failover *f, uint64_t now_ms)
+{
+    f->tries[f->current].progress_ms = now_ms;
+    f->said_ms = now_ms;
+}
+
+/* When a TICK must come at the latest. Never in the past for long: there is no wait without a
+ * timer. */
+uint64_t failover_due(const struct failover *f);
+
+/* The outcome of the whole exchange, for log and metrics, once it has ended. */
+enum failure failover_outcome(const struct failover *f);
+
+#endif

@@ -1,0 +1,1 @@
+print("lint: not here yet")
