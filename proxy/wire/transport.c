@@ -1,0 +1,364 @@
+#include "proxy/wire/transport.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/wire/tls.h"
+
+struct transport_space {
+    struct loop *loop;
+    CURLSH *share;
+};
+
+/* One of the sockets that libcurl watches while it connects: several addresses are tried side by
+ * side, and the resolver has one. */
+struct watched {
+    struct loop_fd lfd;
+    struct transport *transport;
+    struct watched *next;
+    int events; /* EPOLLIN and EPOLLOUT as libcurl wants them */
+};
+
+struct transport {
+    struct transport_space *space;
+    CURLM *multi;
+    CURL *easy;
+    bool tls;
+    bool done; /* a callback has been called */
+    struct watched *watched;
+    struct loop_timer timer;
+    struct loop_task task; /* looks for the result */
+    int fd;
+    void (*up)(void *);
+    void (*failed)(void *, enum failure, const char *);
+    void *ctx;
+    char error[CURL_ERROR_SIZE];
+};
+
+int transport_global_start(struct err *e)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return err_set(e, ERR_IO, "libcurl does not start");
+    return tls_trust_load(e);
+}
+
+void transport_global_stop(void)
+{
+    tls_trust_free();
+    curl_global_cleanup();
+}
+
+struct transport_space *transport_space_new(struct loop *l)
+{
+    struct transport_space *s = mem_zalloc(sizeof(*s));
+
+    s->loop = l;
+    s->share = curl_share_init();
+    curl_share_setopt(s->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    curl_share_setopt(s->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    return s;
+}
+
+void transport_space_free(struct transport_space *s)
+{
+    if (s == NULL)
+        return;
+    curl_share_cleanup(s->share);
+    free(s);
+}
+
+/* ---- while connecting ----------------------------------------------------------------------- */
+
+static void drive(struct transport *t, curl_socket_t fd, int what)
+{
+    int running;
+
+    curl_multi_socket_action(t->multi, fd, what, &running);
+    loop_soon(t->space->loop, &t->task);
+}
+
+static void socket_ready(struct loop_fd *f, uint32_t events)
+{
+    struct watched *w = CONTAINER_OF(f, struct watched, lfd);
+    int what = 0;
+
+    if (events & EPOLLIN)
+        what |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        what |= CURL_CSELECT_OUT;
+    if (events & (EPOLLERR | EPOLLHUP))
+        what |= CURL_CSELECT_ERR;
+    drive(w->transport, f->fd, what);
+}
+
+static void unwatch(struct transport *t, struct watched *w)
+{
+    struct watched **at = &t->watched;
+
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    loop_remove(t->space->loop, &w->lfd);
+    curl_multi_assign(t->multi, w->lfd.fd, NULL);
+    free(w);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+    struct transport *t = ctx;
+    struct watched *w = socket_ctx;
+    uint32_t events = 0;
+
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (w != NULL)
+            unwatch(t, w);
+        return 0;
+    }
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= EPOLLOUT;
+    if (w == NULL) {
+        w = mem_zalloc(sizeof(*w));
+        w->lfd = (struct loop_fd){fd, socket_ready};
+        w->transport = t;
+        w->next = t->watched;
+        t->watched = w;
+        loop_add(t->space->loop, &w->lfd, events);
+        curl_multi_assign(t->multi, fd, w);
+    } else {
+        loop_change(t->space->loop, &w->lfd, events);
+    }
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *ctx)
+{
+    struct transport *t = ctx;
+
+    (void)multi;
+    if (ms < 0)
+        loop_timer_clear(t->space->loop, &t->timer);
+    else
+        loop_timer_set(t->space->loop, &t->timer, loop_now_ms(t->space->loop) + (uint64_t)ms);
+    return 0;
+}
+
+static void timer_due(struct loop_timer *timer)
+{
+    drive(CONTAINER_OF(timer, struct transport, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static enum failure failure_of(CURLcode rc)
+{
+    switch (rc) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return DNS;
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_PROXY:
+        return EGRESS_PROXY;
+    case CURLE_OPERATION_TIMEDOUT:
+        return CONNECT_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_ENGINE_INITFAILED:
+        return TLS_FAILED;
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_FAILED_INIT:
+        return LOCAL;
+    default:
+        return REFUSED;
+    }
+}
+
+/* libcurl reports what the proxy answered to CONNECT as a receive error. */
+static enum failure blame_proxy(struct transport *t, enum failure f)
+{
+    long answered = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &answered);
+    return f == REFUSED && answered != 0 && answered / 100 != 2 ? EGRESS_PROXY : f;
+}
+
+/* Our own lack of descriptors or ports says nothing about the provider. */
+static enum failure blame_ourselves(struct transport *t, enum failure f)
+{
+    long no = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &no);
+    if (no == EMFILE || no == ENFILE || no == ENOMEM || no == ENOBUFS || no == EADDRNOTAVAIL)
+        return LOCAL;
+    return f;
+}
+
+static void look_for_result(struct loop_task *task)
+{
+    struct transport *t = CONTAINER_OF(task, struct transport, task);
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    CURLMsg *msg;
+    int left;
+
+    if (t->done)
+        return;
+    msg = curl_multi_info_read(t->multi, &left);
+    if (msg == NULL || msg->msg != CURLMSG_DONE)
+        return;
+    t->done = true;
+    if (msg->data.result == CURLE_OK)
+        curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (fd != CURL_SOCKET_BAD) {
+        /* libcurl may still watch the socket; from here on it is the caller's to register. */
+        while (t->watched != NULL)
+            unwatch(t, t->watched);
+        t->fd = fd;
+        t->up(t->ctx);
+    } else {
+        enum failure f = failure_of(msg->data.result);
+
+        f = blame_ourselves(t, blame_proxy(t, f));
+        t->failed(t->ctx, f, t->error[0] != '\0' ? t->error : curl_easy_strerror(msg->data.result));
+    }
+}
+
+static CURLcode trust_ours(CURL *easy, void *ssl_ctx, void *ctx)
+{
+    (void)easy;
+    (void)ctx;
+    tls_trust_use(ssl_ctx);
+    return CURLE_OK;
+}
+
+static void set_options(struct transport *t, const struct transport_peer *p)
+{
+    CURL *c = t->easy;
+
+    curl_easy_setopt(c, CURLOPT_URL, p->origin);
+    curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_QUICK_EXIT,
+                     1L); /* a name that resolves slowly must not hold the loop */
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
+                     300000L); /* the decision core has its own timers */
+    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(c, CURLOPT_SHARE, t->space->share);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
+    curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (p->direct)
+        curl_easy_setopt(c, CURLOPT_PROXY, "");
+    if (p->tls) {
+        curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
+        curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, trust_ours);
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
+    }
+}
+
+struct transport *transport_open(struct transport_space *s, const struct transport_peer *p,
+                                 void (*up)(void *ctx),
+                                 void (*failed)(void *ctx, enum failure why, const char *text),
+                                 void *ctx, struct err *e)
+{
+    struct transport *t = mem_zalloc(sizeof(*t));
+
+    t->space = s;
+    t->tls = p->tls;
+    t->up = up;
+    t->failed = failed;
+    t->ctx = ctx;
+    t->fd = -1;
+    t->timer.on_due = timer_due;
+    t->task.run = look_for_result;
+    t->multi = curl_multi_init();
+    t->easy = curl_easy_init();
+    if (t->multi == NULL || t->easy == NULL) {
+        err_set(e, ERR_IO, "no descriptors or memory for another connection");
+        transport_close(t);
+        return NULL;
+    }
+    set_options(t, p);
+    curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
+    curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, 1L);
+    if (curl_multi_add_handle(t->multi, t->easy) != CURLM_OK) {
+        err_set(e, ERR_IO, "no descriptors or memory for another connection");
+        transport_close(t);
+        return NULL;
+    }
+    return t;
+}
+
+static void release(struct loop_task *task)
+{
+    free(CONTAINER_OF(task, struct transport, task));
+}
+
+void transport_close(struct transport *t)
+{
+    if (t == NULL)
+        return;
+    t->done = true;
+    loop_timer_clear(t->space->loop, &t->timer);
+    if (t->easy != NULL && t->multi != NULL)
+        curl_multi_remove_handle(t->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    while (t->watched != NULL)
+        unwatch(t, t->watched);
+    curl_multi_cleanup(t->multi);
+    loop_timer_clear(t->space->loop, &t->timer); /* taking down a multi may set it again */
+    t->task.run = release;
+    loop_soon(t->space->loop, &t->task); /* it may be queued already, and is freed after its turn */
+}
+
+/* ---- once up -------------------------------------------------------------------------------- */
+
+bool transport_tcp_up(struct transport *t)
+{
+    curl_off_t us = 0;
+
+    if (t->fd >= 0)
+        return true;
+    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &us);
+    return us > 0;
+}
+
+int transport_fd(const struct transport *t)
+{
+    return t->fd;
+}
+
+ssize_t transport_send(struct transport *t, const void *p, size_t n)
+{
+    size_t sent = 0;
+    CURLcode rc = curl_easy_send(t->easy, p, n, &sent);
+
+    if (rc == CURLE_OK)
+        return (ssize_t)sent;
+    return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+}
+
+ssize_t transport_recv(struct transport *t, void *p, size_t n)
+{
+    size_t got = 0;
+    CURLcode rc = curl_easy_recv(t->easy, p, n, &got);
+
+    if (rc == CURLE_OK)
+        return (ssize_t)got;
+    return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+}

@@ -1,0 +1,60 @@
+/* transport.h - how a connection to a provider is opened, and its bytes.
+ *
+ * With ops/fetch the only place that knows libcurl. libcurl resolves the name, picks the address
+ * that answers first, goes through the corporate proxy, does TLS and checks the certificate; after
+ * that it only carries bytes (CURLOPT_CONNECT_ONLY), because its HTTP engine re-sends requests
+ * unasked and calls a cut answer a success. Each connection has a private multi handle, driven from
+ * the worker's loop: opening one never waits, not for DNS and not behind another one, and a send
+ * costs the same however many are open.
+ */
+#ifndef HOLDFAST_WIRE_TRANSPORT_H
+#define HOLDFAST_WIRE_TRANSPORT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "providers/failure.h"
+#include "proxy/base/err.h"
+#include "proxy/base/span.h"
+#include "proxy/wire/loop.h"
+
+/* Where to connect to; from the configuration, immutable. */
+struct transport_peer {
+    char *origin; /* "https://api.openai.com:443" */
+    bool tls;
+    bool direct; /* loopback or private: never through a proxy from the environment */
+};
+
+/* What the connections of one worker share: the loop, resolved names, TLS sessions. */
+struct transport_space;
+
+struct transport;
+
+enum { TRANSPORT_EOF = 0, TRANSPORT_AGAIN = -1, TRANSPORT_ERROR = -2 };
+
+int transport_global_start(struct err *e) MUST_CHECK; /* once per process */
+void transport_global_stop(void);
+
+struct transport_space *transport_space_new(struct loop *l);
+void transport_space_free(struct transport_space *s); /* after its last connection */
+
+/* Starts to connect. Exactly one of the two callbacks is called, later and from the loop; none
+ * after transport_close. `text` names host and phase, for people. NULL (and *e) when out of
+ * descriptors or memory: a local fault. */
+struct transport *transport_open(struct transport_space *s, const struct transport_peer *p,
+                                 void (*up)(void *ctx),
+                                 void (*failed)(void *ctx, enum failure why, const char *text),
+                                 void *ctx, struct err *e) MUST_CHECK;
+void transport_close(
+    struct transport *t); /* in any phase; not from inside its own callbacks' callers' loops */
+
+/* True when TCP is connected, though perhaps not TLS. */
+bool transport_tcp_up(struct transport *t);
+
+/* Once up: the socket, for the caller to register edge-triggered; and its bytes. TRANSPORT_AGAIN
+ * when nothing goes now; over TLS read until it says so, because a record may be buffered. */
+int transport_fd(const struct transport *t);
+ssize_t transport_send(struct transport *t, const void *p, size_t n);
+ssize_t transport_recv(struct transport *t, void *p, size_t n);
+
+#endif

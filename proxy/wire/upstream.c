@@ -1,0 +1,564 @@
+#include "proxy/wire/upstream.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/base/strbuf.h"
+
+#define SCRATCH_BYTES   65536
+#define GATHER_BYTES    16384 /* one TLS record */
+#define IDLE_MS         30000
+#define MAX_INTERIM     16   /* 1xx answers before the real one */
+#define REPLACE_MS      1000 /* a reused connection that dies later than this had the request */
+#define READS_PER_EVENT 8    /* then others get a turn */
+
+/* One connection: in a call, or idle in its lane. */
+struct upstream_conn {
+    struct loop_fd lfd;
+    struct upstream_pool *pool;
+    struct transport *transport;
+    struct upstream_call *call; /* NULL: idle */
+    unsigned lane;
+    struct upstream_conn *older, *newer; /* while idle */
+    struct strbuf in;                    /* a head that is not complete yet */
+    uint64_t idle_since_ms;
+    struct loop_timer idle_timer;
+    struct loop_task more; /* reads on after others had a turn */
+    bool up;
+};
+
+struct lane {
+    struct upstream_conn *newest, *oldest; /* last in, first out: the warmest is used first */
+};
+
+struct upstream_pool {
+    struct loop *loop;
+    struct transport_space *space;
+    unsigned n_lanes;
+    struct lane *lanes;
+    struct http1_head head;      /* of the answer being read */
+    char scratch[SCRATCH_BYTES]; /* bytes being read */
+    char gather[GATHER_BYTES];   /* bytes being sent */
+};
+
+struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes)
+{
+    struct upstream_pool *p = mem_alloc(sizeof(*p));
+
+    p->loop = l;
+    p->space = transport_space_new(l);
+    p->n_lanes = lanes;
+    p->lanes = mem_zalloc(lanes * sizeof(*p->lanes));
+    return p;
+}
+
+/* ---- idle connections ----------------------------------------------------------------------- */
+
+static void lane_take(struct upstream_conn *k)
+{
+    struct lane *lane = &k->pool->lanes[k->lane];
+
+    if (k->newer != NULL)
+        k->newer->older = k->older;
+    else
+        lane->newest = k->older;
+    if (k->older != NULL)
+        k->older->newer = k->newer;
+    else
+        lane->oldest = k->newer;
+    k->older = k->newer = NULL;
+}
+
+static void lane_put(struct upstream_conn *k)
+{
+    struct lane *lane = &k->pool->lanes[k->lane];
+
+    k->older = lane->newest;
+    k->newer = NULL;
+    if (lane->newest != NULL)
+        lane->newest->newer = k;
+    else
+        lane->oldest = k;
+    lane->newest = k;
+    k->idle_since_ms = loop_now_ms(k->pool->loop);
+    if (k->idle_timer.slot == 0)
+        loop_timer_set(k->pool->loop, &k->idle_timer, k->idle_since_ms + IDLE_MS);
+}
+
+static void conn_free(struct loop_task *t)
+{
+    free(CONTAINER_OF(t, struct upstream_conn, more));
+}
+
+static void conn_close(struct upstream_conn *k)
+{
+    struct loop *l = k->pool->loop;
+
+    if (k->call == NULL)
+        lane_take(k);
+    if (k->up)
+        loop_remove(l, &k->lfd);
+    loop_timer_clear(l, &k->idle_timer);
+    transport_close(k->transport);
+    strbuf_release(&k->in);
+    k->more.run = conn_free;
+    loop_soon(l, &k->more);
+}
+
+static void idle_due(struct loop_timer *t)
+{
+    struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, idle_timer);
+
+    if (k->call != NULL)
+        return; /* in use: set again when it comes back */
+    if (loop_now_ms(k->pool->loop) >= k->idle_since_ms + IDLE_MS)
+        conn_close(k);
+    else
+        loop_timer_set(k->pool->loop, t, k->idle_since_ms + IDLE_MS);
+}
+
+void upstream_pool_free(struct upstream_pool *p)
+{
+    if (p == NULL)
+        return;
+    for (unsigned i = 0; i < p->n_lanes; i++)
+        while (p->lanes[i].newest != NULL)
+            conn_close(p->lanes[i].newest);
+    transport_space_free(p->space);
+    free(p->lanes);
+    free(p);
+}
+
+/* ---- the end of a call ---------------------------------------------------------------------- */
+
+static void call_over(struct upstream_call *c)
+{
+    c->live = false;
+    c->conn = NULL;
+    inflate_free(c->inflate);
+    c->inflate = NULL;
+}
+
+static void call_failed(struct upstream_call *c, enum failure why, const char *text)
+{
+    if (c->conn != NULL)
+        conn_close(c->conn);
+    call_over(c);
+    c->events->failed(c->ctx, why, text);
+}
+
+static void call_ended(struct upstream_call *c, bool leftover)
+{
+    struct upstream_conn *k = c->conn;
+
+    if (c->inflate != NULL && !inflate_complete(c->inflate)) {
+        call_failed(c, TRUNCATED, "the compressed answer ended early");
+        return;
+    }
+    if (c->reusable && !leftover && c->sent == c->total) {
+        k->call = NULL;
+        lane_put(k);
+    } else {
+        conn_close(k);
+    }
+    call_over(c);
+    c->events->end(c->ctx);
+}
+
+static void open_fresh(struct upstream_call *c);
+
+/* The connection ended or broke; what that means depends on how far the call was. */
+static void call_cut(struct upstream_call *c, bool reset)
+{
+    uint64_t now = loop_now_ms(c->pool->loop);
+
+    if (c->in_body && c->body.framing == HTTP1_UNTIL_CLOSE && !reset) {
+        c->reusable = false;
+        call_ended(c, false);
+    } else if (c->in_body) {
+        call_failed(c, TRUNCATED,
+                    reset ? "connection reset inside the answer"
+                          : "connection closed inside the answer");
+    } else if (c->reused && !c->answered && now - c->started_ms <= REPLACE_MS) {
+        conn_close(c->conn);
+        c->conn = NULL;
+        open_fresh(c);
+    } else {
+        call_failed(c, RESET,
+                    reset         ? "connection reset before an answer"
+                    : c->answered ? "connection closed inside the answer's head"
+                                  : "connection closed before an answer");
+    }
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static bool give_body(void *ctx, struct span bytes)
+{
+    struct upstream_call *c = ctx;
+
+    c->events->body(c->ctx, bytes);
+    return c->live;
+}
+
+static bool body_bytes(struct upstream_call *c, struct span bytes)
+{
+    if (c->inflate == NULL)
+        return give_body(c, bytes);
+    switch (inflate_feed(c->inflate, bytes, give_body, c)) {
+    case INFLATE_OK:
+        return true;
+    case INFLATE_BROKEN:
+        call_failed(c, BAD_ENCODING, "the answer's gzip data is broken");
+        return false;
+    case INFLATE_BOMB:
+        call_failed(c, ANSWER_TOO_BIG, "the answer unpacks to more than a hundred times its size");
+        return false;
+    case INFLATE_STOPPED:
+        break;
+    }
+    return false;
+}
+
+static bool start_decoding(struct upstream_call *c, const struct http1_head *head)
+{
+    struct span coding = http1_find(head, "content-encoding");
+
+    if (coding.n == 0 || span_is_nocase(coding, "identity"))
+        return true;
+    if (!span_is_nocase(coding, "gzip") && !span_is_nocase(coding, "x-gzip") &&
+        !span_is_nocase(coding, "deflate")) {
+        call_failed(c, BAD_ENCODING, "the answer's content-encoding is none that we know");
+        return false;
+    }
+    c->inflate = inflate_new();
+    return true;
+}
+
+/* Reads a head from `in`. False when the call is over or more bytes are needed. */
+static bool read_head(struct upstream_call *c, struct span *in)
+{
+    struct upstream_conn *k = c->conn;
+    struct http1_head *head = &c->pool->head;
+    struct http1_problem why;
+    size_t used;
+
+    c->answered = true;
+    switch (http1_read_answer(*in, &c->scanned, SPAN("POST"), head, &used, &why)) {
+    case HTTP1_MORE:
+        if (in->p != k->in.buf) {
+            strbuf_clear(&k->in);
+            strbuf_add_span(&k->in, *in);
+        }
+        return false;
+    case HTTP1_BAD:
+        call_failed(c, PROTOCOL, why.text);
+        return false;
+    case HTTP1_DONE:
+        break;
+    }
+    c->scanned = 0;
+    in->p += used;
+    in->n -= used;
+    if (head->status < 200) {
+        if (head->status == 101 || ++c->interim > MAX_INTERIM) {
+            call_failed(c, PROTOCOL, "too many interim answers");
+            return false;
+        }
+        return true;
+    }
+    c->in_body = true;
+    c->reusable = head->keep_alive;
+    http1_body_start(&c->body, head);
+    if (!start_decoding(c, head))
+        return false;
+    c->events->head(c->ctx, head);
+    return c->live;
+}
+
+static bool read_body(struct upstream_call *c, struct span *in)
+{
+    struct http1_problem why;
+    struct span data;
+    size_t used;
+    enum http1_result r = http1_body_read(&c->body, *in, &used, &data, &why);
+
+    in->p += used;
+    in->n -= used;
+    if (r == HTTP1_BAD) {
+        call_failed(c, TRUNCATED, why.text);
+        return false;
+    }
+    if (data.n > 0 && !body_bytes(c, data))
+        return false;
+    if (r == HTTP1_DONE) {
+        call_ended(c, in->n > 0);
+        return false;
+    }
+    return used > 0 || in->n == 0;
+}
+
+/* Works through the bytes of one read. False when the connection is no longer this call's. */
+static bool consume(struct upstream_call *c, struct span in)
+{
+    struct upstream_conn *k = c->conn;
+    bool from_buffer = k->in.len > 0;
+
+    if (from_buffer) {
+        strbuf_add_span(&k->in, in);
+        if (k->in.failed) {
+            call_failed(c, PROTOCOL, "the answer's head is too large");
+            return false;
+        }
+        in = strbuf_span(&k->in);
+    }
+    c->bytes_in += in.n;
+    while (!c->in_body)
+        if (!read_head(c, &in))
+            return c->live;
+    /* An answer without a body ends with its head; so the body is asked even with no bytes left. */
+    do {
+        if (!read_body(c, &in))
+            return false;
+    } while (in.n > 0);
+    if (from_buffer)
+        strbuf_release(&k->in);
+    return true;
+}
+
+static void idle_readable(struct upstream_conn *k)
+{
+    /* TLS session tickets come at any time; anything else on an idle connection is its end. */
+    if (transport_recv(k->transport, k->pool->scratch, 1) != TRANSPORT_AGAIN)
+        conn_close(k);
+}
+
+static void conn_readable(struct upstream_conn *k)
+{
+    for (unsigned i = 0; k->call != NULL && !k->call->paused; i++) {
+        ssize_t n;
+
+        if (i == READS_PER_EVENT) {
+            loop_soon(k->pool->loop, &k->more);
+            return;
+        }
+        n = transport_recv(k->transport, k->pool->scratch, SCRATCH_BYTES);
+        if (n == TRANSPORT_AGAIN)
+            return;
+        if (n <= 0) {
+            call_cut(k->call, n == TRANSPORT_ERROR);
+            return;
+        }
+        if (!consume(k->call, (struct span){k->pool->scratch, (size_t)n}))
+            return;
+    }
+}
+
+static void read_more(struct loop_task *t)
+{
+    struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, more);
+
+    if (k->call != NULL)
+        conn_readable(k);
+}
+
+/* ---- sending -------------------------------------------------------------------------------- */
+
+/* The next bytes to send: a run inside one part, or several small parts gathered. */
+static struct span next_bytes(struct upstream_call *c)
+{
+    size_t skip = c->sent, gathered = 0;
+
+    for (size_t i = 0; i < c->n_parts; i++) {
+        struct span part = c->parts[i];
+
+        if (skip >= part.n) {
+            skip -= part.n;
+            continue;
+        }
+        part.p += skip;
+        part.n -= skip;
+        skip = 0;
+        if (gathered == 0 && part.n >= GATHER_BYTES)
+            return part;
+        if (part.n > GATHER_BYTES - gathered)
+            part.n = GATHER_BYTES - gathered;
+        memcpy(c->pool->gather + gathered, part.p, part.n);
+        gathered += part.n;
+        if (gathered == GATHER_BYTES)
+            break;
+    }
+    return (struct span){c->pool->gather, gathered};
+}
+
+static void send_on(struct upstream_call *c)
+{
+    while (c->sent < c->total) {
+        struct span bytes = next_bytes(c);
+        ssize_t n = transport_send(c->conn->transport, bytes.p, bytes.n);
+
+        if (n == TRANSPORT_AGAIN)
+            return;
+        if (n < 0) {
+            /* It may have answered before it stopped listening (413, 429): read that first. */
+            c->sent = c->total;
+            c->reusable = false;
+            conn_readable(c->conn);
+            return;
+        }
+        c->sent += (size_t)n;
+    }
+}
+
+static void conn_event(struct loop_fd *f, uint32_t events)
+{
+    struct upstream_conn *k = CONTAINER_OF(f, struct upstream_conn, lfd);
+    struct upstream_call *c = k->call;
+
+    if (c == NULL) {
+        idle_readable(k);
+        return;
+    }
+    if ((events & EPOLLOUT) && c->sent < c->total) {
+        send_on(c);
+        if (k->call != c || !c->live)
+            return;
+    }
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        conn_readable(k);
+}
+
+/* ---- starting ------------------------------------------------------------------------------- */
+
+static void conn_up(void *ctx)
+{
+    struct upstream_conn *k = ctx;
+    struct upstream_call *c = k->call;
+
+    k->lfd.fd = transport_fd(k->transport);
+    if (loop_add(k->pool->loop, &k->lfd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+        call_failed(c, LOCAL, "cannot watch another connection");
+        return;
+    }
+    k->up = true;
+    c->events->connected(c->ctx);
+    if (c->live)
+        send_on(c);
+}
+
+static void conn_failed(void *ctx, enum failure why, const char *text)
+{
+    struct upstream_conn *k = ctx;
+    char copy[200];
+
+    snprintf(copy, sizeof(copy), "%s", text); /* it lives in what is closed now */
+    call_failed(k->call, why, copy);
+}
+
+static void tell_not_started(struct loop_task *t)
+{
+    struct upstream_call *c = CONTAINER_OF(t, struct upstream_call, task);
+
+    if (c->live)
+        call_failed(c, LOCAL, c->reason);
+}
+
+static void open_fresh(struct upstream_call *c)
+{
+    struct upstream_conn *k = mem_zalloc(sizeof(*k));
+    struct err e;
+
+    k->pool = c->pool;
+    k->lane = c->lane;
+    k->in = strbuf_heap(HTTP1_MAX_HEAD + SCRATCH_BYTES);
+    k->idle_timer.on_due = idle_due;
+    k->more.run = read_more;
+    k->call = c;
+    c->reused = false;
+    c->sent = 0;
+    c->conn = k;
+    k->transport = transport_open(c->pool->space, c->peer, conn_up, conn_failed, k, &e);
+    if (k->transport == NULL) {
+        snprintf(c->reason, sizeof(c->reason), "%.*s", (int)sizeof(c->reason) - 1, e.msg);
+        c->conn = NULL;
+        free(k);
+        loop_soon(c->pool->loop, &c->task);
+    }
+}
+
+/* An idle connection is up already: its call starts after the caller is back in the loop. */
+static void start_reused(struct loop_task *t)
+{
+    struct upstream_call *c = CONTAINER_OF(t, struct upstream_call, task);
+
+    if (!c->live || c->conn == NULL)
+        return;
+    c->events->connected(c->ctx);
+    if (c->live)
+        send_on(c);
+}
+
+void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
+                    const struct transport_peer *peer, const struct span *parts, size_t n_parts,
+                    const struct upstream_events *events, void *ctx)
+{
+    struct upstream_conn *k;
+
+    assert(lane < p->n_lanes && n_parts <= UPSTREAM_MAX_PARTS);
+    *c = (struct upstream_call){
+        .pool = p,
+        .lane = lane,
+        .peer = peer,
+        .events = events,
+        .ctx = ctx,
+        .n_parts = n_parts,
+        .started_ms = loop_now_ms(p->loop),
+        .live = true,
+        .task = {.run = tell_not_started},
+    };
+    for (size_t i = 0; i < n_parts; i++) {
+        c->parts[i] = parts[i];
+        c->total += parts[i].n;
+    }
+    k = p->lanes[lane].newest;
+    if (k == NULL) {
+        open_fresh(c);
+        return;
+    }
+    lane_take(k);
+    k->call = c;
+    c->conn = k;
+    c->reused = true;
+    c->task.run = start_reused;
+    loop_soon(p->loop, &c->task);
+}
+
+void upstream_cancel(struct upstream_call *c)
+{
+    if (!c->live)
+        return;
+    if (c->conn != NULL)
+        conn_close(c->conn);
+    call_over(c);
+}
+
+bool upstream_tcp_up(const struct upstream_call *c)
+{
+    return c->live && c->conn != NULL && transport_tcp_up(c->conn->transport);
+}
+
+void upstream_pause(struct upstream_call *c)
+{
+    c->paused = true;
+}
+
+void upstream_resume(struct upstream_call *c)
+{
+    if (!c->live || !c->paused)
+        return;
+    c->paused = false;
+    if (c->conn != NULL && c->conn->up)
+        loop_soon(c->pool->loop, &c->conn->more);
+}
