@@ -37,7 +37,7 @@ static inline bool span_starts(struct span a, const char *s)
 {
     size_t n = strlen(s);
 
-    return a.n >= n && memcmp(a.p, s, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p, s, n) == 0);
 }
 
 /* ASCII letters compare equal in either case; used for header names and tokens (RFC 9110 5.1). */

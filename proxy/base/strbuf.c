@@ -26,7 +26,11 @@ struct strbuf strbuf_on(char *mem, size_t size)
 
 void strbuf_release(struct strbuf *s)
 {
-    if (s->arena == NULL && !s->fixed)
+    if (s->fixed) {
+        strbuf_clear(s);
+        return;
+    }
+    if (s->arena == NULL)
         free(s->buf);
     *s = (struct strbuf){.max = s->max, .arena = s->arena};
 }
@@ -46,7 +50,7 @@ static void grow(struct strbuf *s, size_t need)
 
     while (cap < need)
         cap *= 2;
-    if (cap > s->max + 1)
+    if (cap - 1 > s->max)
         cap = s->max + 1;
     if (s->arena != NULL) {
         char *p = arena_alloc(s->arena, cap);

@@ -27,6 +27,7 @@ struct upstream_conn {
     struct loop_timer idle_timer;
     struct loop_task more; /* reads on after others had a turn */
     bool up;
+    bool closing; /* the peer has closed its side; edge-triggered, so it is told once */
 };
 
 struct lane {
@@ -157,8 +158,9 @@ static void call_ended(struct upstream_call *c, bool leftover)
         call_failed(c, TRUNCATED, "the compressed answer ended early");
         return;
     }
-    if (c->reusable && !leftover && c->sent == c->total) {
+    if (c->reusable && !leftover && c->sent == c->total && !k->closing) {
         k->call = NULL;
+        strbuf_release(&k->in);
         lane_put(k);
     } else {
         conn_close(k);
@@ -297,7 +299,8 @@ static bool read_body(struct upstream_call *c, struct span *in)
         call_ended(c, in->n > 0);
         return false;
     }
-    return used > 0 || in->n == 0;
+    assert(used > 0 || in->n == 0);
+    return true;
 }
 
 /* Works through the bytes of one read. False when the connection is no longer this call's. */
@@ -314,7 +317,6 @@ static bool consume(struct upstream_call *c, struct span in)
         }
         in = strbuf_span(&k->in);
     }
-    c->bytes_in += in.n;
     while (!c->in_body)
         if (!read_head(c, &in))
             return c->live;
@@ -351,6 +353,7 @@ static void conn_readable(struct upstream_conn *k)
             call_cut(k->call, n == TRANSPORT_ERROR);
             return;
         }
+        k->call->bytes_in += (size_t)n;
         if (!consume(k->call, (struct span){k->pool->scratch, (size_t)n}))
             return;
     }
@@ -417,6 +420,8 @@ static void conn_event(struct loop_fd *f, uint32_t events)
     struct upstream_conn *k = CONTAINER_OF(f, struct upstream_conn, lfd);
     struct upstream_call *c = k->call;
 
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        k->closing = true;
     if (c == NULL) {
         idle_readable(k);
         return;
@@ -473,6 +478,7 @@ static void open_fresh(struct upstream_call *c)
     k->pool = c->pool;
     k->lane = c->lane;
     k->in = strbuf_heap(HTTP1_MAX_HEAD + SCRATCH_BYTES);
+    k->lfd.on_event = conn_event;
     k->idle_timer.on_due = idle_due;
     k->more.run = read_more;
     k->call = c;

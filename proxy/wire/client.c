@@ -1,0 +1,849 @@
+#include "proxy/wire/client.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proxy/base/mem.h"
+#include "proxy/base/strbuf.h"
+
+#define SCRATCH_BYTES    65536
+#define IDLE_MS          75000 /* between two requests; told to the client as Keep-Alive */
+#define STALL_MS         60000 /* a reader that takes nothing for so long is gone */
+#define LINGER_MS        2000 /* how long we listen on after an early answer, so that it is not lost */
+#define ACCEPT_PAUSE_MS  100 /* after running out of descriptors */
+#define ACCEPTS_PER_TURN 64
+#define NEVER            UINT64_MAX
+
+enum state {
+    READ_HEAD,
+    READ_BODY,
+    BUSY,   /* an exchange works on it */
+    FLUSH,  /* answered; the last bytes wait for the client */
+    LINGER, /* our side is closed; reading until the client's is */
+    CLOSED,
+};
+
+struct client {
+    struct loop_fd lfd;
+    struct client_front *front;
+    struct client *next, *prev;
+    enum state state;
+    void *exchange;
+    bool readable;    /* edge-triggered: there may be bytes that nobody has asked for */
+    bool writable;    /* the last write went through */
+    bool half_closed; /* the client has closed its side */
+    bool keep_alive;  /* after the current answer */
+    bool chunked;     /* the current answer's framing */
+    bool old_version; /* HTTP/1.0 */
+    bool body_left;   /* the request's body was not read to its end */
+    bool paused;      /* the exchange waits for `drained` */
+    struct strbuf in, out;
+    size_t out_at; /* bytes of out already sent */
+    size_t scanned;
+    struct http1_body body;
+    uint64_t deadline_ms; /* NEVER, or when the current state has lasted too long */
+    struct loop_timer timer;
+    struct loop_task task; /* goes on with what the buffer holds, or frees */
+    char address[64];
+};
+
+struct listener {
+    struct loop_fd lfd;
+    struct client_front *front;
+    struct loop_timer timer; /* until it may accept again */
+    bool off;
+    struct listener *next;
+};
+
+struct client_front {
+    struct loop *loop;
+    struct client_limits limits;
+    const struct client_handler *handler;
+    void *ctx;
+    struct client *clients;
+    struct listener *listeners;
+    unsigned open, busy;
+    bool draining;
+    struct http1_head head;
+    char scratch[SCRATCH_BYTES];
+};
+
+static void client_work(struct client *c);
+
+/* ---- time ----------------------------------------------------------------------------------- */
+
+/* The timer is moved only when it must fire earlier: most deadlines pass unused. */
+static void set_deadline(struct client *c, uint64_t in_ms)
+{
+    struct loop *l = c->front->loop;
+
+    c->deadline_ms = in_ms == NEVER ? NEVER : loop_now_ms(l) + in_ms;
+    if (in_ms != NEVER && (c->timer.slot == 0 || c->deadline_ms < c->timer.due_ms))
+        loop_timer_set(l, &c->timer, c->deadline_ms);
+}
+
+/* ---- closing -------------------------------------------------------------------------------- */
+
+static void client_free(struct loop_task *t)
+{
+    free(CONTAINER_OF(t, struct client, task));
+}
+
+static void set_busy(struct client *c, bool busy)
+{
+    bool was = c->state == BUSY || c->state == READ_BODY;
+
+    if (busy && !was)
+        c->front->busy++;
+    else if (!busy && was)
+        c->front->busy--;
+}
+
+static void set_state(struct client *c, enum state s)
+{
+    set_busy(c, s == BUSY || s == READ_BODY);
+    c->state = s;
+}
+
+static void client_close(struct client *c, bool reset)
+{
+    struct client_front *f = c->front;
+    struct linger hard = {1, 0};
+
+    assert(c->state != CLOSED && c->exchange == NULL);
+    set_state(c, CLOSED);
+    if (reset)
+        setsockopt(c->lfd.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    loop_remove(f->loop, &c->lfd);
+    loop_timer_clear(f->loop, &c->timer);
+    close(c->lfd.fd);
+    strbuf_release(&c->in);
+    strbuf_release(&c->out);
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        f->clients = c->next;
+    f->open--;
+    c->task.run = client_free;
+    loop_soon(f->loop, &c->task);
+}
+
+/* The client is gone, or must be treated as gone. */
+static void client_lost(struct client *c)
+{
+    void *exchange = c->exchange;
+
+    c->exchange = NULL;
+    if (exchange != NULL)
+        c->front->handler->gone(exchange);
+    client_close(c, false);
+}
+
+/* Closes our side only and listens on for a while: closing with unread input would make the kernel
+ * send a reset, and that can destroy the answer on its way. */
+static void start_linger(struct client *c)
+{
+    shutdown(c->lfd.fd, SHUT_WR);
+    set_state(c, LINGER);
+    set_deadline(c, LINGER_MS);
+    loop_soon(c->front->loop, &c->task);
+}
+
+static void linger(struct client *c)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        ssize_t n = recv(c->lfd.fd, c->front->scratch, SCRATCH_BYTES, 0);
+
+        if (n > 0)
+            continue;
+        if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            client_close(c, false);
+        return;
+    }
+    client_close(c, false);
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+size_t client_waiting(const struct client *c)
+{
+    return c->out.len - c->out_at;
+}
+
+static void answer_sent(struct client *c)
+{
+    if (c->keep_alive && !c->body_left && !c->half_closed && !c->front->draining) {
+        set_state(c, READ_HEAD);
+        set_deadline(c, c->in.len > 0 ? c->front->limits.head_ms : IDLE_MS);
+        c->scanned = 0;
+        if (c->in.len > 0 || c->readable)
+            loop_soon(c->front->loop, &c->task);
+    } else if (c->half_closed) {
+        client_close(c, false);
+    } else {
+        start_linger(c);
+    }
+}
+
+/* Sends what waits. False when the client is lost. */
+static bool flush(struct client *c)
+{
+    while (client_waiting(c) > 0) {
+        ssize_t n = send(c->lfd.fd, c->out.buf + c->out_at, client_waiting(c), MSG_NOSIGNAL);
+
+        if (n >= 0) {
+            c->out_at += (size_t)n;
+            set_deadline(c, STALL_MS);
+        } else if (errno == EAGAIN) {
+            c->writable = false;
+            break;
+        } else if (errno != EINTR) {
+            client_lost(c);
+            return false;
+        }
+    }
+    if (client_waiting(c) == 0) {
+        strbuf_release(&c->out);
+        c->out_at = 0;
+        if (c->state == BUSY)
+            set_deadline(c, NEVER);
+    }
+    if (c->paused && client_waiting(c) < CLIENT_LOW_MARK) {
+        c->paused = false;
+        if (c->exchange != NULL)
+            c->front->handler->drained(c->exchange);
+    }
+    return true;
+}
+
+/* Sends the pieces, behind what already waits; keeps what does not go. A client that is lost here
+ * is noticed by its own event a moment later: nobody above may be called back from inside a write.
+ */
+static void send_pieces(struct client *c, struct iovec *v, size_t n)
+{
+    size_t skip = 0;
+
+    if (client_waiting(c) > 0 || !c->writable) {
+        for (size_t i = 0; i < n; i++)
+            strbuf_add_n(&c->out, v[i].iov_base, v[i].iov_len);
+    } else {
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
+        ssize_t sent;
+
+        do
+            sent = sendmsg(c->lfd.fd, &m, MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
+        skip = sent > 0 ? (size_t)sent : 0;
+        for (size_t i = 0; i < n; i++) {
+            size_t gone = skip < v[i].iov_len ? skip : v[i].iov_len;
+
+            skip -= gone;
+            if (gone < v[i].iov_len)
+                strbuf_add_n(&c->out, (char *)v[i].iov_base + gone, v[i].iov_len - gone);
+        }
+    }
+    if (client_waiting(c) > 0) {
+        set_deadline(c, STALL_MS);
+        if (!c->out.failed)
+            flush(c); /* a short write without EAGAIN brings no event: go on until one of them */
+    }
+}
+
+static void head_lines(struct client *c, unsigned status, struct span fields, struct strbuf *out)
+{
+    strbuf_add(out, "HTTP/1.1 ");
+    strbuf_add_u64(out, status);
+    strbuf_add_char(out, ' ');
+    strbuf_add(out, http1_reason(status));
+    strbuf_add(out, "\r\n");
+    strbuf_add_span(out, fields);
+    if (c->body_left || c->front->draining)
+        c->keep_alive = false;
+    if (!c->keep_alive)
+        strbuf_add(out, "Connection: close\r\n");
+    else if (c->old_version)
+        strbuf_add(out, "Connection: keep-alive\r\n");
+}
+
+/* The exchange lets go of the connection; what waits is sent, then the next request may come. */
+static void answered(struct client *c)
+{
+    c->exchange = NULL;
+    c->paused = false;
+    if (client_waiting(c) > 0)
+        set_state(c, FLUSH);
+    else
+        answer_sent(c);
+}
+
+void client_answer(struct client *c, unsigned status, struct span fields, struct span body)
+{
+    char mem[4096];
+    struct strbuf head = strbuf_on(mem, sizeof(mem));
+    struct iovec v[2];
+
+    head_lines(c, status, fields, &head);
+    strbuf_add(&head, "Content-Length: ");
+    strbuf_add_u64(&head, body.n);
+    strbuf_add(&head, "\r\n\r\n");
+    assert(!head.failed);
+    v[0] = (struct iovec){head.buf, head.len};
+    v[1] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
+    c->exchange = NULL; /* from here on nobody is called back */
+    send_pieces(c, v, body.n > 0 ? 2 : 1);
+    if (c->state != CLOSED)
+        answered(c);
+}
+
+void client_stream_start(struct client *c, unsigned status, struct span fields)
+{
+    c->chunked = !c->old_version;
+    if (!c->chunked)
+        c->keep_alive = false;
+    head_lines(c, status, fields, &c->out);
+    strbuf_add(&c->out, c->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+}
+
+void client_stream_write(struct client *c, struct span bytes)
+{
+    char size[HTTP1_CHUNK_HEAD];
+    struct iovec v[4];
+    size_t n = 0;
+    struct strbuf head = c->out; /* a head that was held, and nothing else, goes in the same send */
+    bool held = c->out_at == 0 && c->out.len > 0 && c->out.len < 4096 && c->writable;
+
+    if (bytes.n == 0)
+        return;
+    if (held) {
+        c->out = strbuf_heap(c->out.max);
+        v[n++] = (struct iovec){head.buf, head.len};
+    }
+    if (c->chunked)
+        v[n++] = (struct iovec){size, http1_chunk_head(size, bytes.n)};
+    v[n++] = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.n};
+    if (c->chunked)
+        v[n++] = (struct iovec){(void *)(uintptr_t) "\r\n", 2};
+    send_pieces(c, v, n);
+    if (held)
+        strbuf_release(&head);
+    if (c->state != CLOSED && client_waiting(c) > CLIENT_HIGH_MARK)
+        c->paused = true;
+}
+
+void client_stream_end(struct client *c)
+{
+    struct iovec last = {(void *)(uintptr_t) "0\r\n\r\n", 5};
+
+    c->exchange = NULL;
+    if (c->chunked)
+        send_pieces(c, &last, 1);
+    if (c->state != CLOSED)
+        answered(c);
+}
+
+void client_stream_abort(struct client *c)
+{
+    c->exchange = NULL;
+    c->keep_alive = false;
+    if (flush(c)) {
+        /* With chunks the missing last one tells. Without them only a reset does. What the kernel
+         * still holds may be lost with a reset, so it is used only where nothing else tells. */
+        if (c->chunked)
+            answered(c);
+        else
+            client_close(c, true);
+    }
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static void refuse(struct client *c, const struct http1_problem *why)
+{
+    struct strbuf body = strbuf_heap(4096);
+
+    c->keep_alive = false;
+    c->body_left = true;
+    set_state(c, BUSY);
+    c->front->handler->bad_request(c->front->ctx, why, &body);
+    client_answer(c, why->status, SPAN("Content-Type: application/json\r\n"), strbuf_span(&body));
+    strbuf_release(&body);
+}
+
+/* The bytes behind what was used go to the connection's own buffer, for later. */
+static void keep(struct client *c, struct span rest)
+{
+    if (c->in.buf != NULL && rest.p >= c->in.buf && rest.p <= c->in.buf + c->in.len) {
+        strbuf_drop_front(&c->in, (size_t)(rest.p - c->in.buf));
+        if (c->in.len == 0)
+            strbuf_release(&c->in);
+    } else if (rest.n > 0) {
+        strbuf_add_span(&c->in, rest);
+    }
+}
+
+static void request_in(struct client *c)
+{
+    c->body_left = false;
+    set_state(c, BUSY);
+    set_deadline(c, NEVER);
+    c->front->handler->ready(c->exchange);
+}
+
+/* Reads body bytes from `in`, moving it on. False when reading stops here. */
+static bool read_body(struct client *c, struct span *in)
+{
+    while (c->state == READ_BODY) {
+        struct http1_problem why;
+        struct span data;
+        size_t used;
+        enum http1_result r = http1_body_read(&c->body, *in, &used, &data, &why);
+
+        in->p += used;
+        in->n -= used;
+        if (r == HTTP1_BAD) {
+            void *exchange = c->exchange;
+
+            c->exchange = NULL;
+            c->front->handler->gone(exchange);
+            refuse(c, &why);
+            return false;
+        }
+        if (data.n > 0 && !c->front->handler->body(c->exchange, data))
+            return false;
+        if (r == HTTP1_DONE) {
+            struct span rest = *in;
+
+            keep(c, rest); /* before the exchange starts: it may answer at once */
+            request_in(c);
+            return false;
+        }
+        if (in->n == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Reads a head from `in`. False when reading stops here. */
+static bool read_head(struct client *c, struct span *in)
+{
+    struct client_front *f = c->front;
+    struct http1_problem why;
+    size_t used;
+
+    switch (http1_read_request(*in, &c->scanned, &f->head, &used, &why)) {
+    case HTTP1_MORE:
+        return true;
+    case HTTP1_BAD:
+        c->old_version = false;
+        refuse(c, &why);
+        return false;
+    case HTTP1_DONE:
+        break;
+    }
+    c->scanned = 0;
+    c->keep_alive = f->head.keep_alive;
+    c->old_version = f->head.minor == 0;
+    c->body_left = f->head.framing != HTTP1_NO_BODY;
+    http1_body_start(&c->body, &f->head);
+    set_state(c, READ_BODY);
+    set_deadline(c, f->limits.body_ms);
+    c->exchange = f->handler->begin(f->ctx, c, &f->head);
+    in->p += used;
+    in->n -= used;
+    if (c->exchange == NULL)
+        return false;
+    if (f->head.expect_continue && in->n == 0) {
+        struct iovec v = {(void *)(uintptr_t) "HTTP/1.1 100 Continue\r\n\r\n", 25};
+
+        send_pieces(c, &v, 1);
+    }
+    return read_body(c, in);
+}
+
+/* Works on the bytes `in`, whatever state they meet; what is left is kept. */
+static void consume(struct client *c, struct span in)
+{
+    if (c->state == READ_HEAD) {
+        if (c->deadline_ms == NEVER || c->scanned == 0)
+            set_deadline(c, c->front->limits.head_ms);
+        if (!read_head(c, &in) && c->state != READ_HEAD && c->state != READ_BODY) {
+            /* What follows an early answer is not looked at; pipelined requests were kept. */
+            return;
+        }
+    } else if (c->state == READ_BODY) {
+        if (!read_body(c, &in))
+            return;
+    }
+    if (c->state == READ_HEAD || c->state == READ_BODY)
+        keep(c, in);
+}
+
+static void client_work(struct client *c)
+{
+    struct client_front *f = c->front;
+
+    while (c->state == READ_HEAD || c->state == READ_BODY) {
+        size_t had = c->in.len;
+        ssize_t n;
+
+        if (had > 0 && c->scanned == 0 && c->state == READ_HEAD) {
+            consume(c, strbuf_span(&c->in)); /* a pipelined request */
+            if (c->state != READ_HEAD || c->in.len != had)
+                continue;
+        }
+        if (!c->readable)
+            return;
+        n = recv(c->lfd.fd, f->scratch, SCRATCH_BYTES, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            c->readable = false;
+            return;
+        }
+        if (n <= 0) {
+            client_lost(c);
+            return;
+        }
+        if ((size_t)n < SCRATCH_BYTES && !c->half_closed)
+            c->readable =
+                false; /* a short read has emptied the socket; the next bytes bring an event */
+        if (c->in.len > 0) {
+            strbuf_add_n(&c->in, f->scratch, (size_t)n);
+            consume(c, strbuf_span(&c->in));
+        } else {
+            consume(c, (struct span){f->scratch, (size_t)n});
+        }
+    }
+}
+
+static void go_on(struct loop_task *t)
+{
+    struct client *c = CONTAINER_OF(t, struct client, task);
+
+    if (c->state == LINGER)
+        linger(c);
+    else
+        client_work(c);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static void client_event(struct loop_fd *lfd, uint32_t events)
+{
+    struct client *c = CONTAINER_OF(lfd, struct client, lfd);
+
+    if (events & (EPOLLERR | EPOLLHUP)) {
+        client_lost(c);
+        return;
+    }
+    if (events & EPOLLRDHUP)
+        c->half_closed = true;
+    if (events & EPOLLIN)
+        c->readable = true;
+    if (events & EPOLLOUT) {
+        c->writable = true;
+        if (client_waiting(c) > 0 && !flush(c))
+            return;
+        if (c->state == FLUSH && client_waiting(c) == 0) {
+            answer_sent(c);
+            if (c->state == CLOSED)
+                return;
+        }
+    }
+    switch (c->state) {
+    case READ_HEAD:
+    case READ_BODY:
+        c->readable = c->readable || c->half_closed;
+        client_work(c);
+        break;
+    case BUSY:
+        /* A half-close cannot be told from a client that has left; it is taken as the latter. */
+        if (c->half_closed)
+            client_lost(c);
+        break;
+    case LINGER:
+        linger(c);
+        break;
+    case FLUSH:
+    case CLOSED:
+        break;
+    }
+}
+
+static void client_due(struct loop_timer *t)
+{
+    struct client *c = CONTAINER_OF(t, struct client, timer);
+    static const struct http1_problem late = {408, "request_timeout",
+                                              "the request did not come in time"};
+
+    if (c->deadline_ms == NEVER)
+        return;
+    if (loop_now_ms(c->front->loop) < c->deadline_ms) {
+        loop_timer_set(c->front->loop, t, c->deadline_ms);
+        return;
+    }
+    if (c->state == READ_HEAD && c->in.len > 0) {
+        refuse(c, &late);
+    } else if (c->state == READ_BODY) {
+        void *exchange = c->exchange;
+
+        c->exchange = NULL;
+        c->front->handler->gone(exchange);
+        refuse(c, &late);
+    } else {
+        client_lost(c); /* idle too long, does not read, or lingers */
+    }
+}
+
+/* ---- accepting ------------------------------------------------------------------------------ */
+
+static void client_new(struct client_front *f, int fd)
+{
+    struct client *c = mem_zalloc(sizeof(*c));
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* fails on unix sockets: fine */
+    c->lfd = (struct loop_fd){fd, client_event};
+    c->front = f;
+    c->in = strbuf_heap(HTTP1_MAX_HEAD + 2 * SCRATCH_BYTES);
+    c->out = strbuf_heap(f->limits.answer_bytes + CLIENT_HIGH_MARK + SCRATCH_BYTES);
+    c->timer.on_due = client_due;
+    c->task.run = go_on;
+    c->writable = true;
+    if (loop_add(f->loop, &c->lfd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+        close(fd);
+        free(c);
+        return;
+    }
+    c->next = f->clients;
+    if (f->clients != NULL)
+        f->clients->prev = c;
+    f->clients = c;
+    f->open++;
+    set_state(c, READ_HEAD);
+    set_deadline(c, f->limits.head_ms);
+}
+
+static void listener_on(struct loop_timer *t)
+{
+    struct listener *l = CONTAINER_OF(t, struct listener, timer);
+
+    if (l->off && !l->front->draining && loop_add(l->front->loop, &l->lfd, EPOLLIN) == 0)
+        l->off = false;
+}
+
+static void listener_pause(struct listener *l)
+{
+    if (!l->off)
+        loop_remove(l->front->loop, &l->lfd);
+    l->off = true;
+    if (!l->front->draining)
+        loop_timer_set(l->front->loop, &l->timer, loop_now_ms(l->front->loop) + ACCEPT_PAUSE_MS);
+}
+
+static void accept_some(struct loop_fd *lfd, uint32_t events)
+{
+    struct listener *l = CONTAINER_OF(lfd, struct listener, lfd);
+
+    (void)events;
+    for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd;
+
+        if (l->front->open >= l->front->limits.connections) {
+            listener_pause(l); /* the others wait in the kernel's queue */
+            return;
+        }
+        fd = accept4(lfd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            client_new(l->front, fd);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            listener_pause(l); /* level-triggered: it would spin */
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+struct client_front *client_front_new(struct loop *l, const struct client_limits *limits,
+                                      const struct client_handler *h, void *ctx)
+{
+    struct client_front *f = mem_alloc(sizeof(*f));
+
+    f->loop = l;
+    f->limits = *limits;
+    f->handler = h;
+    f->ctx = ctx;
+    f->clients = NULL;
+    f->listeners = NULL;
+    f->open = f->busy = 0;
+    f->draining = false;
+    return f;
+}
+
+void client_front_listen(struct client_front *f, int fd)
+{
+    struct listener *l = mem_zalloc(sizeof(*l));
+
+    l->lfd = (struct loop_fd){fd, accept_some};
+    l->front = f;
+    l->timer.on_due = listener_on;
+    l->next = f->listeners;
+    f->listeners = l;
+    l->off = true;
+    listener_on(&l->timer);
+}
+
+void client_front_drain(struct client_front *f)
+{
+    f->draining = true;
+    for (struct listener *l = f->listeners; l != NULL; l = l->next) {
+        loop_timer_clear(f->loop, &l->timer);
+        if (!l->off)
+            listener_pause(l);
+    }
+    for (struct client *c = f->clients, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->state == READ_HEAD && c->in.len == 0)
+            client_close(c, false);
+    }
+}
+
+unsigned client_front_busy(const struct client_front *f)
+{
+    return f->busy;
+}
+
+unsigned client_front_open(const struct client_front *f)
+{
+    return f->open;
+}
+
+void client_front_free(struct client_front *f)
+{
+    if (f == NULL)
+        return;
+    client_front_drain(f);
+    while (f->clients != NULL)
+        client_lost(f->clients);
+    while (f->listeners != NULL) {
+        struct listener *next = f->listeners->next;
+
+        free(f->listeners);
+        f->listeners = next;
+    }
+    free(f);
+}
+
+const char *client_address(struct client *c)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof(a);
+    char host[INET6_ADDRSTRLEN];
+
+    if (c->address[0] != '\0')
+        return c->address;
+    snprintf(c->address, sizeof(c->address), "unix");
+    if (getpeername(c->lfd.fd, (struct sockaddr *)&a, &n) < 0)
+        return c->address;
+    if (a.ss_family == AF_INET) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&a;
+
+        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
+        snprintf(c->address, sizeof(c->address), "%s:%u", host, ntohs(v4->sin_port));
+    } else if (a.ss_family == AF_INET6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&a;
+
+        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
+        snprintf(c->address, sizeof(c->address), "[%s]:%u", host, ntohs(v6->sin6_port));
+    }
+    return c->address;
+}
+
+/* ---- opening a listener --------------------------------------------------------------------- */
+
+static int listen_error(const struct config_listen *l, int fd, struct err *e)
+{
+    err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* A socket file that nobody answers on is left over from a process that is gone. */
+static bool is_stale(const struct sockaddr_un *a)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool stale =
+        fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 && errno == ECONNREFUSED;
+
+    if (fd >= 0)
+        close(fd);
+    return stale;
+}
+
+static int listen_unix(const struct config_listen *l, struct err *e)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(l->path) >= sizeof(a.sun_path))
+        return err_set(e, ERR_VALUE, "cannot listen on %s: the path is longer than %zu bytes",
+                       l->text, sizeof(a.sun_path) - 1);
+    memcpy(a.sun_path, l->path, strlen(l->path) + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return listen_error(l, fd, e);
+    if (is_stale(&a))
+        unlink(l->path);
+    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(l->path, 0600) < 0 ||
+        listen(fd, SOMAXCONN) < 0)
+        return listen_error(l, fd, e);
+    return fd;
+}
+
+static int listen_on(const struct addrinfo *a, bool reuse_port)
+{
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (a->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if ((!reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
+        bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int client_listen(const struct config_listen *l, bool reuse_port, struct err *e)
+{
+    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    char port[8];
+    int fd, rc;
+
+    if (l->path != NULL)
+        return listen_unix(l, e);
+    snprintf(port, sizeof(port), "%u", l->port);
+    rc = getaddrinfo(l->host, port, &want, &found);
+    if (rc != 0)
+        return err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, gai_strerror(rc));
+    fd = listen_on(found, reuse_port);
+    freeaddrinfo(found);
+    return fd < 0 ? listen_error(l, -1, e) : fd;
+}
