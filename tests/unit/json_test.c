@@ -110,6 +110,7 @@ TEST(a_scalar_is_a_document_with_white_space_around_it)
     CHECK(!valid("1 1"));
     CHECK(!valid("nul"));
     CHECK(!valid("nulll"));
+    CHECK(!valid("nulk"));
     CHECK(json_valid((struct span){NULL, 0}) == false);
 }
 
@@ -369,6 +370,14 @@ TEST(a_call_that_does_not_fit_fails_instead_of_reading_astray)
     CHECK(!json_item(&j)); /* the first was not taken */
     CHECK(!json_end(&j));
 
+    j = json_read(SPAN("[1,]"));
+    CHECK(json_enter(&j, JSON_ARRAY));
+    CHECK(json_item(&j));
+    json_take(&j);
+    CHECK(json_item(&j));
+    CHECK(!json_item(&j)); /* would leave by the bracket that stands where a value should */
+    CHECK(!json_end(&j));
+
     j = json_read(SPAN("1"));
     CHECK_SPAN(json_take(&j), "1");
     CHECK(json_take(&j).p == NULL); /* twice */
@@ -377,6 +386,10 @@ TEST(a_call_that_does_not_fit_fails_instead_of_reading_astray)
     j = json_read(SPAN("[1]"));
     CHECK(json_enter(&j, JSON_ARRAY));
     CHECK(!json_end(&j)); /* not read to its end */
+
+    j = json_read(SPAN("["));
+    CHECK(json_enter(&j, JSON_ARRAY));
+    CHECK(!json_end(&j));
 }
 
 /* ---- errors ---- */
@@ -403,6 +416,8 @@ TEST(an_error_names_place_expectation_and_byte)
     check_error("1 x", ERR_SYNTAX, "JSON: byte 2: expected nothing behind the value, found 'x'");
     check_error("\"a\nb\"", ERR_SYNTAX,
                 "JSON: byte 2: control character in a string, found byte 0x0a");
+    check_error("\"\x1f\"", ERR_SYNTAX,
+                "JSON: byte 1: control character in a string, found byte 0x1f");
     check_error("\"a\xff\"", ERR_SYNTAX, "JSON: byte 2: not UTF-8, found byte 0xff");
     check_error("\"\\x\"", ERR_SYNTAX, "JSON: byte 2: unknown escape in a string, found 'x'");
     check_error("\"\\u12g4\"", ERR_SYNTAX,
@@ -507,6 +522,7 @@ TEST(a_lone_surrogate_becomes_the_replacement_character)
 {
     check_text("\"\\ud800\"", "\xef\xbf\xbd");
     check_text("\"\\udc00x\"", "\xef\xbf\xbdx");
+    check_text("\"\\udc00\\udc00\"", "\xef\xbf\xbd\xef\xbf\xbd");
     check_text("\"\\ud800\\n\"", "\xef\xbf\xbd\n");
     check_text("\"\\ud800abcdefgh\"", "\xef\xbf\xbd"
                                       "abcdefgh");
@@ -524,6 +540,7 @@ TEST(a_string_may_hold_a_nul)
     text = json_text(SPAN("\"a\\u0000b\""), &a);
     CHECK(span_eq(text, SPAN("a\0b")));
     CHECK(!json_is_string(SPAN("\"a\\u0000\""), "a"));
+    CHECK(!json_is_string(SPAN("\"a\\u0000b\""), "a"));
     arena_release(&a);
 }
 
