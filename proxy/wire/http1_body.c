@@ -54,18 +54,19 @@ static bool size_byte(struct http1_body *b, char c, struct http1_problem *why)
     if (c != '\r' && c != ';')
         return bad_chunk(why, "only CR LF or an extension may follow the size of a chunk");
     b->state = c == '\r' ? SIZE_LF : EXTENSION;
+    b->line++; /* the ";" counts; after a CR nobody does */
     return true;
 }
 
 static bool extension_byte(struct http1_body *b, char c, struct http1_problem *why)
 {
-    if (++b->line > HTTP1_MAX_CHUNK_LINE)
-        return bad_chunk(why, "the extensions of a chunk are longer than 4096 bytes");
-    if (c == '\r')
+    if (c == '\r') {
         b->state = SIZE_LF;
-    else if (!is(c, TEXT))
-        return bad_chunk(why, "a chunk extension holds a control byte");
-    return true;
+        return true;
+    }
+    if (++b->line > HTTP1_MAX_CHUNK_LINE)
+        return bad_chunk(why, "the size line of a chunk is longer than 4096 bytes");
+    return is(c, TEXT) || bad_chunk(why, "a chunk extension holds a control byte");
 }
 
 static bool trailer_byte(struct http1_body *b, char c, struct http1_problem *why)
@@ -105,7 +106,8 @@ static bool line_feed(struct http1_body *b, char c, struct http1_problem *why)
         break;
     case TRAILER_LF:
         b->state = TRAILER;
-        return true; /* `line` goes on counting: the limit is for all trailers */
+        b->line++; /* the limit is for all trailers */
+        return true;
     default:
         b->done = true;
     }
