@@ -24,7 +24,7 @@ END
 root=$(cd "$(dirname "$0")/.." && pwd)
 only='' rounds=3 core='' holdfast_bin='' with_holdfast=1 peer_cmd='' peer_port='' provider_port=''
 tmp='' chosen=() names=() sessions=() failures=0
-declare -A port=() session=() values=() broken=() # keys: server; WORKLOAD,SERVER[,METRIC]
+declare -A port=() session=() values=() broken=() # see where each is set
 
 #        name         unit   what it is                                      options of bench/load.c
 workloads=(
@@ -108,10 +108,13 @@ pids_of() {
     echo "${list#,}"
 }
 
+# Two servers, so that nginx is at its best in both: buffered answers cost it less, and a stream
+# must not be buffered.
 start_nginx() {
-    local at dir=$tmp/nginx
+    local at stream_at dir=$tmp/nginx
 
     at=$(free_port)
+    stream_at=$(free_port)
     mkdir -p "$dir"
     {
         # Its worker keeps our user, or it could not write where we can.
@@ -138,19 +141,21 @@ http {
         keepalive 1024;
         keepalive_requests 1000000000;
     }
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
     server {
         listen 127.0.0.1:$at backlog=4096;
-        location / {
-            proxy_pass http://provider;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-        }
+        location / { proxy_pass http://provider; }
+    }
+    server {
+        listen 127.0.0.1:$stream_at backlog=4096;
+        location / { proxy_pass http://provider; proxy_buffering off; }
     }
 }
 END
     } >"$dir/nginx.conf"
     start nginx "$at" "$dir/output.log" nginx -e "$dir/error.log" -c "$dir/nginx.conf"
+    port[nginx,event]=$stream_at
 }
 
 start_holdfast() {
@@ -183,7 +188,7 @@ measure() {
 
     [[ $2 == peer ]] && loose=(-l)
     if ! line=$(timeout 60 taskset -c "$core" "$tmp/load" "${@:4}" "${loose[@]}" \
-        -p "$(pids_of "${session[$2]}")" "${port[$2]}"); then
+        -p "$(pids_of "${session[$2]}")" "${port[$2,$unit]:-${port[$2]}}"); then
         say "$1 $2: FAILED ${line:-}"
         broken[$key]=1
         failures=$((failures + 1))
@@ -212,7 +217,7 @@ cell() { [[ -n $1 ]] && printf ' %s |' "$1" || printf ' - |'; }
 
 ratio() { [[ -n $1 && -n $2 ]] && awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b }'; }
 
-# The widest distance of one proxy's rounds, in percent of its median.
+# How far the rounds of a proxy lie apart, in percent of its smallest; of the worst proxy.
 spread() {
     local name
 
@@ -241,7 +246,7 @@ cpu_table() {
         printf '| %s: %s |' "$w" "$what"
         for name in "${names[@]}"; do
             cpu=$(of "$w" "$name" cpu)
-            cell "${broken[$w,$name]:+FAILED }$cpu"
+            cell "${broken[$w,$name]:+FAILED${cpu:+ }}$cpu"
         done
         for name in "${names[@]}"; do
             [[ $name == nginx ]] || cell "$(ratio "$(of "$w" "$name" cpu)" "$base")"
