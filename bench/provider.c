@@ -250,7 +250,7 @@ static bool says_true(const struct conn *c, const char *name)
     return false;
 }
 
-/* Reads the wishes after "sim:" into the connection; what is not named keeps its default. */
+/* Reads the wishes after "sim:" into the connection; without any it is 100 words and no gap. */
 static int read_wishes(struct conn *c)
 {
     unsigned long long events = 100, gap = 0;

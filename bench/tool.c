@@ -127,7 +127,8 @@ static enum message_state read_head(struct message *m)
         return MESSAGE_BAD;
     if (m->answer)
         m->status = (unsigned)strtoul(p + 9, NULL, 10);
-    for (p = memchr(p, '\n', m->head_len) + 1; p < end; p += n + 2) {
+    p = (const char *)memchr(p, '\n', m->head_len) + 1; /* the first line is done */
+    for (; p < end; p += n + 2) {
         n = (size_t)((const char *)memmem(p, (size_t)(end + 2 - p), "\r\n", 2) - p);
         size_t len;
 
