@@ -112,37 +112,42 @@ static bool parse_status_line(struct span line, struct http1_head *head, struct 
     return true;
 }
 
+/* A run of TOKEN bytes, quick where they are letters, digits and "-". */
+static size_t name_length(struct span line)
+{
+    size_t n = 0;
+
+    for (unsigned k = 16; k == 16 && line.n - n >= 16; n += k) {
+        bytes16 v = load16(line.p + n), letter = (v | 0x20) - 'a', digit = v - '0';
+
+        k = first_hit((bytes16)((letter >= 26) & (digit >= 10) & (v != '-')));
+    }
+    return n + run_of(skip(line, n), TOKEN);
+}
+
 static bool parse_header(struct span line, struct http1_header *header, struct http1_problem *why)
 {
-    size_t n = run_of(line, TOKEN);
+    size_t n = name_length(line);
 
     if (n == 0 && (line.p[0] == ' ' || line.p[0] == '\t'))
         return bad(why, 400, "bad_header", "a header line starts with white space");
     if (n == 0 || n == line.n || line.p[n] != ':')
         return bad(why, 400, "bad_header",
-                   "a header line is: a name of token bytes, a colon, a "
-                   "value");
+                   "a header line is: a name without odd bytes, a colon, a value");
     header->name = (struct span){line.p, n};
     header->value = span_trim(skip(line, n + 1));
     return true;
 }
 
-/* The first byte in [p, end) that cannot be inside a line: a control byte (but a tab) or DEL.
- * Eight bytes a step: for each byte of `w`, `low` gets its top bit when the byte is below 0x20 and
- * `del` when it is 0x7f. Both may also hit a byte above a true hit, so a hit is looked at again. */
+/* The first byte in [p, end) that cannot be inside a line: a control byte (but a tab) or DEL. */
 static const char *skip_text(const char *p, const char *end)
 {
-    const uint64_t ones = 0x0101010101010101u;
+    for (unsigned n; end - p >= 16; p += 16) {
+        bytes16 v = load16(p);
 
-    for (uint64_t w, low, del; end - p >= 8; p += 8) {
-        memcpy(&w, p, 8);
-        low = (w - ones * 0x20) & ~w;
-        w ^= ones * 0x7f;
-        del = (w - ones) & ~w;
-        if (((low | del) & ones * 0x80) != 0)
-            for (const char *q = p; q < p + 8; q++)
-                if (!is(*q, TEXT))
-                    return q;
+        n = first_hit((bytes16)(((v < 0x20) & (v != '\t')) | (v == 0x7f)));
+        if (n < 16)
+            return p + n;
     }
     while (p < end && is(*p, TEXT))
         p++;
@@ -188,7 +193,7 @@ static bool check_answer_start(struct span start, struct http1_problem *why)
 }
 
 /* What stopped skip_text() at `p`, when it is not a whole CRLF? */
-static bool bad_byte(const char *p, bool in_start_line, bool request, struct http1_problem *why)
+static void bad_byte(const char *p, bool in_start_line, bool request, struct http1_problem *why)
 {
     const char *text = "a control byte in a message head";
 
@@ -197,17 +202,19 @@ static bool bad_byte(const char *p, bool in_start_line, bool request, struct htt
     else if (*p == '\r')
         text = "a CR in a message head has no LF after it";
     if (!in_start_line)
-        return bad(why, 400, "bad_header", text);
-    return bad(why, 400, request ? "bad_request_line" : "bad_status_line", text);
+        bad(why, 400, "bad_header", text);
+    else
+        bad(why, 400, request ? "bad_request_line" : "bad_status_line", text);
 }
 
-static bool too_large(bool in_start_line, bool request, struct http1_problem *why)
+static void too_large(bool in_start_line, bool request, struct http1_problem *why)
 {
     if (in_start_line && request)
-        return bad(why, 414, "uri_too_long", "the request line is longer than 16384 bytes");
-    return bad(why, 431, "header_too_large",
-               in_start_line ? "the status line is longer than 16384 bytes"
-                             : "the message head is larger than 65536 bytes");
+        bad(why, 414, "uri_too_long", "the request line is longer than 16384 bytes");
+    else
+        bad(why, 431, "header_too_large",
+            in_start_line ? "the status line is longer than 16384 bytes"
+                          : "the message head is larger than 65536 bytes");
 }
 
 /* *scanned: how many bytes were searched and how many lines were complete among them. */
@@ -216,40 +223,56 @@ static bool too_large(bool in_start_line, bool request, struct http1_problem *wh
 _Static_assert(HTTP1_MAX_HEAD < LINE_UNIT, "an offset must fit below the count of lines");
 _Static_assert(HTTP1_MAX_LINE + 2 * HTTP1_MAX_EMPTY <= HTTP1_MAX_HEAD, "limits must nest");
 
+/* Where the first line starts, when it can be the first line of a message; or NULL. */
+static const char *find_start(struct span in, bool request, struct http1_problem *why)
+{
+    struct span start = request ? skip(in, skip_empty_lines(in)) : in;
+
+    if (start.n > 0 && !(request ? check_request_start : check_answer_start)(start, why))
+        return NULL;
+    return start.p;
+}
+
+static bool parse_line(size_t number, struct span line, bool request, struct http1_head *head,
+                       struct http1_problem *why)
+{
+    if (number == 0)
+        return (request ? parse_request_line : parse_status_line)(line, head, why);
+    if (number > HTTP1_MAX_HEADERS)
+        return bad(why, 431, "header_too_large", "the message has more than 128 header fields");
+    return parse_header(line, &head->headers[number - 1], why);
+}
+
 /* Goes through the head line by line. Each line is checked when its end is found, in the order of
- * the bytes, and nothing is looked at twice: so neither verdict nor cost depends on the pieces.
- * When a head is complete but its first lines came with an earlier call, one more pass fills *head.
- */
+ * the bytes, and nothing is searched twice: so neither verdict nor cost depends on the pieces. When
+ * a head is complete but its first lines came with an earlier call, one more pass fills *head. */
 static enum http1_result read_head(struct span in, bool request, size_t *scanned,
                                    struct http1_head *head, size_t *used, struct http1_problem *why)
 {
-    size_t lines = *scanned / LINE_UNIT, at = *scanned % LINE_UNIT;
+    size_t lines = *scanned / LINE_UNIT, limit = HTTP1_MAX_HEAD;
     const bool resumed = lines > 0;
     const char *line = NULL, *p, *end;
-    struct span rest;
-    size_t limit = HTTP1_MAX_HEAD;
 
-    assert(at <= in.n);
     if (in.n == 0)
         return HTTP1_MORE;
-    p = in.p + at;
+    assert(*scanned % LINE_UNIT <= in.n);
+    p = in.p + *scanned % LINE_UNIT;
     if (!resumed) {
-        size_t start = request ? skip_empty_lines(in) : 0;
-
-        rest = skip(in, start);
-        if (rest.n > 0 && !(request ? check_request_start : check_answer_start)(rest, why))
+        line = find_start(in, request, why);
+        if (line == NULL)
             return HTTP1_BAD;
-        line = rest.p;
         if (p < line)
             p = line;
-        limit = start + HTTP1_MAX_LINE;
+        limit = (size_t)(line - in.p) + HTTP1_MAX_LINE;
     }
     for (;; lines++) {
         end = in.p + (in.n < limit ? in.n : limit);
         p = skip_text(p, end);
         if (p == end || (p + 1 == end && *p == '\r')) {
-            if (in.n >= limit && !too_large(lines == 0, request, why))
+            if (in.n >= limit) {
+                too_large(lines == 0, request, why);
                 return HTTP1_BAD;
+            }
             *scanned = lines * LINE_UNIT + (size_t)(p - in.p);
             return HTTP1_MORE;
         }
@@ -257,31 +280,23 @@ static enum http1_result read_head(struct span in, bool request, size_t *scanned
             bad_byte(p, lines == 0, request, why);
             return HTTP1_BAD;
         }
-        if (line == NULL) { /* it began in an earlier piece, but not the first line of all */
+        if (line == NULL) { /* it began in an earlier piece, behind another line */
             line = memrchr(in.p, '\n', (size_t)(p - in.p));
             line++;
         }
-        rest = (struct span){line, (size_t)(p - line)};
+        if (lines > 0 && line == p)
+            break;
+        if (!parse_line(lines, (struct span){line, (size_t)(p - line)}, request, head, why))
+            return HTTP1_BAD;
+        limit = HTTP1_MAX_HEAD;
         p += 2;
         line = p;
-        if (lines == 0) {
-            if (!(request ? parse_request_line : parse_status_line)(rest, head, why))
-                return HTTP1_BAD;
-            limit = HTTP1_MAX_HEAD;
-        } else if (rest.n == 0) {
-            break;
-        } else if (lines > HTTP1_MAX_HEADERS) {
-            bad(why, 431, "header_too_large", "the message has more than 128 header fields");
-            return HTTP1_BAD;
-        } else if (!parse_header(rest, &head->headers[lines - 1], why)) {
-            return HTTP1_BAD;
-        }
     }
     *scanned = 0;
     if (resumed)
         return read_head(in, request, scanned, head, used, why);
     head->n = (unsigned)lines - 1;
-    *used = (size_t)(p - in.p);
+    *used = (size_t)(p + 2 - in.p);
     return HTTP1_DONE;
 }
 
@@ -315,30 +330,35 @@ static const struct twice {
     [GOOG_API_KEY] = {"duplicate_header", "there is more than one x-goog-api-key"},
 };
 
+static bool is_field(struct span name, const char *lower)
+{
+    return (name.p[0] | 0x20) == lower[0] && span_is_nocase(name, lower);
+}
+
 /* By length first: most names are none of these, and a message has many. */
 static enum field field_of(struct span name)
 {
     switch (name.n) {
     case 4:
-        return span_is_nocase(name, "host") ? HOST : OTHER;
+        return is_field(name, "host") ? HOST : OTHER;
     case 6:
-        if (span_is_nocase(name, "expect"))
+        if (is_field(name, "expect"))
             return EXPECT;
-        return span_is_nocase(name, "origin") ? ORIGIN : OTHER;
+        return is_field(name, "origin") ? ORIGIN : OTHER;
     case 9:
-        return span_is_nocase(name, "x-api-key") ? API_KEY : OTHER;
+        return is_field(name, "x-api-key") ? API_KEY : OTHER;
     case 10:
-        return span_is_nocase(name, "connection") ? CONNECTION : OTHER;
+        return is_field(name, "connection") ? CONNECTION : OTHER;
     case 12:
-        return span_is_nocase(name, "content-type") ? CONTENT_TYPE : OTHER;
+        return is_field(name, "content-type") ? CONTENT_TYPE : OTHER;
     case 13:
-        return span_is_nocase(name, "authorization") ? AUTHORIZATION : OTHER;
+        return is_field(name, "authorization") ? AUTHORIZATION : OTHER;
     case 14:
-        if (span_is_nocase(name, "content-length"))
+        if (is_field(name, "content-length"))
             return CONTENT_LENGTH;
-        return span_is_nocase(name, "x-goog-api-key") ? GOOG_API_KEY : OTHER;
+        return is_field(name, "x-goog-api-key") ? GOOG_API_KEY : OTHER;
     case 17:
-        return span_is_nocase(name, "transfer-encoding") ? TRANSFER_ENCODING : OTHER;
+        return is_field(name, "transfer-encoding") ? TRANSFER_ENCODING : OTHER;
     default:
         return OTHER;
     }

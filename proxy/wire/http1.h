@@ -88,7 +88,8 @@ enum http1_result {
  *
  * A target must start with "/" (or be "*" with OPTIONS) and hold neither control bytes, spaces,
  * non-ASCII bytes, "#", "\", %00 nor a "%" without two hex digits; its path holds neither a dot
- * segment, in clear or percent-encoded, nor %2f or %5c. It is handed out as sent. */
+ * segment, in clear or percent-encoded, nor %2f or %5c. It is handed out as sent. The absolute form
+ * of a target is refused too: nothing here is a forward proxy. */
 enum http1_result http1_read_request(struct span in, size_t *scanned, struct http1_head *head,
                                      size_t *used, struct http1_problem *why);
 

@@ -3,6 +3,10 @@
 #ifndef HOLDFAST_WIRE_HTTP1_BYTES_H
 #define HOLDFAST_WIRE_HTTP1_BYTES_H
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "proxy/base/span.h"
 #include "proxy/wire/http1.h"
 
@@ -43,6 +47,30 @@ static inline int hex_value(char c)
     if (c >= 'a' && c <= 'f')
         return c - 'a' + 10;
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Sixteen bytes looked at together; a comparison gives 0xff for each byte where it holds. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+static inline bytes16 load16(const char *p)
+{
+    bytes16 v;
+
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The place of the first byte where a comparison held; 16 when there is none. */
+static inline unsigned first_hit(bytes16 hits)
+{
+#ifdef __SSE2__
+    return (unsigned)__builtin_ctz((unsigned)_mm_movemask_epi8((__m128i)hits) | 1u << 16);
+#else
+    for (unsigned i = 0; i < 16; i++)
+        if (hits[i] != 0)
+            return i;
+    return 16;
+#endif
 }
 
 /* Every check of these files returns false with *why filled, so that `return bad(...)` is one

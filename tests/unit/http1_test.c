@@ -141,6 +141,31 @@ TEST(each_wrong_request_has_its_code)
         check_refused(request(wrong[i].in), wrong[i].in, wrong[i].status, wrong[i].code);
 }
 
+/* The search goes by blocks of bytes, so a byte is tried at every place of several blocks. */
+TEST(each_byte_is_judged_alike_wherever_it_stands)
+{
+    const char *const others = "!#$%&'*+-.^_`|~";
+    char in[] = REQUEST_LINE "Host: a\r\n"
+                             "Nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn:vvvvvvvvvvvvvvvvvvvvvvvvv"
+                             "vvvvvvvvvvvvvvvv\r\n\r\n0123456789012345678901234567890123456789";
+    size_t name = sizeof REQUEST_LINE "Host: a\r\n" - 1, value = name + 41;
+
+    for (size_t i = 0; i < 40; i++)
+        for (unsigned c = 0; c < 256; c++) {
+            bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z', digit = c >= '0' && c <= '9';
+            bool token = letter || digit || (c != 0 && strchr(others, (int)c) != NULL);
+            bool text = c == '\t' || (c >= 0x20 && c != 0x7f);
+
+            in[name + i] = (char)c; /* a colon ends the name early */
+            CHECK((request((struct span){in, sizeof in - 1}) == HTTP1_DONE) ==
+                  (token || (c == ':' && i > 0)));
+            in[name + i] = 'n';
+            in[value + i] = (char)c;
+            CHECK((request((struct span){in, sizeof in - 1}) == HTTP1_DONE) == text);
+            in[value + i] = 'v';
+        }
+}
+
 TEST(noise_is_refused_by_its_first_bytes)
 {
     static const struct refusal noise[] = {
