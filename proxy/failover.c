@@ -335,18 +335,25 @@ static enum failure expired(const struct failover *f, bool tcp_up, uint64_t now_
     }
 }
 
+/* The exchange itself is at its end, whatever its attempt does. */
+static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms, uint64_t now_ms,
+                 struct failover_orders *out)
+{
+    if (f->current >= 0) {
+        end_try(f, why, 0, retry_after_ms, now_ms);
+        order(out, ORDER_DROP);
+    } else {
+        note_end(f, why, now_ms);
+    }
+    tell(f, out);
+}
+
 static void tick(struct failover *f, bool tcp_up, uint64_t now_ms, struct failover_orders *out)
 {
     enum failure why;
 
     if (now_ms >= f->deadline_ms) {
-        if (f->current >= 0) {
-            end_try(f, DEADLINE, 0, RETRY_AFTER_NONE, now_ms);
-            order(out, ORDER_DROP);
-        } else {
-            note_end(f, DEADLINE, now_ms);
-        }
-        tell(f, out);
+        stop(f, DEADLINE, RETRY_AFTER_NONE, now_ms, out);
         return;
     }
     if (f->current < 0) {
@@ -386,7 +393,8 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
 
     out->n = 0;
     assert(!f->ended);
-    assert(t != NULL || ev->kind == FAILOVER_TICK || ev->kind == FAILOVER_GONE);
+    assert(t != NULL || ev->kind == FAILOVER_TICK || ev->kind == FAILOVER_GONE ||
+           ev->kind == FAILOVER_STOP);
     switch (ev->kind) {
     case FAILOVER_CONNECTED:
         t->phase = PHASE_WAITING;
@@ -413,6 +421,9 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         break;
     case FAILOVER_GONE:
         gone(f, now_ms, out);
+        break;
+    case FAILOVER_STOP:
+        stop(f, STOPPING, ev->retry_after_ms, now_ms, out);
         break;
     }
 }

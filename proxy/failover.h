@@ -71,6 +71,7 @@ enum failover_event_kind {
     FAILOVER_FAILED,    /* the attempt is over: `failure` says how */
     FAILOVER_TICK,      /* failover_due() has come */
     FAILOVER_GONE,      /* the client left */
+    FAILOVER_STOP,      /* the program ends: no more time */
 };
 
 struct failover_event {

@@ -46,6 +46,7 @@ struct client {
     bool keep_alive;  /* after the current answer */
     bool chunked;     /* the current answer's framing */
     bool old_version; /* HTTP/1.0 */
+    bool head_only;   /* HEAD: an answer without its body */
     bool body_left;   /* the request's body was not read to its end */
     bool paused;      /* the exchange waits for `drained` */
     struct strbuf in, out;
@@ -291,7 +292,7 @@ static void answered(struct client *c)
 
 void client_answer(struct client *c, unsigned status, struct span fields, struct span body)
 {
-    char mem[4096];
+    char mem[8192];
     struct strbuf head = strbuf_on(mem, sizeof(mem));
     struct iovec v[2];
 
@@ -303,7 +304,7 @@ void client_answer(struct client *c, unsigned status, struct span fields, struct
     v[0] = (struct iovec){head.buf, head.len};
     v[1] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
     c->exchange = NULL; /* from here on nobody is called back */
-    send_pieces(c, v, body.n > 0 ? 2 : 1);
+    send_pieces(c, v, body.n > 0 && !c->head_only ? 2 : 1);
     if (c->state != CLOSED)
         answered(c);
 }
@@ -402,8 +403,8 @@ static void request_in(struct client *c)
     c->front->handler->ready(c->exchange);
 }
 
-/* Reads body bytes from `in`, moving it on. False when reading stops here. */
-static bool read_body(struct client *c, struct span *in)
+/* Reads body bytes from `in`, moving it on. */
+static void read_body(struct client *c, struct span *in)
 {
     while (c->state == READ_BODY) {
         struct http1_problem why;
@@ -419,25 +420,23 @@ static bool read_body(struct client *c, struct span *in)
             c->exchange = NULL;
             c->front->handler->gone(exchange);
             refuse(c, &why);
-            return false;
+            return;
         }
         if (data.n > 0 && !c->front->handler->body(c->exchange, data))
-            return false;
+            return;
         if (r == HTTP1_DONE) {
-            struct span rest = *in;
-
-            keep(c, rest); /* before the exchange starts: it may answer at once */
+            keep(c, *in); /* before the exchange starts: it may answer at once */
+            *in = (struct span){NULL, 0};
             request_in(c);
-            return false;
+            return;
         }
         if (in->n == 0)
-            return true;
+            return;
     }
-    return false;
 }
 
-/* Reads a head from `in`. False when reading stops here. */
-static bool read_head(struct client *c, struct span *in)
+/* Reads a head from `in`, and what is there of the body. */
+static void read_head(struct client *c, struct span *in)
 {
     struct client_front *f = c->front;
     struct http1_problem why;
@@ -445,15 +444,16 @@ static bool read_head(struct client *c, struct span *in)
 
     switch (http1_read_request(*in, &c->scanned, &f->head, &used, &why)) {
     case HTTP1_MORE:
-        return true;
+        return;
     case HTTP1_BAD:
-        c->old_version = false;
+        c->old_version = c->head_only = false;
         refuse(c, &why);
-        return false;
+        return;
     case HTTP1_DONE:
         break;
     }
     c->scanned = 0;
+    c->head_only = span_is(f->head.method, "HEAD");
     c->keep_alive = f->head.keep_alive;
     c->old_version = f->head.minor == 0;
     c->body_left = f->head.framing != HTTP1_NO_BODY;
@@ -464,13 +464,13 @@ static bool read_head(struct client *c, struct span *in)
     in->p += used;
     in->n -= used;
     if (c->exchange == NULL)
-        return false;
+        return;
     if (f->head.expect_continue && in->n == 0) {
         struct iovec v = {(void *)(uintptr_t) "HTTP/1.1 100 Continue\r\n\r\n", 25};
 
         send_pieces(c, &v, 1);
     }
-    return read_body(c, in);
+    read_body(c, in);
 }
 
 /* Works on the bytes `in`, whatever state they meet; what is left is kept. */
@@ -479,15 +479,11 @@ static void consume(struct client *c, struct span in)
     if (c->state == READ_HEAD) {
         if (c->deadline_ms == NEVER || c->scanned == 0)
             set_deadline(c, c->front->limits.head_ms);
-        if (!read_head(c, &in) && c->state != READ_HEAD && c->state != READ_BODY) {
-            /* What follows an early answer is not looked at; pipelined requests were kept. */
-            return;
-        }
+        read_head(c, &in);
     } else if (c->state == READ_BODY) {
-        if (!read_body(c, &in))
-            return;
+        read_body(c, &in);
     }
-    if (c->state == READ_HEAD || c->state == READ_BODY)
+    if (c->state != LINGER && c->state != CLOSED)
         keep(c, in);
 }
 

@@ -289,12 +289,12 @@ static bool read_body(struct upstream_call *c, struct span *in)
 
     in->p += used;
     in->n -= used;
+    if (data.n > 0 && !body_bytes(c, data))
+        return false;
     if (r == HTTP1_BAD) {
         call_failed(c, TRUNCATED, why.text);
         return false;
     }
-    if (data.n > 0 && !body_bytes(c, data))
-        return false;
     if (r == HTTP1_DONE) {
         call_ended(c, in->n > 0);
         return false;

@@ -1,0 +1,258 @@
+#include "proxy/admit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "proxy/base/attributes.h"
+#include "proxy/base/hash.h"
+
+static bool refuse(struct admission *out, unsigned status, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+static bool refuse(struct admission *out, unsigned status, const char *code, const char *fmt, ...)
+{
+    va_list ap;
+
+    out->error = (struct chat_error){.status = status};
+    snprintf(out->error.code, sizeof(out->error.code), "%s", code);
+    va_start(ap, fmt);
+    vsnprintf(out->error.message, sizeof(out->error.message), fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* ---- where it comes from -------------------------------------------------------------------- */
+
+/* "name:8090" and "[::1]:8090" without the port. */
+static struct span host_name(struct span host)
+{
+    for (size_t i = host.n; i > 0; i--) {
+        if (host.p[i - 1] == ']')
+            break;
+        if (host.p[i - 1] == ':') {
+            host.n = i - 1;
+            break;
+        }
+    }
+    return host;
+}
+
+static bool is_loopback_name(struct span name)
+{
+    struct span rest = name;
+
+    if (span_is_nocase(name, "localhost") || span_is(name, "[::1]"))
+        return true;
+    if (!span_starts(name, "127."))
+        return false;
+    for (size_t i = 0; i < rest.n; i++)
+        if (rest.p[i] != '.' && (rest.p[i] < '0' || rest.p[i] > '9'))
+            return false; /* 127.evil.example is a name like any other */
+    return true;
+}
+
+static bool host_allowed(const struct config *c, struct span host)
+{
+    struct span name = host_name(host);
+    bool open = false;
+
+    if (host.n == 0 || is_loopback_name(name)) /* HTTP/1.0 may lack it; the codec sees to 1.1 */
+        return true;
+    for (size_t i = 0; i < c->n_hosts; i++)
+        if (span_is_nocase(name, c->hosts[i]) || span_is_nocase(host, c->hosts[i]))
+            return true;
+    for (size_t i = 0; i < c->n_listens; i++) {
+        if (c->listens[i].host != NULL && span_is_nocase(name, c->listens[i].host))
+            return true;
+        open = open || !c->listens[i].loopback;
+    }
+    /* Where every caller must show a key of its own, a page in a browser has nothing to gain. */
+    return open && c->n_clients > 0;
+}
+
+static bool origin_allowed(const struct config *c, const struct admit_request *r)
+{
+    for (size_t i = 0; i < c->n_origins && r->origin.p != NULL; i++)
+        if (span_is_nocase(r->origin, c->origins[i]))
+            return true;
+    if (r->origin.p != NULL)
+        return false;
+    return r->sec_fetch_site.p == NULL || span_is(r->sec_fetch_site, "none") ||
+           span_is(r->sec_fetch_site, "same-origin");
+}
+
+/* ---- what it wants -------------------------------------------------------------------------- */
+
+/* Takes one path segment, with the slashes before it: "//v1///models" works as "/v1/models". */
+static struct span segment(struct span *path)
+{
+    struct span s;
+
+    while (path->n > 0 && path->p[0] == '/') {
+        path->p++;
+        path->n--;
+    }
+    s = (struct span){path->p, 0};
+    while (s.n < path->n && s.p[s.n] != '/')
+        s.n++;
+    path->p += s.n;
+    path->n -= s.n;
+    return s;
+}
+
+static struct span without_query(struct span target)
+{
+    const char *q = memchr(target.p, '?', target.n);
+
+    return q == NULL ? target : (struct span){target.p, (size_t)(q - target.p)};
+}
+
+static enum endpoint find_endpoint(struct span target, struct span *model)
+{
+    struct span path = without_query(target), first = segment(&path), second;
+
+    if (span_is(first, "v1"))
+        first = segment(&path);
+    else if (path.n == 0 && span_is(first, "livez"))
+        return ENDPOINT_LIVEZ;
+    else if (path.n == 0 && span_is(first, "readyz"))
+        return ENDPOINT_READYZ;
+    if (span_is(first, "models")) {
+        segment(&path); /* only to step over the slashes */
+        path = without_query(target);
+        second = (struct span){first.p + first.n, (size_t)(path.p + path.n - first.p) - first.n};
+        while (second.n > 0 && second.p[0] == '/') {
+            second.p++;
+            second.n--;
+        }
+        *model = second; /* may hold slashes: "openai/gpt-4o" */
+        return second.n == 0 ? ENDPOINT_MODELS : ENDPOINT_MODEL;
+    }
+    second = segment(&path);
+    if (span_is(first, "chat") && span_is(second, "completions") && segment(&path).n == 0)
+        return ENDPOINT_CHAT;
+    return ENDPOINT_NONE;
+}
+
+static bool method_fits(const struct admit_request *r, struct admission *out)
+{
+    bool post = out->endpoint == ENDPOINT_CHAT;
+
+    if (post ? span_is(r->method, "POST") : span_is(r->method, "GET") || span_is(r->method, "HEAD"))
+        return true;
+    out->allow = post ? "POST" : "GET, HEAD";
+    return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
+                  r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
+}
+
+/* ---- who it is ------------------------------------------------------------------------------ */
+
+/* The credential after the scheme of an Authorization header; any scheme's name in any case. */
+static struct span bearer(struct span authorization)
+{
+    struct span s = span_trim(authorization);
+
+    if (s.n < 7 || !span_is_nocase((struct span){s.p, 7}, "bearer "))
+        return (struct span){NULL, 0};
+    return span_trim((struct span){s.p + 7, s.n - 7});
+}
+
+static struct span query_key(struct span target)
+{
+    const char *q = memchr(target.p, '?', target.n);
+
+    while (q != NULL) {
+        struct span rest = {q + 1, (size_t)(target.p + target.n - q - 1)};
+        const char *next = memchr(rest.p, '&', rest.n);
+
+        if (span_starts(rest, "key="))
+            return (struct span){rest.p + 4,
+                                 (size_t)((next != NULL ? next : rest.p + rest.n) - rest.p - 4)};
+        q = next;
+    }
+    return (struct span){NULL, 0};
+}
+
+static bool authenticate(const struct config *c, const struct admit_request *r,
+                         struct admission *out)
+{
+    struct span shown[] = {bearer(r->authorization), r->x_api_key, r->x_goog_api_key, r->api_key,
+                           query_key(r->target)};
+    uint8_t digest[HASH_SHA256_BYTES];
+
+    if (c->n_clients == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+        if (shown[i].n == 0)
+            continue;
+        hash_sha256(shown[i], digest);
+        for (size_t k = 0; k < c->n_clients; k++)
+            if (hash_equal(digest, c->clients[k].key_sha256, sizeof(digest)))
+                out->client = &c->clients[k];
+        if (out->client != NULL)
+            return true;
+    }
+    return refuse(out, 401, "invalid_api_key",
+                  "no valid client key; send one that this proxy is configured with as "
+                  "\"Authorization: Bearer KEY\" or x-api-key");
+}
+
+/* ---- what it brings ------------------------------------------------------------------------- */
+
+static bool is_json(struct span content_type)
+{
+    static const char json[] = "application/json";
+    size_t n = sizeof(json) - 1;
+
+    return content_type.n >= n && span_is_nocase((struct span){content_type.p, n}, json) &&
+           (content_type.n == n || content_type.p[n] == ';' || content_type.p[n] == ' ');
+}
+
+static bool body_fits(const struct config *c, const struct admit_request *r, struct admission *out)
+{
+    if (!is_json(r->content_type))
+        return refuse(out, 415, "unsupported_media_type",
+                      "content-type \"%.*s\" is not supported; send application/json",
+                      r->content_type.n > 60 ? 60 : (int)r->content_type.n,
+                      r->content_type.n > 0 ? r->content_type.p : "");
+    if (r->content_encoding.n > 0 && !span_is_nocase(r->content_encoding, "identity"))
+        return refuse(out, 415, "unsupported_encoding",
+                      "content-encoding \"%.*s\" is not supported; send the body uncompressed",
+                      r->content_encoding.n > 60 ? 60 : (int)r->content_encoding.n,
+                      r->content_encoding.p);
+    if (r->has_length && r->length > c->limits.request_body)
+        return refuse(out, 413, "body_too_large",
+                      "the body has %llu bytes; limits.request_body allows %llu",
+                      (unsigned long long)r->length, (unsigned long long)c->limits.request_body);
+    return true;
+}
+
+bool admit(const struct config *c, const struct admit_request *r, struct admission *out)
+{
+    *out = (struct admission){0};
+    if (!host_allowed(c, r->host))
+        return refuse(out, 421, "host_not_allowed",
+                      "host \"%.*s\" is none of this proxy's names; add it to hosts: in the "
+                      "configuration",
+                      r->host.n > 100 ? 100 : (int)r->host.n, r->host.p);
+    if (!origin_allowed(c, r))
+        return refuse(out, 403, "origin_not_allowed",
+                      "requests from web pages are refused; add the page's origin to origins: in "
+                      "the configuration");
+    out->endpoint = find_endpoint(r->target, &out->model);
+    if (out->endpoint == ENDPOINT_LIVEZ || out->endpoint == ENDPOINT_READYZ)
+        return method_fits(r, out);
+    if (!authenticate(c, r, out))
+        return false;
+    if (out->endpoint == ENDPOINT_NONE) {
+        struct span path = without_query(r->target);
+
+        return refuse(out, 404, "not_found",
+                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions and "
+                      "GET /v1/models",
+                      path.n > 200 ? 200 : (int)path.n, path.p);
+    }
+    if (!method_fits(r, out))
+        return false;
+    return out->endpoint != ENDPOINT_CHAT || body_fits(c, r, out);
+}

@@ -1,0 +1,466 @@
+#include "proxy/attempt.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/secret.h"
+#include "providers/scripted.h"
+
+#define MAX_EVENT    (16 * 1024 * 1024) /* bytes of one event: images come inline */
+#define MAX_PREAMBLE (256 * 1024)       /* held before the first output of a stream */
+#define MAX_ERROR    (64 * 1024)        /* read of an error's body; more is not looked at */
+
+/* ---- telling -------------------------------------------------------------------------------- */
+
+static void tell(struct attempt *a, enum failover_event_kind kind)
+{
+    struct failover_event ev = {
+        .kind = kind, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
+
+    a->events->happened(a->ctx, &ev);
+}
+
+static void fail(struct attempt *a, enum failure why)
+{
+    struct failover_event ev = {.kind = FAILOVER_FAILED,
+                                .failure = why,
+                                .status = a->status,
+                                .retry_after_ms = a->retry_after_ms};
+
+    a->over = true;
+    upstream_cancel(&a->call);
+    a->events->happened(a->ctx, &ev);
+}
+
+static void fail_saying(struct attempt *a, enum failure why, const char *text)
+{
+    size_t n;
+
+    snprintf(a->error.message, sizeof(a->error.message), "%s", text);
+    n = strlen(a->error.message);
+    secret_redact(a->error.message, &n);
+    a->error.message[n] = '\0';
+    fail(a, why);
+}
+
+static void complete(struct attempt *a)
+{
+    a->over = true;
+    tell(a, FAILOVER_COMPLETE);
+}
+
+/* ---- an answer in events --------------------------------------------------------------------- */
+
+/* Whole events go to the client, or wait for the commit. */
+static bool pass_on(struct attempt *a, struct span bytes)
+{
+    if (bytes.n == 0)
+        return true;
+    if (a->owns) {
+        a->events->write(a->ctx, bytes);
+        return !a->over;
+    }
+    strbuf_add_span(&a->held, bytes);
+    if (!a->held.failed)
+        return true;
+    fail_saying(a, ANSWER_TOO_BIG, "too much came before the first output");
+    return false;
+}
+
+/* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
+ * stops: the attempt is over, or the answer has ended. */
+static bool take_event(struct attempt *a, const struct sse_event *ev, struct span *run)
+{
+    enum dialect_event kind = a->dialect->read_event(ev, &a->watch, NULL, NULL);
+
+    enum failure verdict = kind == EVENT_ERROR ? a->watch.failure
+                           : kind == EVENT_BAD ? MALFORMED
+                           : kind == EVENT_END ? a->dialect->judge_end(&a->watch)
+                                               : FAILURE_NONE;
+
+    if (verdict != FAILURE_NONE) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+        if (kind == EVENT_ERROR) {
+            a->error = a->watch.error;
+            fail(a, verdict);
+        } else {
+            fail_saying(a, verdict,
+                        kind == EVENT_BAD
+                            ? "an event of the answer is not valid JSON"
+                            : "the end marker came without a finish reason or output");
+        }
+        return false;
+    }
+    if (run->n == 0)
+        run->p = ev->raw.p;
+    run->n += ev->raw.n;
+    if (kind == EVENT_OUTPUT && !a->owns) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+        tell(a, FAILOVER_OUTPUT);
+        return !a->over;
+    }
+    if (kind == EVENT_END) {
+        a->ending = true;
+        return false;
+    }
+    return true;
+}
+
+static void read_events(struct attempt *a, struct span bytes)
+{
+    struct sse_event ev;
+    struct span run = {bytes.p, 0};
+    bool was_stopped = a->watch.stopped, progress = false;
+
+    if (sse_feed(&a->sse, bytes) < 0) {
+        fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is larger than 16 MiB");
+        return;
+    }
+    while (sse_next(&a->sse, &ev)) {
+        progress = progress || ev.has_data;
+        if (!take_event(a, &ev, &run))
+            break;
+    }
+    if (a->over || !pass_on(a, run))
+        return;
+    if (a->ending ||
+        (a->watch.stopped && !was_stopped && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
+        tell(a, FAILOVER_STOPPED);
+    else if (progress && a->owns)
+        a->events->progress(a->ctx);
+}
+
+/* The bytes are all there, or all that will come. `cut`: the transport did not end as it should. */
+static void end_of_events(struct attempt *a, bool cut, const char *text)
+{
+    struct sse_event ev;
+    struct span run = {NULL, 0};
+    enum failure verdict;
+
+    if (!a->ending && sse_end(&a->sse, &ev) && ev.has_data) {
+        struct chat_watch before = a->watch;
+
+        /* Half an event at the end is a cut, not nonsense. */
+        if (a->dialect->read_event(&ev, &a->watch, NULL, NULL) == EVENT_BAD)
+            cut = true;
+        else {
+            a->watch = before;
+            take_event(a, &ev, &run);
+            if (a->over || !pass_on(a, run) || a->over)
+                return;
+        }
+    }
+    verdict = a->dialect->judge_end(&a->watch);
+    if (verdict == FAILURE_NONE)
+        complete(a);
+    else if (verdict == EMPTY && !cut)
+        fail_saying(a, EMPTY, "the stream held no output");
+    else
+        fail_saying(a, TRUNCATED, text);
+}
+
+/* ---- an answer in one piece -------------------------------------------------------------------
+ */
+
+static void judge_whole(struct attempt *a)
+{
+    a->dialect->read_answer(strbuf_span(&a->held), &a->watch, NULL, NULL);
+    if (a->watch.failure != FAILURE_NONE) {
+        a->error = a->watch.error;
+        fail(a, a->watch.failure);
+    } else if (a->request->stream) {
+        fail_saying(a, MALFORMED, "one JSON text came where a stream was asked for");
+    } else {
+        complete(a);
+    }
+}
+
+static void judge_error(struct attempt *a, struct span content_type)
+{
+    enum failure f =
+        a->dialect->classify(a->status, content_type, strbuf_span(&a->held), &a->error);
+    size_t n = strlen(a->error.message);
+
+    secret_redact(a->error.message, &n);
+    a->error.message[n] = '\0';
+    a->retry_after_ms = retry_after_read(a->retry_fields[0], a->retry_fields[1], a->retry_fields[2],
+                                         strbuf_span(&a->held), clock_wall_ms());
+    fail(a, f);
+}
+
+/* ---- what the call brings ---------------------------------------------------------------------
+ */
+
+static void on_connected(void *ctx)
+{
+    tell(ctx, FAILOVER_CONNECTED);
+}
+
+/* What of a provider's head the client may see; everything else stays here. */
+static bool client_may_see(struct span name)
+{
+    static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
+    static const char limits[] = "x-ratelimit-";
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (span_is_nocase(name, fields[i]))
+            return true;
+    return name.n > sizeof(limits) - 1 &&
+           span_is_nocase((struct span){name.p, sizeof(limits) - 1}, limits);
+}
+
+static void on_head(void *ctx, const struct http1_head *head)
+{
+    static const char *const names[] = {"retry-after-ms", "x-ms-retry-after-ms", "retry-after"};
+    struct attempt *a = ctx;
+    struct span type = http1_find(head, "content-type");
+
+    a->status = head->status;
+    a->event_stream = span_find_nocase(type, "text/event-stream") != NULL;
+    a->html = span_find_nocase(type, "text/html") != NULL;
+    if (head->status / 100 == 3) {
+        fail_saying(a, REDIRECT, "it wants to send us elsewhere");
+        return;
+    }
+    if (head->status / 100 != 2) {
+        a->mode = MODE_ERROR;
+        a->held.max = MAX_ERROR;
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            struct span value = http1_find(head, names[i]);
+
+            if (value.p != NULL)
+                a->retry_fields[i] = arena_copy(a->arena, value);
+        }
+        return;
+    }
+    for (unsigned i = 0; i < head->n; i++) {
+        if (!client_may_see(head->headers[i].name))
+            continue;
+        strbuf_add_span(&a->fields, head->headers[i].name);
+        strbuf_add(&a->fields, ": ");
+        strbuf_add_span(&a->fields, head->headers[i].value);
+        strbuf_add(&a->fields, "\r\n");
+    }
+}
+
+/* Content types lie, so the first byte decides: a stream starts with a field name or a comment. */
+static enum attempt_mode mode_of(const struct attempt *a, struct span bytes)
+{
+    size_t i = 0;
+
+    while (i < bytes.n &&
+           (bytes.p[i] == ' ' || bytes.p[i] == '\t' || bytes.p[i] == '\r' || bytes.p[i] == '\n'))
+        i++;
+    if (i == bytes.n)
+        return !a->request->stream ? MODE_WHOLE : a->event_stream ? MODE_STREAM : MODE_UNSEEN;
+    if (!a->request->stream || bytes.p[i] == '{' || bytes.p[i] == '[' || bytes.p[i] == '<')
+        return MODE_WHOLE;
+    return MODE_STREAM;
+}
+
+static void on_body(void *ctx, struct span bytes)
+{
+    struct attempt *a = ctx;
+
+    if (a->over || a->ending)
+        return; /* nothing counts after the last marker */
+    if (a->mode == MODE_UNSEEN) {
+        a->mode = mode_of(a, bytes);
+        if (a->mode == MODE_UNSEEN)
+            return; /* white space before the answer keeps connections alive, and is no answer */
+        a->held.max =
+            a->mode == MODE_STREAM ? MAX_PREAMBLE : a->service->config->limits.answer_body;
+    }
+    switch (a->mode) {
+    case MODE_STREAM:
+        read_events(a, bytes);
+        break;
+    case MODE_WHOLE:
+        strbuf_add_span(&a->held, bytes);
+        if (a->held.failed)
+            fail_saying(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
+        break;
+    default:
+        /* Enough of an error was read when the cap is reached. */
+        strbuf_add_n(&a->held, bytes.p,
+                     bytes.n < MAX_ERROR - a->held.len ? bytes.n : MAX_ERROR - a->held.len);
+        if (a->held.len == MAX_ERROR)
+            judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+    }
+}
+
+static void ended(struct attempt *a, bool cut, const char *text)
+{
+    switch (a->mode) {
+    case MODE_UNSEEN:
+        fail_saying(a, cut ? TRUNCATED : EMPTY, cut ? text : "the answer has no body");
+        break;
+    case MODE_STREAM:
+        end_of_events(a, cut, text);
+        break;
+    case MODE_WHOLE:
+        if (cut)
+            fail_saying(a, TRUNCATED, text);
+        else
+            judge_whole(a);
+        break;
+    case MODE_ERROR:
+        judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        break;
+    }
+}
+
+static void on_end(void *ctx)
+{
+    ended(ctx, false, "the stream ended without a finish reason");
+}
+
+static void on_failed(void *ctx, enum failure why, const char *text)
+{
+    struct attempt *a = ctx;
+
+    if (why == TRUNCATED)
+        ended(a, true, text);
+    else
+        fail_saying(a, why, text);
+}
+
+static const struct upstream_events upstream_events = {
+    .connected = on_connected,
+    .head = on_head,
+    .body = on_body,
+    .end = on_end,
+    .failed = on_failed,
+};
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned key,
+                       struct span client_fields)
+{
+    struct provider *p = a->target->provider;
+    const struct origin *o = &a->service->origins[p - a->service->targets->providers];
+    struct strbuf head = strbuf_in(a->arena, HTTP1_MAX_HEAD);
+    struct dialect_target to = {
+        .base_path = span_of(o->base_path),
+        .model = a->target->model,
+        .key = p->keys[key],
+        .rewrite_model =
+            a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
+    };
+    struct span parts[UPSTREAM_MAX_PARTS];
+
+    a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
+    a->dialect->write_request(a->request, &to, a->arena, &a->outgoing);
+    strbuf_add(&head, "POST ");
+    strbuf_add_span(&head, a->outgoing.path);
+    strbuf_add(&head, " HTTP/1.1\r\n");
+    strbuf_add(&head, o->host_field);
+    strbuf_add_span(&head, strbuf_span(&a->outgoing.head_fields));
+    strbuf_add(&head, a->request->stream ? "Accept: text/event-stream\r\n"
+                                         : "Accept: application/json\r\n");
+    strbuf_add(&head, "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
+                      "User-Agent: holdfast/" HOLDFAST_VERSION "\r\n");
+    strbuf_add_span(&head, client_fields);
+    strbuf_add(&head, "Content-Length: ");
+    strbuf_add_u64(&head, a->outgoing.body_bytes);
+    strbuf_add(&head, "\r\n\r\n");
+    parts[0] = strbuf_span(&head);
+    for (size_t i = 0; i < ARRAY_LEN(a->outgoing.body); i++)
+        parts[i + 1] = a->outgoing.body[i];
+    upstream_start(&a->call, pool, o->lane + key, &o->peer, parts, UPSTREAM_MAX_PARTS,
+                   &upstream_events, a);
+}
+
+/* ---- the provider inside the process ----------------------------------------------------------
+ */
+
+static void scripted_event(void *ctx, const struct chat_event *ev)
+{
+    struct attempt *a = ctx;
+    struct span id = SPAN("chatcmpl-scripted");
+    struct span model = a->target->model.p != NULL ? a->target->model : a->request->model;
+
+    if (ev->kind == CHAT_USAGE)
+        a->watch.usage = ev->usage;
+    if (a->request->stream && (ev->kind != CHAT_USAGE || a->request->usage_asked))
+        a->dialect->write_event(ev, id, model, (uint64_t)time(NULL), &a->held);
+}
+
+static void scripted_turn(struct loop_task *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, task);
+    struct span model = a->target->model.p != NULL ? a->target->model : a->request->model;
+    struct span text = span_of(a->target->provider->conf->text);
+
+    if (a->over)
+        return;
+    tell(a, FAILOVER_CONNECTED);
+    a->status = 200;
+    a->watch.output = a->watch.stopped = true;
+    scripted_answer(text, model, a->arena, scripted_event, a);
+    if (!a->request->stream) {
+        struct strbuf raw = strbuf_in(a->arena, 6 * text.n + 2);
+
+        json_add_string(&raw, text);
+        a->dialect->write_answer(SPAN("chatcmpl-scripted"), model, (uint64_t)time(NULL),
+                                 strbuf_span(&raw), &a->watch.usage, &a->held);
+    }
+    complete(a);
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, struct loop *l,
+                              struct arena *arena, const struct chat_request *req, struct target *t,
+                              unsigned key, struct span client_fields,
+                              const struct attempt_events *events, void *ctx)
+{
+    struct attempt *a = arena_zalloc(arena, sizeof(*a));
+
+    a->service = s;
+    a->loop = l;
+    a->arena = arena;
+    a->events = events;
+    a->ctx = ctx;
+    a->dialect = &dialect_openai_chat;
+    a->request = req;
+    a->target = t;
+    a->retry_after_ms = RETRY_AFTER_NONE;
+    a->held = strbuf_heap(s->config->limits.answer_body);
+    a->fields = strbuf_in(arena, 4096);
+    sse_init(&a->sse, MAX_EVENT);
+    if (t->provider->type->dialect == NULL) {
+        a->task.run = scripted_turn;
+        loop_soon(l, &a->task);
+    } else {
+        start_call(a, pool, key, client_fields);
+    }
+    return a;
+}
+
+void attempt_stop(struct attempt *a)
+{
+    a->over = true;
+    upstream_cancel(&a->call);
+    sse_release(&a->sse);
+    strbuf_release(&a->held);
+}
+
+struct span attempt_own(struct attempt *a)
+{
+    a->owns = true;
+    return strbuf_span(&a->held);
+}
+
+void attempt_held_sent(struct attempt *a)
+{
+    strbuf_release(&a->held);
+}

@@ -1,0 +1,958 @@
+#include "proxy/exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "proxy/admit.h"
+#include "proxy/attempt.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/hash.h"
+#include "proxy/base/mem.h"
+#include "proxy/ops/accesslog.h"
+#include "proxy/relay.h"
+#include "proxy/route.h"
+
+#define MAX_SPARE     64
+#define MAX_FIELDS    4096 /* header lines of an answer */
+#define MAX_MODELS    1024 /* in the list of models */
+#define SMALL_BODY    65536
+#define TRAIL_TARGETS (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
+
+struct exchange {
+    struct exchange_space *space;
+    struct exchange *next, *prev;
+    struct client *client; /* NULL once it is answered or gone */
+    struct arena arena;
+    struct loop_timer timer;
+    struct loop_task release; /* gives it back once no callback can hold it */
+    bool ended;
+
+    char id[72];
+    const char *address; /* the client's, for the log */
+    unsigned counted;    /* tries that the metrics have already */
+    struct admission admission;
+    const struct dialect *dialect;
+    struct span client_fields; /* header lines that go on to the provider */
+    bool no_failover;
+    uint64_t timeout_ms; /* 0: none asked for */
+    struct span route_wanted;
+
+    struct strbuf body;
+    uint64_t reserved; /* of the service's memory */
+    struct chat_request request;
+    const struct config_route *route;
+
+    struct failover failover;
+    bool planned;             /* the failover core is at work */
+    struct attempt *attempt;  /* the live one */
+    struct attempt *deciding; /* the last one that ended or answered: its words, its usage */
+    bool opened, committed;
+    unsigned status;                         /* what the client got */
+    uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
+    uint64_t answer_bytes;
+    uint64_t request_bytes;
+};
+
+static void carry_out(struct exchange *x, const struct failover_orders *orders);
+
+void exchange_space_init(struct exchange_space *s, struct service *service, struct loop *l,
+                         struct upstream_pool *pool)
+{
+    *s = (struct exchange_space){.service = service, .loop = l, .pool = pool};
+    random_bytes(&s->rng.state, sizeof(s->rng.state));
+}
+
+void exchange_space_release(struct exchange_space *s)
+{
+    assert(s->live == NULL);
+    while (s->spare != NULL) {
+        struct exchange *next = s->spare->next;
+
+        arena_release(&s->spare->arena);
+        free(s->spare);
+        s->spare = next;
+    }
+}
+
+/* ---- birth and death --------------------------------------------------------------------------
+ */
+
+static void give_back(struct loop_task *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, release);
+    struct exchange_space *s = x->space;
+
+    arena_reset(&x->arena);
+    if (s->n_spare >= MAX_SPARE) {
+        arena_release(&x->arena);
+        free(x);
+        return;
+    }
+    x->next = s->spare;
+    s->spare = x;
+    s->n_spare++;
+}
+
+static void timer_due(struct loop_timer *t);
+
+static struct exchange *exchange_new(struct exchange_space *s, struct client *c)
+{
+    struct exchange *x = s->spare;
+    struct arena arena;
+
+    if (x != NULL) {
+        s->spare = x->next;
+        s->n_spare--;
+        arena = x->arena;
+    } else {
+        x = mem_alloc(sizeof(*x));
+        arena_init(&arena);
+    }
+    *x = (struct exchange){
+        .space = s,
+        .client = c,
+        .arena = arena,
+        .timer = {.on_due = timer_due},
+        .release = {.run = give_back},
+        .dialect = &dialect_openai_chat,
+        .started_us = loop_now_us(s->loop),
+    };
+    x->next = s->live;
+    if (s->live != NULL)
+        s->live->prev = x;
+    s->live = x;
+    return x;
+}
+
+static void log_exchange(struct exchange *x, const char *outcome);
+
+/* The exchange is over: everything it holds goes, and its line is written. `outcome`: a label. */
+static void end(struct exchange *x, enum failure outcome, const char *label)
+{
+    struct exchange_space *s = x->space;
+    struct service *service = s->service;
+    uint64_t now_us = clock_us();
+
+    assert(!x->ended); /* one terminal outcome, recorded once */
+    x->ended = true;
+    x->client = NULL;
+    metrics_request(service->metrics,
+                    x->route != NULL ? (size_t)(x->route - service->config->routes) : METRICS_NONE,
+                    0, outcome, now_us - x->started_us);
+    if (service->access_log)
+        log_exchange(x, label);
+    if (x->attempt != NULL)
+        attempt_stop(x->attempt);
+    if (x->deciding != NULL && x->deciding != x->attempt)
+        attempt_stop(x->deciding);
+    strbuf_release(&x->body);
+    service_return(service, x->reserved);
+    loop_timer_clear(s->loop, &x->timer);
+    if (x->next != NULL)
+        x->next->prev = x->prev;
+    if (x->prev != NULL)
+        x->prev->next = x->next;
+    else
+        s->live = x->next;
+    loop_soon(s->loop, &x->release);
+}
+
+/* ---- the line in the log ----------------------------------------------------------------------
+ */
+
+static size_t attempts_for_log(const struct exchange *x, struct access_attempt *out)
+{
+    const struct failover *f = &x->failover;
+    size_t n = 0;
+
+    for (unsigned i = 0; x->planned && i < f->n_tries && n < TRAIL_TARGETS; i++) {
+        const struct failover_try *t = &f->tries[i];
+
+        if (t->candidate == UINT8_MAX)
+            continue;
+        out[n++] = (struct access_attempt){
+            .target = span_of(f->candidates[t->candidate].target->name),
+            .outcome = failure_row(t->outcome)->label,
+            .status = t->status,
+            .us = (t->ended_ms - t->started_ms) * 1000,
+            .ttft_us = t->output_ms != 0 ? (t->output_ms - t->started_ms) * 1000 : 0,
+        };
+    }
+    return n;
+}
+
+static void log_exchange(struct exchange *x, const char *outcome)
+{
+    struct access_attempt attempts[TRAIL_TARGETS];
+    char mem[LOG_LINE_MAX + 1];
+    struct strbuf line = strbuf_on(mem, sizeof(mem));
+    struct access_record r = {
+        .id = span_of(x->id),
+        .wall_ms = clock_wall_ms(),
+        .client = span_of(x->address),
+        .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
+        .dialect = x->admission.endpoint == ENDPOINT_CHAT ? x->dialect->name : NULL,
+        .model = x->request.model,
+        .stream = x->request.stream,
+        .outcome = outcome,
+        .status = x->status,
+        .duration_us = clock_us() - x->started_us,
+        .ttft_us = x->first_us != 0 ? x->first_us - x->started_us : 0,
+        .request_bytes = x->request_bytes,
+        .answer_bytes = x->answer_bytes,
+        .attempts = attempts,
+        .n_attempts = attempts_for_log(x, attempts),
+    };
+
+    if (x->committed && x->deciding != NULL) {
+        const struct attempt *a = x->deciding;
+
+        r.usage_seen = a->watch.usage.seen;
+        r.input_tokens = a->watch.usage.input;
+        r.output_tokens = a->watch.usage.output;
+        r.cached_tokens = a->watch.usage.cached;
+        r.reasoning_tokens = a->watch.usage.reasoning;
+        r.provider = span_of(a->target->provider->conf->name);
+        r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
+    }
+    accesslog_write(&r, x->space->service->log_format, &line);
+    log_line(strbuf_span(&line));
+}
+
+/* ---- answering --------------------------------------------------------------------------------
+ */
+
+static void add_id(const struct exchange *x, struct strbuf *fields)
+{
+    strbuf_add(fields, "x-request-id: ");
+    strbuf_add(fields, x->id);
+    strbuf_add(fields, "\r\n");
+}
+
+static void answer(struct exchange *x, unsigned status, struct strbuf *fields, struct span body,
+                   enum failure outcome, const char *label)
+{
+    struct client *c = x->client;
+
+    x->status = status;
+    x->answer_bytes = body.n;
+    if (c != NULL)
+        client_answer(c, status, strbuf_span(fields), body);
+    x->client = NULL;
+    end(x, outcome, label);
+}
+
+/* An error of our own making: no target was asked. */
+static void refuse(struct exchange *x, const struct chat_error *error)
+{
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+    struct strbuf body = strbuf_in(&x->arena, 8192);
+
+    add_id(x, &fields);
+    strbuf_add(&fields, "Content-Type: application/json\r\n");
+    strbuf_add(&fields, error->status == 503 ? "x-should-retry: true\r\nretry-after: 1\r\n"
+                                             : "x-should-retry: false\r\n");
+    if (x->admission.allow != NULL)
+        strbuf_addf(&fields, "Allow: %s\r\n", x->admission.allow);
+    if (error->status == 401)
+        strbuf_add(&fields, "WWW-Authenticate: Bearer\r\n");
+    x->dialect->write_error(error, &body);
+    answer(x, error->status, &fields, strbuf_span(&body), REJECTED, error->code);
+}
+
+static void refuse_saying(struct exchange *x, unsigned status, const char *code, const char *param,
+                          const char *text)
+{
+    struct chat_error e = {.status = status};
+
+    snprintf(e.code, sizeof(e.code), "%s", code);
+    snprintf(e.param, sizeof(e.param), "%s", param);
+    snprintf(e.message, sizeof(e.message), "%s", text);
+    refuse(x, &e);
+}
+
+static void answer_json(struct exchange *x, unsigned status, struct span body)
+{
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+
+    add_id(x, &fields);
+    strbuf_add(&fields, "Content-Type: application/json\r\n");
+    answer(x, status, &fields, body, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
+}
+
+/* ---- a request's head -------------------------------------------------------------------------
+ */
+
+static bool good_id(struct span s)
+{
+    if (s.n == 0 || s.n > 64)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '.' || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+static void set_id(struct exchange *x, struct span wanted)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint64_t bits[2] = {rng_next(&x->space->rng), rng_next(&x->space->rng)};
+
+    if (good_id(wanted)) {
+        memcpy(x->id, wanted.p, wanted.n);
+        x->id[wanted.n] = '\0';
+        return;
+    }
+    memcpy(x->id, "req_", 4);
+    for (unsigned i = 0; i < 32; i++)
+        x->id[4 + i] = hex[(bits[i / 16] >> (i % 16 * 4)) & 15];
+    x->id[36] = '\0';
+}
+
+static struct admit_request to_admit(const struct http1_head *h)
+{
+    return (struct admit_request){
+        .method = h->method,
+        .target = h->target,
+        .host = http1_find(h, "host"),
+        .origin = http1_find(h, "origin"),
+        .sec_fetch_site = http1_find(h, "sec-fetch-site"),
+        .authorization = http1_find(h, "authorization"),
+        .x_api_key = http1_find(h, "x-api-key"),
+        .x_goog_api_key = http1_find(h, "x-goog-api-key"),
+        .api_key = http1_find(h, "api-key"),
+        .content_type = http1_find(h, "content-type"),
+        .content_encoding = http1_find(h, "content-encoding"),
+        .has_length = h->framing == HTTP1_LENGTH,
+        .length = h->length,
+    };
+}
+
+/* Header lines of the client's that a provider may see; credentials and cookies never are. */
+static void copy_fields(struct exchange *x, const struct http1_head *h)
+{
+    static const char *const names[] = {"openai-beta", "idempotency-key", "traceparent",
+                                        "tracestate"};
+    struct strbuf out = strbuf_in(&x->arena, 8192);
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct span value = http1_find(h, names[i]);
+
+        if (value.n == 0 || value.n > 1024)
+            continue;
+        strbuf_addf(&out, "%s: ", names[i]);
+        strbuf_add_span(&out, value);
+        strbuf_add(&out, "\r\n");
+    }
+    x->client_fields = strbuf_span(&out);
+}
+
+/* How long the client's own library waits: an answer after that reaches nobody. Values from 5000 on
+ * are milliseconds (older SDKs), below that seconds. */
+static void read_client_timeouts(struct exchange *x, const struct http1_head *h)
+{
+    static const char *const names[] = {"x-stainless-timeout", "x-server-timeout"};
+    uint64_t v;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (span_to_u64(http1_find(h, names[i]), &v) && v > 0 && v < 100000000)
+            x->timeout_ms = v >= 5000 ? v : v * 1000;
+}
+
+/* The x-holdfast-* headers of a request. False when it was refused. */
+static bool read_wishes(struct exchange *x, const struct http1_head *h)
+{
+    struct span failover = http1_find(h, "x-holdfast-failover");
+    struct span midstream = http1_find(h, "x-holdfast-midstream");
+    struct span timeout = http1_find(h, "x-holdfast-timeout-ms");
+    uint64_t ms = 0;
+
+    read_client_timeouts(x, h);
+    x->no_failover = span_is_nocase(failover, "off");
+    if (failover.p != NULL && !x->no_failover && !span_is_nocase(failover, "on")) {
+        refuse_saying(x, 400, "invalid_header", "x-holdfast-failover",
+                      "x-holdfast-failover is neither \"on\" nor \"off\"");
+        return false;
+    }
+    if (midstream.p != NULL && !span_is_nocase(midstream, "auto") &&
+        !span_is_nocase(midstream, "error")) {
+        refuse_saying(x, 400, "invalid_header", "x-holdfast-midstream",
+                      "x-holdfast-midstream is neither \"auto\" nor \"error\" (\"continue\" is not "
+                      "available in this version)");
+        return false;
+    }
+    if (timeout.p != NULL && (!span_to_u64(timeout, &ms) || ms == 0 || ms > 86400000)) {
+        refuse_saying(x, 400, "invalid_header", "x-holdfast-timeout-ms",
+                      "x-holdfast-timeout-ms is not a number of milliseconds from 1 to 86400000");
+        return false;
+    }
+    if (ms != 0)
+        x->timeout_ms = ms;
+    x->route_wanted = arena_copy(&x->arena, http1_find(h, "x-holdfast-route"));
+    return true;
+}
+
+static void *begin(void *ctx, struct client *c, const struct http1_head *h)
+{
+    struct exchange_space *s = ctx;
+    struct exchange *x = exchange_new(s, c);
+    struct admit_request r = to_admit(h);
+
+    set_id(x, http1_find(h, "x-request-id"));
+    x->address = arena_strdup(&x->arena, span_of(client_address(c)));
+    if (!admit(s->service->config, &r, &x->admission)) {
+        refuse(x, &x->admission.error);
+        return NULL;
+    }
+    x->admission.model = arena_copy(&x->arena, x->admission.model);
+    if (x->admission.endpoint != ENDPOINT_CHAT) {
+        x->body = strbuf_in(&x->arena, SMALL_BODY);
+        return x;
+    }
+    if (!read_wishes(x, h))
+        return NULL;
+    copy_fields(x, h);
+    if (h->framing == HTTP1_LENGTH) {
+        if (!service_reserve(s->service, h->length)) {
+            refuse_saying(x, 503, "proxy_overloaded", "",
+                          "the requests under way use all the memory that limits.memory allows");
+            return NULL;
+        }
+        x->reserved = h->length;
+    }
+    x->body = h->framing == HTTP1_LENGTH && h->length <= SMALL_BODY
+                  ? strbuf_in(&x->arena, SMALL_BODY)
+                  : strbuf_heap(s->service->config->limits.request_body);
+    if (h->framing == HTTP1_LENGTH)
+        strbuf_room(&x->body, h->length); /* once, so that a large body is never moved */
+    return x;
+}
+
+static bool body(void *exchange, struct span bytes)
+{
+    struct exchange *x = exchange;
+    struct service *s = x->space->service;
+
+    strbuf_add_span(&x->body, bytes);
+    if (x->body.failed) {
+        refuse_saying(x, 413, "body_too_large", "",
+                      "the body is larger than limits.request_body allows");
+        return false;
+    }
+    if (x->body.len > x->reserved) {
+        uint64_t more = x->body.len - x->reserved;
+
+        if (!service_reserve(s, more)) {
+            refuse_saying(x, 503, "proxy_overloaded", "",
+                          "the requests under way use all the memory that limits.memory allows");
+            return false;
+        }
+        x->reserved += more;
+    }
+    return true;
+}
+
+/* ---- orders -----------------------------------------------------------------------------------
+ */
+
+/* The metrics of the tries that have ended since the last look. */
+static void count_tries(struct exchange *x)
+{
+    const struct failover *f = &x->failover;
+
+    for (; x->counted < f->n_tries; x->counted++) {
+        const struct failover_try *t = &f->tries[x->counted];
+
+        if (t->phase != PHASE_ENDED)
+            return;
+        if (!t->skipped)
+            metrics_attempt(x->space->service->metrics, f->candidates[t->candidate].target->index,
+                            t->outcome, (t->ended_ms - t->started_ms) * 1000);
+    }
+}
+
+/* The timer only ever moves to an earlier time; when it comes too early it is set anew. */
+static void arm(struct exchange *x)
+{
+    uint64_t due = failover_due(&x->failover);
+
+    if (x->timer.slot == 0 || due < x->timer.due_ms)
+        loop_timer_set(x->space->loop, &x->timer, due);
+}
+
+static void step(struct exchange *x, const struct failover_event *ev)
+{
+    struct failover_orders orders;
+
+    failover_step(&x->failover, ev, loop_now_ms(x->space->loop), &orders);
+    carry_out(x, &orders);
+}
+
+static void attempt_over(struct exchange *x, struct attempt *a)
+{
+    if (x->deciding != NULL && x->deciding != a)
+        attempt_stop(x->deciding);
+    x->deciding = a;
+    if (x->attempt == a)
+        x->attempt = NULL;
+    if (a->error.message[0] != '\0')
+        target_note(a->target, a->error.message);
+}
+
+static void happened(void *ctx, const struct failover_event *ev)
+{
+    struct exchange *x = ctx;
+
+    if (ev->kind == FAILOVER_FAILED || ev->kind == FAILOVER_COMPLETE)
+        attempt_over(x, x->attempt);
+    step(x, ev);
+}
+
+static void write_out(void *ctx, struct span bytes)
+{
+    struct exchange *x = ctx;
+
+    x->answer_bytes += bytes.n;
+    client_stream_write(x->client, bytes);
+    if (client_waiting(x->client) > CLIENT_HIGH_MARK)
+        upstream_pause(&x->attempt->call);
+}
+
+static void progress(void *ctx)
+{
+    struct exchange *x = ctx;
+
+    failover_progress(&x->failover, loop_now_ms(x->space->loop));
+}
+
+static const struct attempt_events attempt_events = {
+    .happened = happened,
+    .write = write_out,
+    .progress = progress,
+};
+
+static void start_attempt(struct exchange *x)
+{
+    const struct failover *f = &x->failover;
+    const struct failover_try *t = &f->tries[f->current];
+    struct metrics *m = x->space->service->metrics;
+    int before = f->current - 1;
+
+    while (before >= 0 && f->tries[before].skipped)
+        before--;
+    if (before < 0)
+        metrics_overhead(m, clock_us() - x->asked_us);
+    else if (f->tries[before].candidate != t->candidate)
+        metrics_failover(m, f->candidates[f->tries[before].candidate].target->index,
+                         f->candidates[t->candidate].target->index, f->tries[before].outcome);
+    x->attempt = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena,
+                               &x->request, f->candidates[t->candidate].target, t->ticket.key,
+                               x->client_fields, &attempt_events, x);
+}
+
+static void drop_attempt(struct exchange *x)
+{
+    struct attempt *a = x->attempt;
+
+    if (a == NULL)
+        return;
+    upstream_cancel(&a->call);
+    a->over = true;
+    attempt_over(x, a);
+}
+
+/* The status line and the header fields of a stream; nothing of it is sent before the first event.
+ */
+static void open_stream(struct exchange *x)
+{
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+
+    add_id(x, &fields);
+    relay_fields(&x->failover, x->failover.current, x->request.model, loop_now_ms(x->space->loop),
+                 &fields);
+    if (x->attempt != NULL)
+        strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
+    strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
+                        "X-Accel-Buffering: no\r\n");
+    x->status = 200;
+    x->opened = true;
+    client_stream_start(x->client, 200, strbuf_span(&fields));
+}
+
+static void heartbeat(struct exchange *x)
+{
+    if (!x->opened)
+        open_stream(x);
+    client_stream_write(x->client, SPAN(": keep-alive\n\n"));
+}
+
+static void commit(struct exchange *x)
+{
+    struct attempt *a = x->attempt != NULL ? x->attempt : x->deciding;
+    struct span held;
+
+    x->committed = true;
+    x->first_us = clock_us();
+    metrics_first_token(x->space->service->metrics, a->target->index, x->first_us - x->started_us);
+    if (!x->request.stream)
+        return; /* FINISH follows and sends it in one piece */
+    if (!x->opened)
+        open_stream(x);
+    held = attempt_own(a);
+    if (held.n > 0) {
+        x->answer_bytes += held.n;
+        client_stream_write(x->client, held);
+    }
+    attempt_held_sent(a);
+    /* The request is kept for another target; there is none any more. */
+    if (a->call.sent == a->call.total && x->body.arena == NULL) {
+        x->request.model = arena_copy(&x->arena, x->request.model);
+        strbuf_release(&x->body);
+        service_return(x->space->service, x->reserved);
+        x->reserved = 0;
+    }
+}
+
+static void settle(struct exchange *x, const struct attempt *a)
+{
+    metrics_tokens(x->space->service->metrics, a->target->index, &a->watch.usage);
+    if (a->watch.usage.seen) {
+        atomic_fetch_add_explicit(&a->target->tokens_in, a->watch.usage.input,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&a->target->tokens_out, a->watch.usage.output,
+                                  memory_order_relaxed);
+    }
+}
+
+static void finish_whole(struct exchange *x, struct attempt *a)
+{
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+
+    add_id(x, &fields);
+    relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),
+                 &fields);
+    strbuf_add_span(&fields, strbuf_span(&a->fields));
+    strbuf_add(&fields, "Content-Type: application/json\r\n");
+    answer(x, 200, &fields, strbuf_span(&a->held), FAILURE_NONE, failure_row(FAILURE_NONE)->label);
+}
+
+static void finish(struct exchange *x)
+{
+    struct attempt *a = x->attempt != NULL ? x->attempt : x->deciding;
+
+    drop_attempt(x);
+    settle(x, a);
+    if (!x->request.stream) {
+        finish_whole(x, a);
+        return;
+    }
+    if (x->client != NULL) {
+        if (!a->watch.end) {
+            char mem[64];
+            struct strbuf last = strbuf_on(mem, sizeof(mem));
+
+            x->dialect->write_end(&last);
+            x->answer_bytes += last.len;
+            client_stream_write(x->client, strbuf_span(&last));
+        }
+        client_stream_end(x->client);
+    }
+    end(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
+}
+
+static const struct chat_error *what_was_said(const struct exchange *x)
+{
+    const struct failover *f = &x->failover;
+    const struct failover_try *t = f->verdict >= 0 ? &f->tries[f->verdict] : NULL;
+
+    if (t == NULL || t->candidate == UINT8_MAX || x->deciding == NULL || t->skipped)
+        return NULL;
+    return x->deciding->target == f->candidates[t->candidate].target ? &x->deciding->error : NULL;
+}
+
+/* After the first byte: the dialect's error inside the stream, then the connection breaks off. */
+static void break_off(struct exchange *x)
+{
+    struct strbuf event = strbuf_in(&x->arena, 8192);
+    struct chat_error error;
+
+    relay_error(&x->failover, what_was_said(x), loop_now_ms(x->space->loop), &error);
+    x->dialect->write_stream_error(&error, &event);
+    metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
+    x->answer_bytes += event.len;
+    client_stream_write(x->client, strbuf_span(&event));
+    client_stream_abort(x->client);
+    end(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
+}
+
+static void give_up(struct exchange *x)
+{
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+    struct strbuf text = strbuf_in(&x->arena, 8192);
+    enum failure outcome = failover_outcome(&x->failover);
+    struct chat_error error;
+
+    relay_error(&x->failover, what_was_said(x), loop_now_ms(x->space->loop), &error);
+    x->dialect->write_error(&error, &text);
+    add_id(x, &fields);
+    relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),
+                 &fields);
+    relay_retry_fields(&x->failover, &fields);
+    strbuf_add(&fields, "Content-Type: application/json\r\n");
+    answer(x, error.status, &fields, strbuf_span(&text), outcome, failure_row(outcome)->label);
+}
+
+static void carry_out(struct exchange *x, const struct failover_orders *orders)
+{
+    count_tries(x);
+    for (unsigned i = 0; i < orders->n; i++) {
+        switch (orders->v[i]) {
+        case ORDER_TRY:
+            start_attempt(x);
+            break;
+        case ORDER_DROP:
+            drop_attempt(x);
+            break;
+        case ORDER_COMMIT:
+            commit(x);
+            break;
+        case ORDER_HEARTBEAT:
+            heartbeat(x);
+            break;
+        case ORDER_FINISH:
+            finish(x);
+            return;
+        case ORDER_BREAK:
+            break_off(x);
+            return;
+        case ORDER_REFUSE:
+            give_up(x);
+            return;
+        }
+    }
+    if (!x->failover.ended)
+        arm(x);
+}
+
+static void timer_due(struct loop_timer *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
+    uint64_t now = loop_now_ms(x->space->loop);
+    struct failover_event ev = {.kind = FAILOVER_TICK, .retry_after_ms = RETRY_AFTER_NONE};
+    int live = x->failover.current;
+
+    /* While a slow client holds the answer up, the provider is not at fault. */
+    if (x->attempt != NULL && x->attempt->call.paused)
+        failover_progress(&x->failover, now);
+    if (failover_due(&x->failover) > now) {
+        arm(x);
+        return;
+    }
+    if (live >= 0 && x->failover.tries[live].phase == PHASE_CONNECTING && x->attempt != NULL)
+        ev.tcp_up = upstream_tcp_up(&x->attempt->call);
+    step(x, &ev);
+}
+
+/* ---- the whole request is in ------------------------------------------------------------------
+ */
+
+static void serve_models(struct exchange *x)
+{
+    const struct config *c = x->space->service->config;
+    struct span names[MAX_MODELS];
+    struct strbuf out = strbuf_in(&x->arena, 1024 * 1024);
+    size_t n = 0;
+
+    /* Names that a client can use as they are: patterns are not. */
+    for (size_t i = 0; i < c->n_routes && n < MAX_MODELS; i++)
+        if (strchr(c->routes[i].model, '*') == NULL)
+            names[n++] = span_of(c->routes[i].model);
+    /* A pattern stands for the models that its targets name. */
+    for (size_t i = 0; i < c->n_routes; i++) {
+        if (strchr(c->routes[i].model, '*') == NULL)
+            continue;
+        for (size_t k = 0; k < c->routes[i].n_targets; k++) {
+            const char *model = c->routes[i].targets[k].model;
+            bool known = model == NULL || !span_glob(span_of(c->routes[i].model), span_of(model));
+
+            for (size_t m = 0; m < n && !known; m++)
+                known = span_is(names[m], model);
+            if (!known && n < MAX_MODELS)
+                names[n++] = span_of(model);
+        }
+    }
+    if (x->admission.endpoint == ENDPOINT_MODELS) {
+        x->dialect->write_models(names, n, 0, &out);
+        answer_json(x, 200, strbuf_span(&out));
+        return;
+    }
+    if (route_find(c, x->admission.model) == NULL) {
+        refuse_saying(x, 404, "model_not_found", "model", "no route serves this model");
+        return;
+    }
+    x->dialect->write_model(x->admission.model, 0, &out);
+    answer_json(x, 200, strbuf_span(&out));
+}
+
+static void refuse_model(struct exchange *x)
+{
+    struct chat_error e = {.status = 404, .code = "model_not_found", .param = "model"};
+    struct span m = x->request.model;
+
+    snprintf(e.message, sizeof(e.message),
+             "no route serves the model \"%.*s\"; add one under routes: (a pattern such as \"*\" "
+             "serves all)",
+             m.n > 200 ? 200 : (int)m.n, m.p);
+    refuse(x, &e);
+}
+
+static void serve_chat(struct exchange *x)
+{
+    struct service *s = x->space->service;
+    struct failover_policy policy;
+    struct failover_orders orders;
+    struct err e;
+
+    if (x->dialect->read_request(strbuf_span(&x->body), &x->arena, &x->request, &e) < 0) {
+        refuse_saying(x, 400, e.code == ERR_SYNTAX ? "invalid_json" : "invalid_request", "", e.msg);
+        return;
+    }
+    x->route = x->route_wanted.n > 0 ? route_named(s->config, x->route_wanted)
+                                     : route_find(s->config, x->request.model);
+    if (x->route == NULL) {
+        if (x->route_wanted.n > 0)
+            refuse_saying(x, 404, "route_not_found", "x-holdfast-route",
+                          "x-holdfast-route names no route of the configuration");
+        else
+            refuse_model(x);
+        return;
+    }
+    policy = (struct failover_policy){
+        .max_attempts = s->config->failover.max_attempts,
+        .per_target = s->config->failover.per_target,
+        .total_ms = route_total_ms(s->config, x->route),
+        .heartbeat_ms = x->request.stream ? s->config->stream.heartbeat_after : 0,
+    };
+    if (policy.max_attempts > FAILOVER_MAX_TRIES)
+        policy.max_attempts = FAILOVER_MAX_TRIES;
+    if (x->timeout_ms != 0 && x->timeout_ms < policy.total_ms)
+        policy.total_ms = x->timeout_ms;
+    if (x->no_failover)
+        policy.max_attempts = policy.per_target = 1;
+    failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
+                  &x->arena);
+    route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, &x->failover);
+    x->planned = true;
+    failover_begin(&x->failover, loop_now_ms(x->space->loop), &orders);
+    carry_out(x, &orders);
+}
+
+static void ready(void *exchange)
+{
+    struct exchange *x = exchange;
+
+    x->asked_us = clock_us();
+    x->request_bytes = x->body.len;
+    switch (x->admission.endpoint) {
+    case ENDPOINT_LIVEZ:
+        answer_json(x, 200, SPAN("{\"status\":\"ok\"}\n"));
+        break;
+    case ENDPOINT_READYZ:
+        if (atomic_load(&x->space->service->draining))
+            answer_json(x, 503, SPAN("{\"status\":\"draining\"}\n"));
+        else
+            answer_json(x, 200, SPAN("{\"status\":\"ready\"}\n"));
+        break;
+    case ENDPOINT_MODELS:
+    case ENDPOINT_MODEL:
+        serve_models(x);
+        break;
+    case ENDPOINT_CHAT:
+        serve_chat(x);
+        break;
+    case ENDPOINT_NONE:
+        assert(false); /* admit has refused it */
+    }
+}
+
+/* ---- the client -------------------------------------------------------------------------------
+ */
+
+static void gone(void *exchange)
+{
+    struct exchange *x = exchange;
+    struct failover_event ev = {.kind = FAILOVER_GONE, .retry_after_ms = RETRY_AFTER_NONE};
+    struct attempt *a = x->attempt;
+
+    x->client = NULL;
+    if (!x->planned) {
+        end(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+        return;
+    }
+    /* Whoever leaves after the last marker has the whole answer. */
+    if (x->committed && a != NULL && a->ending) {
+        ev.kind = FAILOVER_COMPLETE;
+        ev.status = a->status;
+        step(x, &ev);
+        return;
+    }
+    step(x, &ev);
+    if (!x->ended)
+        end(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+}
+
+static void drained(void *exchange)
+{
+    struct exchange *x = exchange;
+
+    if (x->attempt != NULL) {
+        failover_progress(&x->failover, loop_now_ms(x->space->loop));
+        upstream_resume(&x->attempt->call);
+    }
+}
+
+static void bad_request(void *ctx, const struct http1_problem *why, struct strbuf *out)
+{
+    struct exchange_space *s = ctx;
+    struct chat_error e = {.status = why->status};
+
+    snprintf(e.code, sizeof(e.code), "%s", why->code);
+    snprintf(e.message, sizeof(e.message), "%s", why->text);
+    dialect_openai_chat.write_error(&e, out);
+    metrics_request(s->service->metrics, METRICS_NONE, 0, REJECTED, 0);
+}
+
+const struct client_handler exchange_handler = {
+    .begin = begin,
+    .body = body,
+    .ready = ready,
+    .gone = gone,
+    .drained = drained,
+    .bad_request = bad_request,
+};
+
+void exchange_break_all(struct exchange_space *s)
+{
+    while (s->live != NULL) {
+        struct exchange *x = s->live;
+
+        if (x->planned && !x->failover.ended) {
+            struct failover_event ev = {.kind = FAILOVER_STOP, .retry_after_ms = 1000};
+
+            step(x, &ev);
+        } else {
+            refuse_saying(x, 503, "draining", "", "this proxy is shutting down");
+        }
+    }
+}

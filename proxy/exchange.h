@@ -1,0 +1,50 @@
+/* exchange.h - one client request from start to end.
+ *
+ *   wire/client --head--> admit ----------- refused ---------------> error answer
+ *        |                  | body
+ *        |                  v
+ *        |               dialect reads it --> route --> failover (decides)
+ *        |                                                 |      ^
+ *        |                                          TRY    v      | events
+ *        |                                              attempt --+-- dialect judges
+ *        |                                                 |
+ *        |                                    wire/upstream --> the provider
+ *        v                                                 |
+ *   the client <--- relay <----- COMMIT, FINISH, BREAK ----+
+ *
+ * The exchange carries out the decision core's orders and owns everything that lives as long as the
+ * request: its arena, the request's body, its attempts. One access-log line is written when it
+ * ends.
+ */
+#ifndef HOLDFAST_PROXY_EXCHANGE_H
+#define HOLDFAST_PROXY_EXCHANGE_H
+
+#include "proxy/base/rng.h"
+#include "proxy/service.h"
+#include "proxy/wire/client.h"
+#include "proxy/wire/upstream.h"
+
+struct exchange;
+
+/* What the exchanges of one worker have in common. */
+struct exchange_space {
+    struct service *service;
+    struct loop *loop;
+    struct upstream_pool *pool;
+    struct rng rng;
+    struct exchange *live;  /* every exchange that is not over */
+    struct exchange *spare; /* ended ones, kept for their memory */
+    unsigned n_spare;
+};
+
+void exchange_space_init(struct exchange_space *s, struct service *service, struct loop *l,
+                         struct upstream_pool *pool);
+void exchange_space_release(struct exchange_space *s); /* nothing may be live */
+
+/* What the clients' connections call; their ctx is the space. */
+extern const struct client_handler exchange_handler;
+
+/* The time for draining is over: answers under way get a true error at once. */
+void exchange_break_all(struct exchange_space *s);
+
+#endif

@@ -1,0 +1,123 @@
+#include "proxy/relay.h"
+
+#include <stdio.h>
+
+#define MAX_TRAIL 2048
+
+static struct span name_of(const struct failover *f, const struct failover_try *t)
+{
+    /* A line without a target is the request's own end. */
+    return t->candidate == UINT8_MAX ? SPAN("request")
+                                     : span_of(f->candidates[t->candidate].target->name);
+}
+
+void relay_trail(const struct failover *f, uint64_t now_ms, struct strbuf *out)
+{
+    for (unsigned i = 0; i < f->n_tries; i++) {
+        const struct failover_try *t = &f->tries[i];
+        bool live = t->phase != PHASE_ENDED;
+        uint64_t at = !live ? t->ended_ms : t->output_ms != 0 ? t->output_ms : now_ms;
+
+        if (i > 0)
+            strbuf_add(out, ", ");
+        strbuf_add_span(out, name_of(f, t));
+        strbuf_add_char(out, '=');
+        strbuf_add(out, failure_row(t->outcome)->label);
+        if (t->outcome != FAILURE_NONE && t->status != 0) {
+            strbuf_add_char(out, ':');
+            strbuf_add_u64(out, t->status);
+        }
+        strbuf_add_char(out, '@');
+        strbuf_add_u64(out, at - f->started_ms);
+        strbuf_add(out, "ms");
+    }
+}
+
+/* Header values hold printable ASCII only; a model's name comes from a client or a configuration.
+ */
+static void add_value(struct strbuf *out, struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        strbuf_add_char(out, value.p[i] >= ' ' && value.p[i] < 0x7f ? value.p[i] : '?');
+}
+
+void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
+                  struct strbuf *out)
+{
+    char mem[MAX_TRAIL];
+    struct strbuf trail = strbuf_on(mem, sizeof(mem));
+
+    if (served >= 0 && f->tries[served].candidate != UINT8_MAX) {
+        const struct target *t = f->candidates[f->tries[served].candidate].target;
+
+        strbuf_add(out, "x-holdfast-provider: ");
+        add_value(out, span_of(t->provider->conf->name));
+        strbuf_add(out, "\r\nx-holdfast-model: ");
+        add_value(out, t->model.p != NULL ? t->model : client_model);
+        strbuf_add(out, "\r\n");
+    }
+    strbuf_add(out, "x-holdfast-attempts: ");
+    strbuf_add_u64(out, f->n_attempts);
+    strbuf_add(out, "\r\nx-holdfast-trail: ");
+    relay_trail(f, now_ms, &trail);
+    add_value(out, strbuf_span(&trail));
+    strbuf_add(out, "\r\n");
+}
+
+/* May the provider's own words stand as the answer? Only where the client can act on them; what is
+ * said about our keys and accounts is between the provider and us. */
+static bool speaks_to_client(enum failure f)
+{
+    switch (f) {
+    case BAD_REQUEST:
+    case CONTEXT_LENGTH:
+    case POLICY:
+    case TOO_LARGE:
+    case CLIENT_ERROR:
+    case MODEL_GONE:
+    case CONFLICT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void relay_error(const struct failover *f, const struct chat_error *said, uint64_t now_ms,
+                 struct chat_error *out)
+{
+    const struct failover_try *t = f->verdict >= 0 ? &f->tries[f->verdict] : NULL;
+    enum failure why = failover_outcome(f);
+    const struct failure_row *row = failure_row(why);
+    struct strbuf text = strbuf_on(out->message, sizeof(out->message));
+
+    *out = (struct chat_error){.status = failure_status(why, t != NULL ? t->status : 0)};
+    if (t != NULL && said != NULL && speaks_to_client(why)) {
+        *out = *said;
+        out->status = failure_status(why, t->status);
+        text.len = strlen(out->message);
+    } else {
+        snprintf(out->code, sizeof(out->code), "%s",
+                 f->committed ? "stream_interrupted" : row->label);
+        snprintf(out->type, sizeof(out->type), "%s", f->committed ? "upstream_error" : "");
+        strbuf_addf(&text, "%s: %s", t != NULL ? name_of(f, t).p : "no target", row->text);
+        if (said != NULL && said->message[0] != '\0')
+            strbuf_addf(&text, " (%.200s)", said->message);
+    }
+    strbuf_add(&text, text.len > 0 ? " [" : "[");
+    relay_trail(f, now_ms, &text);
+    strbuf_add(&text, "]");
+}
+
+void relay_retry_fields(const struct failover *f, struct strbuf *out)
+{
+    const struct failure_row *row = failure_row(failover_outcome(f));
+
+    strbuf_add(out, row->retry ? "x-should-retry: true\r\n" : "x-should-retry: false\r\n");
+    if (!row->retry || f->retry_after_ms == RETRY_AFTER_NONE)
+        return;
+    strbuf_add(out, "retry-after: ");
+    strbuf_add_u64(out, retry_after_seconds(f->retry_after_ms));
+    strbuf_add(out, "\r\nretry-after-ms: ");
+    strbuf_add_u64(out, f->retry_after_ms < 55000 ? f->retry_after_ms : 55000);
+    strbuf_add(out, "\r\n");
+}

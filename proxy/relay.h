@@ -1,0 +1,32 @@
+/* relay.h - what the client is told about how its answer came to be.
+ *
+ * Pure text: the trail of attempts, the header lines that carry it, and the error that remains when
+ * every attempt has failed.
+ */
+#ifndef HOLDFAST_PROXY_RELAY_H
+#define HOLDFAST_PROXY_RELAY_H
+
+#include "providers/chat.h"
+#include "proxy/failover.h"
+
+/* Appends "openai/gpt-4o=server_error:503@120ms, claude/claude-sonnet-4-5=ok@800ms": every attempt
+ * and every target passed over, each with its outcome, the provider's status where that says more,
+ * and when it ended (for an answer that has begun: when its first output came) in ms since the
+ * request. */
+void relay_trail(const struct failover *f, uint64_t now_ms, struct strbuf *out);
+
+/* Appends the header lines of an answer: provider, model, attempts, trail. `served` is the index of
+ * the try that answers, or -1. */
+void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
+                  struct strbuf *out);
+
+/* The error for the client once the core has given up: the true status class, the provider's own
+ * words where the client can act on them, and every attempt by name. `said` is what the deciding
+ * attempt's provider said (may be NULL). */
+void relay_error(const struct failover *f, const struct chat_error *said, uint64_t now_ms,
+                 struct chat_error *out);
+
+/* Appends x-should-retry, and retry-after with retry-after-ms where waiting helps. */
+void relay_retry_fields(const struct failover *f, struct strbuf *out);
+
+#endif

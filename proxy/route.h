@@ -1,0 +1,21 @@
+/* route.h - which targets may answer a request, in which order and with which limits. */
+#ifndef HOLDFAST_PROXY_ROUTE_H
+#define HOLDFAST_PROXY_ROUTE_H
+
+#include "config/config.h"
+#include "providers/chat.h"
+#include "proxy/failover.h"
+
+/* The first route whose pattern matches the model's name, or the one that a request names by its
+ * pattern (x-holdfast-route). NULL if there is none. */
+const struct config_route *route_find(const struct config *c, struct span model);
+const struct config_route *route_named(const struct config *c, struct span pattern);
+
+/* How long an exchange on this route may take in all. */
+uint64_t route_total_ms(const struct config *c, const struct config_route *r);
+
+/* Gives the decision core its candidates in order of preference. `only_first`: no failover. */
+void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
+                const struct chat_request *req, bool only_first, struct failover *f);
+
+#endif

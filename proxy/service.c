@@ -1,0 +1,134 @@
+#include "proxy/service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config/address.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/hash.h"
+#include "proxy/base/mem.h"
+
+static struct metrics *make_metrics(const struct config *c, const struct target_set *set)
+{
+    const char **routes = mem_alloc(c->n_routes * sizeof(*routes));
+    struct metrics_target_label *targets = mem_alloc(set->n_targets * sizeof(*targets));
+    const char *dialects[] = {dialect_openai_chat.name};
+    struct metrics_labels labels = {
+        .routes = routes,
+        .n_routes = c->n_routes,
+        .dialects = dialects,
+        .n_dialects = 1,
+        .targets = targets,
+        .n_targets = set->n_targets,
+        .start_wall_ms = clock_wall_ms(),
+    };
+    struct metrics *m;
+
+    for (size_t i = 0; i < c->n_routes; i++)
+        routes[i] = c->routes[i].model;
+    for (size_t i = 0; i < set->n_targets; i++)
+        targets[i] = (struct metrics_target_label){set->targets[i].provider->conf->name,
+                                                   set->targets[i].model.p};
+    m = metrics_new(&labels);
+    free(routes);
+    free(targets);
+    return m;
+}
+
+/* The path of "https://host:port/path", without a slash at its end. */
+static struct span url_path(const char *url)
+{
+    const char *p = strstr(url, "://");
+    struct span path;
+
+    p = strchr(p != NULL ? p + 3 : url, '/');
+    path = span_of(p);
+    while (path.n > 0 && path.p[path.n - 1] == '/')
+        path.n--;
+    return path;
+}
+
+static int origin_init(struct origin *o, const struct provider *p, struct err *e)
+{
+    struct strbuf text = strbuf_heap(4096), host = strbuf_heap(1024);
+    struct arena a;
+    struct span path;
+    struct url u;
+    bool v6, usual;
+
+    if (p->type->dialect == NULL)
+        return 0; /* inside the process */
+    if (url_read(p->conf->base_url, &u, e) < 0)
+        return err_prefix(e, "providers.%s.base_url", p->conf->name);
+    v6 = memchr(u.host.p, ':', u.host.n) != NULL;
+    usual = u.port == (u.https ? 443 : 80);
+    strbuf_addf(&host, v6 ? "[%.*s]" : "%.*s", SPAN_ARG(u.host));
+    strbuf_addf(&text, "%s://%s:%u", u.https ? "https" : "http", host.buf, u.port);
+    o->peer.origin = mem_strdup(text.buf);
+    o->peer.tls = u.https;
+    o->peer.direct = u.scope == HOST_LOOPBACK || u.scope == HOST_PRIVATE;
+    strbuf_clear(&text);
+    strbuf_addf(&text, usual ? "Host: %s\r\n" : "Host: %s:%u\r\n", host.buf, u.port);
+    o->host_field = mem_strdup(text.buf);
+    arena_init(&a);
+    path = catalog_base_path(p->type, url_path(p->conf->base_url), &a);
+    o->base_path = mem_strndup(path.n > 0 ? path.p : "", path.n);
+    arena_release(&a);
+    strbuf_release(&text);
+    strbuf_release(&host);
+    return 0;
+}
+
+int service_new(const struct config *c, struct service **out, struct err *e)
+{
+    struct service *s = mem_zalloc(sizeof(*s));
+    uint64_t seed;
+
+    random_bytes(&seed, sizeof(seed));
+    s->config = c;
+    s->started_us = clock_us();
+    s->targets = target_set_new(c, seed);
+    s->origins = mem_zalloc(c->n_providers * sizeof(*s->origins));
+    for (size_t i = 0; i < c->n_providers; i++) {
+        s->origins[i].lane = s->lanes;
+        s->lanes += (unsigned)s->targets->providers[i].n_keys;
+        if (origin_init(&s->origins[i], &s->targets->providers[i], e) < 0) {
+            service_free(s);
+            return -1;
+        }
+    }
+    s->metrics = make_metrics(c, s->targets);
+    *out = s;
+    return 0;
+}
+
+void service_free(struct service *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < s->config->n_providers; i++) {
+        free(s->origins[i].peer.origin);
+        free(s->origins[i].host_field);
+        free(s->origins[i].base_path);
+    }
+    free(s->origins);
+    metrics_free(s->metrics);
+    target_set_free(s->targets);
+    free(s);
+}
+
+bool service_reserve(struct service *s, uint64_t n)
+{
+    uint64_t before = atomic_fetch_add_explicit(&s->memory, n, memory_order_relaxed);
+
+    if (before + n <= s->config->limits.memory)
+        return true;
+    atomic_fetch_sub_explicit(&s->memory, n, memory_order_relaxed);
+    return false;
+}
+
+void service_return(struct service *s, uint64_t n)
+{
+    if (n != 0)
+        atomic_fetch_sub_explicit(&s->memory, n, memory_order_relaxed);
+}
