@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,9 +28,8 @@ static const char intro[] =
     "- Anchors, aliases, tags, a second document and a key given twice are errors, as is every "
     "key\n"
     "  that is not listed here.\n"
-    "- \"reload\" says whether a running Holdfast takes a new value over when it reads the file "
-    "again,\n"
-    "  or needs a restart.\n";
+    "- A running Holdfast that reads its file again takes over what says \"reload\"; the rest\n"
+    "  needs a restart.\n";
 
 static void cell(FILE *out, const char *text)
 {
@@ -40,7 +40,7 @@ static void cell(FILE *out, const char *text)
     }
 }
 
-/* `last_token` and friends: one line of the table of its section. */
+/* One line of the table of its chapter. */
 static void print_row(const struct option *o, struct arena *a, FILE *out)
 {
     char expects[OPTION_EXPECTS_MAX];
@@ -83,7 +83,8 @@ void config_manual(FILE *out)
         if (is_chapter(&rows[i])) {
             fprintf(out, "\n## %s\n\n", rows[i].path);
             if (holds)
-                fprintf(out, "%c%s.\n\n", rows[i].help[0] - 'a' + 'A', rows[i].help + 1);
+                fprintf(out, "%c%s.\n\n", toupper((unsigned char)rows[i].help[0]),
+                        rows[i].help + 1);
             fprintf(out, "| key | takes | default | change | variable | meaning |\n"
                          "|---|---|---|---|---|---|\n");
         }

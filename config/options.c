@@ -357,8 +357,8 @@ char *option_expects(const struct option *o, char buf[OPTION_EXPECTS_MAX])
         [OPTION_BOOLEAN] = "true or false", [OPTION_STRING] = "text",
         [OPTION_SECRET] = "a key",          [OPTION_ENUM] = "",
         [OPTION_SHA256] = "a SHA-256",      [OPTION_LISTEN] = "an address",
-        [OPTION_LISTENS] = "addresses",     [OPTION_STRINGS] = "a list of texts",
-        [OPTION_SECRETS] = "a list of keys"};
+        [OPTION_LISTENS] = "addresses",     [OPTION_STRINGS] = "texts",
+        [OPTION_SECRETS] = "keys"};
     struct strbuf out = strbuf_on(buf, OPTION_EXPECTS_MAX);
 
     if (o->max > 0) {

@@ -85,11 +85,8 @@ static void print_providers(const struct config *c, FILE *out)
 static void print_target(const struct config *c, const struct config_route *route,
                          const struct config_target *t, FILE *out)
 {
-    char name[128];
-
-    snprintf(name, sizeof(name), "%s/%s", c->providers[t->provider].name,
-             t->model != NULL ? t->model : "(the client's model)");
-    fprintf(out, "    %2u. %-36s", t->tier + 1, name);
+    fprintf(out, "    %2u. %s/%s", t->tier + 1, c->providers[t->provider].name,
+            t->model != NULL ? t->model : "(the client's model)");
     if (t->weight != 1)
         fprintf(out, "  weight %u", t->weight);
     if (t->context_window != 0)
@@ -98,23 +95,38 @@ static void print_target(const struct config *c, const struct config_route *rout
     fprintf(out, "\n");
 }
 
-void config_print(const struct config *c, FILE *out)
+static void print_limits(const struct config *c, FILE *out)
 {
-    char heartbeat[VALUE_TEXT_MAX], delay[VALUE_TEXT_MAX], timeout[VALUE_TEXT_MAX];
+    char a[VALUE_TEXT_MAX], b[VALUE_TEXT_MAX], d[VALUE_TEXT_MAX];
 
-    fprintf(out, "source       %s\n", c->source);
-    print_listeners(c, out);
-    fprintf(out, "timeouts    ");
+    fprintf(out, "timeouts   ");
     print_timeouts(c->timeouts, NULL, out);
     fprintf(out, "\nfailover     max_attempts %u  per_target %u\n", c->failover.max_attempts,
             c->failover.per_target);
+    fprintf(out, "breaker      consecutive %u  window %s  min_calls %u  failure_rate %g",
+            c->breaker.consecutive, value_show_duration(a, c->breaker.window), c->breaker.min_calls,
+            c->breaker.failure_rate);
+    fprintf(out, "  open_base %s  open_cap %s\n", value_show_duration(a, c->breaker.open_base),
+            value_show_duration(b, c->breaker.open_cap));
     fprintf(out, "stream       heartbeat_after %s\n",
-            value_show_duration(heartbeat, c->stream.heartbeat_after));
-    fprintf(out, "drain        delay %s  timeout %s\n", value_show_duration(delay, c->drain.delay),
-            value_show_duration(timeout, c->drain.timeout));
+            value_show_duration(a, c->stream.heartbeat_after));
+    fprintf(out, "limits       request_body %s  answer_body %s  memory %s  connections %u\n",
+            value_show_size(a, c->limits.request_body), value_show_size(b, c->limits.answer_body),
+            value_show_size(d, c->limits.memory), c->limits.connections);
+    fprintf(out, "drain        delay %s  timeout %s\n", value_show_duration(a, c->drain.delay),
+            value_show_duration(b, c->drain.timeout));
+    fprintf(out, "log          %s, as %s\n", c->log.level, c->log.format);
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+    fprintf(out, "source       %s\n", c->source);
+    print_listeners(c, out);
+    print_limits(c, out);
     print_providers(c, out);
-    fprintf(out, "\nroutes (the first that matches; its targets in this order, time limits where "
-                 "they differ)\n");
+    fprintf(out,
+            "\nroutes (the first that matches; its targets in this order, with the limits that "
+            "differ)\n");
     for (size_t i = 0; i < c->n_routes; i++) {
         fprintf(out, "  %s\n", c->routes[i].model);
         for (size_t j = 0; j < c->routes[i].n_targets; j++)

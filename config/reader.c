@@ -32,26 +32,29 @@ static int fail_with(struct reader *r, const char *place, const char *fmt, va_li
     return err_set(r->e, ERR_VALUE, "%s: %s", place, text);
 }
 
+static const char *place_of(struct reader *r, unsigned line, unsigned column, const char *path)
+{
+    return arena_printf(r->arena, "%s:%u:%u%s%s", r->file, line, column, *path != '\0' ? ": " : "",
+                        path);
+}
+
 int fail_at(struct reader *r, const struct node *n, const char *path, const char *fmt, ...)
 {
-    char *place = arena_printf(r->arena, "%s:%u:%u: %s", r->file, n->line, n->column, path);
     va_list ap;
 
     va_start(ap, fmt);
-    fail_with(r, place, fmt, ap);
+    fail_with(r, place_of(r, n->line, n->column, path), fmt, ap);
     va_end(ap);
     return -1;
 }
 
 int fail_at_key(struct reader *r, const struct node *n, const char *path, const char *fmt, ...)
 {
-    unsigned line = n->key != NULL ? n->key_line : n->line;
-    unsigned column = n->key != NULL ? n->key_column : n->column;
-    char *place = arena_printf(r->arena, "%s:%u:%u: %s", r->file, line, column, path);
     va_list ap;
 
+    assert(n->key != NULL);
     va_start(ap, fmt);
-    fail_with(r, place, fmt, ap);
+    fail_with(r, place_of(r, n->key_line, n->key_column, path), fmt, ap);
     va_end(ap);
     return -1;
 }
@@ -78,7 +81,7 @@ int fail_option(struct reader *r, const char *path, const char *fmt, ...)
     if (r->from_env[row_index(o)])
         place = arena_printf(r->arena, "HOLDFAST_%s", option_variable(o, r->arena));
     else if (n != NULL)
-        place = arena_printf(r->arena, "%s:%u:%u: %s", r->file, n->line, n->column, path);
+        place = place_of(r, n->line, n->column, path);
     else
         place = arena_printf(r->arena, "%s: %s", r->file, path);
     va_start(ap, fmt);
@@ -243,7 +246,7 @@ static int read_section(struct reader *r, const struct node *map, const char *pa
                 arena_printf(r->arena, "%s%s%s", pattern, *pattern != '\0' ? "." : "", n->key));
         if (o == NULL)
             return unknown_key(r, n, pattern, inner);
-        if (!o->ready && !(o->type == OPTION_SECTION && n->kind == NODE_MAP))
+        if (!o->ready && !(o->type == OPTION_SECTION && (n->kind == NODE_MAP || n->null)))
             return fail_at_key(r, n, inner, "not available in this version (%s); remove the line",
                                HOLDFAST_VERSION);
         if (read_option(r, o, n, inner, owner) < 0)

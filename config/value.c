@@ -266,7 +266,7 @@ void suggest_offer(struct suggestion *s, const char *candidate)
     if (na == 0 || na > SUGGEST_MAX || nb > SUGGEST_MAX)
         return;
     d = edit_distance(s->word, na, candidate, nb);
-    if (d < s->distance && d <= (na < 4 ? 1 : na / 3)) {
+    if (d < s->distance && d < na && d < nb && d <= (na < 4 ? 1 : na / 3)) {
         s->best = candidate;
         s->distance = d;
     }

@@ -103,7 +103,13 @@ static int fail_syntax(struct reader *r)
         if (span_starts(rest, "\t"))
             return fail(r, p->problem_mark, "a tab cannot stand here; use spaces");
     }
-    return fail(r, p->problem_mark, p->problem != NULL ? p->problem : "not YAML");
+    if (p->problem == NULL)
+        return fail(r, p->problem_mark, "not YAML");
+    if (p->context != NULL && p->context_mark.line != p->problem_mark.line)
+        return err_set(r->e, ERR_SYNTAX, "%s:%zu:%zu: %s %s that begins on line %zu", r->name,
+                       p->problem_mark.line + 1, p->problem_mark.column + 1, p->problem, p->context,
+                       p->context_mark.line + 1);
+    return fail(r, p->problem_mark, p->problem);
 }
 
 /* The next event that is not to be refused. The caller deletes it. */
