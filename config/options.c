@@ -31,63 +31,26 @@
 #define RESTART .ready = true, .restart = true
 #define LATER   .ready = false, .at = NO_FIELD
 
-/* The time limits of one level; the outermost one has the defaults. */
-#define TIMEOUTS(prefix, owner, d_connect, d_tls, d_first, d_reasoning, d_idle, d_tools, d_total)  \
-    {prefix "connect",                                                                             \
-     OPTION_DURATION,                                                                              \
-     d_connect,                                                                                    \
-     1,                                                                                            \
-     DAY,                                                                                          \
-     IN(owner, timeouts.connect),                                                                  \
-     READY,                                                                                        \
-     .help = "time to open a connection to the provider"},                                         \
-        {prefix "tls", OPTION_DURATION,                                                            \
-         d_tls,        1,                                                                          \
-         DAY,          IN(owner, timeouts.tls),                                                    \
-         READY,        .help = "time for the TLS handshake after that"},                           \
-        {prefix "first_token",                                                                     \
-         OPTION_DURATION,                                                                          \
-         d_first,                                                                                  \
-         1,                                                                                        \
-         DAY,                                                                                      \
-         IN(owner, timeouts.first_token),                                                          \
-         READY,                                                                                    \
-         .help = "time from the request to the first output of a streamed answer"},                \
-        {prefix "first_token_reasoning",                                                           \
-         OPTION_DURATION,                                                                          \
-         d_reasoning,                                                                              \
-         1,                                                                                        \
-         DAY,                                                                                      \
-         IN(owner, timeouts.first_token_reasoning),                                                \
-         READY,                                                                                    \
-         .help = "the same when the request asks the model to think first"},                       \
-        {prefix "answer",                                                                          \
-         OPTION_DURATION,                                                                          \
-         NULL,                                                                                     \
-         1,                                                                                        \
-         DAY,                                                                                      \
-         IN(owner, timeouts.answer),                                                               \
-         READY,                                                                                    \
-         .help = "time for a whole answer that is not streamed; when only `first_token` is given " \
-                 "at this place, the same as that"},                                               \
-        {prefix "idle", OPTION_DURATION,                                                           \
-         d_idle,        1,                                                                         \
-         DAY,           IN(owner, timeouts.idle),                                                  \
-         READY,         .help = "longest silence inside a streamed answer"},                       \
-        {prefix "idle_tools",                                                                      \
-         OPTION_DURATION,                                                                          \
-         d_tools,                                                                                  \
-         1,                                                                                        \
-         DAY,                                                                                      \
-         IN(owner, timeouts.idle_tools),                                                           \
-         READY,                                                                                    \
-         .help = "the same while a tool call is written"},                                         \
-    {                                                                                              \
-        prefix "total", OPTION_DURATION, d_total, 1, DAY, IN(owner, timeouts.total), READY,        \
-            .help = "time for the request with all its attempts and waits"                         \
-    }
-
 /* clang-format off */
+
+/* The time limits of one level; the outermost one has the defaults. */
+#define LIMIT(path, def, owner, field, text) \
+    {path, OPTION_DURATION, def, 1, DAY, IN(owner, timeouts.field), READY, .help = text}
+#define TIMEOUTS(at, owner, connect_, tls_, first, reasoning, answer_, idle_, tools, total_)       \
+    LIMIT(at "connect", connect_, owner, connect, "time to open a connection to the provider"),    \
+    LIMIT(at "tls", tls_, owner, tls, "time for the TLS handshake after that"),                    \
+    LIMIT(at "first_token", first, owner, first_token,                                             \
+          "time from the request to the first output of a streamed answer"),                       \
+    LIMIT(at "first_token_reasoning", reasoning, owner, first_token_reasoning,                     \
+          "the same when the request asks the model to think first"),                              \
+    LIMIT(at "answer", answer_, owner, answer,                                                     \
+          "time for a whole answer that is not streamed; where `first_token` is given and this "   \
+          "is not, the same as that"),                                                             \
+    LIMIT(at "idle", idle_, owner, idle, "longest silence inside a streamed answer"),              \
+    LIMIT(at "idle_tools", tools, owner, idle_tools, "the same while a tool call is written"),     \
+    LIMIT(at "total", total_, owner, total,                                                        \
+          "time for the request with all its attempts and waits")
+
 static const struct option rows[] = {
     {"listen", OPTION_LISTENS, "127.0.0.1:8090", LIST(config, listens, n_listens), RESTART,
      .help = "where clients connect: `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT` or "
@@ -129,14 +92,14 @@ static const struct option rows[] = {
      .help = "its share inside a tier"},
     {"routes[].targets[].context_window", OPTION_INTEGER, NULL, 1, 1e9,
      IN(config_target, context_window), READY, .help = "tokens that the model takes"},
-    TIMEOUTS("routes[].targets[].", config_target, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    TIMEOUTS("routes[].targets[].", config_target, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
     {"routes[].timeouts", OPTION_SECTION, READY, NOWHERE,
      .help = "time limits of this route, in place of the general ones"},
-    TIMEOUTS("routes[].timeouts.", config_route, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    TIMEOUTS("routes[].timeouts.", config_route, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
 
     {"timeouts", OPTION_SECTION, READY, NOWHERE,
      .help = "time limits. A target's own value counts first, then its route's, then these"},
-    TIMEOUTS("timeouts.", config, "4s", "6s", "30s", "120s", "20s", "180s", "600s"),
+    TIMEOUTS("timeouts.", config, "4s", "6s", "30s", "120s", "120s", "20s", "180s", "600s"),
 
     {"failover", OPTION_SECTION, READY, NOWHERE, .help = "how long one request is tried"},
     {"failover.max_attempts", OPTION_INTEGER, "4", 1, 32, IN(config, failover.max_attempts), READY,

@@ -118,6 +118,25 @@ static void print_limits(const struct config *c, FILE *out)
     fprintf(out, "log          %s, as %s\n", c->log.level, c->log.format);
 }
 
+/* Zero configuration has many patterns with one meaning; they share a line. */
+static bool same_targets(const struct config_route *a, const struct config_route *b)
+{
+    if (a->n_targets != b->n_targets ||
+        memcmp(&a->timeouts, &b->timeouts, sizeof(a->timeouts)) != 0)
+        return false;
+    for (size_t i = 0; i < a->n_targets; i++) {
+        const struct config_target *x = &a->targets[i], *y = &b->targets[i];
+        const char *x_model = x->model != NULL ? x->model : "";
+        const char *y_model = y->model != NULL ? y->model : "";
+
+        if (x->provider != y->provider || x->tier != y->tier || x->weight != y->weight ||
+            x->context_window != y->context_window || strcmp(x_model, y_model) != 0 ||
+            memcmp(&x->timeouts, &y->timeouts, sizeof(x->timeouts)) != 0)
+            return false;
+    }
+    return true;
+}
+
 void config_print(const struct config *c, FILE *out)
 {
     fprintf(out, "source       %s\n", c->source);
@@ -128,7 +147,10 @@ void config_print(const struct config *c, FILE *out)
             "\nroutes (the first that matches; its targets in this order, with the limits that "
             "differ)\n");
     for (size_t i = 0; i < c->n_routes; i++) {
-        fprintf(out, "  %s\n", c->routes[i].model);
+        fprintf(out, "  %s", c->routes[i].model);
+        while (i + 1 < c->n_routes && same_targets(&c->routes[i], &c->routes[i + 1]))
+            fprintf(out, ", %s", c->routes[++i].model);
+        fprintf(out, "\n");
         for (size_t j = 0; j < c->routes[i].n_targets; j++)
             print_target(c, &c->routes[i], &c->routes[i].targets[j], out);
     }

@@ -25,6 +25,9 @@ bool reader_is_set(const struct reader *r, const char *path)
 }
 
 static int fail_with(struct reader *r, const char *place, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
+
+static int fail_with(struct reader *r, const char *place, const char *fmt, va_list ap)
 {
     char text[sizeof(r->e->msg)];
 
@@ -454,15 +457,12 @@ static void settle_answer(struct config_timeouts *t)
         t->answer = t->first_token;
 }
 
-#define ANSWER_DEFAULT_MS 120000
-
 static void settle_timeouts(struct reader *r)
 {
     struct config *c = r->c;
 
-    if (c->timeouts.answer == 0)
-        c->timeouts.answer =
-            reader_is_set(r, "timeouts.first_token") ? c->timeouts.first_token : ANSWER_DEFAULT_MS;
+    if (!reader_is_set(r, "timeouts.answer") && reader_is_set(r, "timeouts.first_token"))
+        c->timeouts.answer = c->timeouts.first_token;
     for (size_t i = 0; i < c->n_routes; i++) {
         settle_answer(&c->routes[i].timeouts);
         for (size_t j = 0; j < c->routes[i].n_targets; j++)

@@ -1258,6 +1258,29 @@ TEST(the_printed_configuration_shows_what_applies_and_no_key)
     config_free(c);
 }
 
+TEST(routes_with_the_same_targets_share_a_line)
+{
+    struct config *c;
+    char *text;
+
+    clear_environment();
+    c = parse(PROVIDERS "routes:\n"
+                        "- {model: a, targets: [p/x]}\n"
+                        "- {model: b, targets: [p/x]}\n"
+                        "- {model: c, targets: [p/y]}\n"
+                        "- {model: d, targets: [p]}\n"
+                        "- {model: e, targets: [{target: p, idle: 1s}]}\n"
+                        "- {model: f, targets: [p], timeouts: {idle: 2s}}\n");
+    text = printed(config_print, c);
+    CHECK_STR(strstr(text, "  a, b"), "  a, b\n     1. p/x\n"
+                                      "  c\n     1. p/y\n"
+                                      "  d\n     1. p/(the client's model)\n"
+                                      "  e\n     1. p/(the client's model)  idle 1s\n"
+                                      "  f\n     1. p/(the client's model)  idle 2s\n");
+    free(text);
+    config_free(c);
+}
+
 static void print_manual(const struct config *c __attribute__((unused)), FILE *out)
 {
     config_manual(out);
