@@ -155,7 +155,7 @@ static int read_scalar(struct reader *r, const struct option *o, const struct no
         return -1;
     if (option_store(o, owner, text, &inner) == 0)
         return 0;
-    if (option_is_secret(o))
+    if (option_is_secret(o) || o->type == OPTION_SHA256) /* where a key may stand by mistake */
         return fail_at(r, n, path, "%s", inner.msg);
     if (text != shown)
         return fail_at(r, n, path, "%s: what it stands for %s", value_quote(quoted, shown),

@@ -770,6 +770,22 @@ TEST(plain_http_is_for_hosts_nearby)
     }
 }
 
+TEST(another_host_with_our_port_is_not_this_proxy)
+{
+    static const char *const urls[] = {"http://10.0.0.1:8090", "http://ollama:8090/v1",
+                                       "https://localhost:8090"};
+    char text[256];
+
+    clear_environment();
+    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
+        snprintf(
+            text, sizeof(text),
+            "listen: localhost:8090\nproviders: {p: {type: openai, base_url: \"%s\"}}\n" ROUTES,
+            urls[i]);
+        config_free(parse(text));
+    }
+}
+
 TEST(routes_must_lead_somewhere)
 {
     static const struct bad rows[] = {
@@ -862,7 +878,7 @@ TEST(nobody_is_let_in_unasked)
         {"clients: [{name: a}]", "t:1:11: clients[0]: has no key_sha256"},
         {"clients: [{key_sha256: " SHA "}]", "t:1:11: clients[0]: has no name"},
         {"clients: [{name: a, key_sha256: sk-secret}]",
-         "t:1:33: clients[0].key_sha256: \"sk-secret\" is not a SHA-256; expected 64 hexadecimal "
+         "t:1:33: clients[0].key_sha256: is not a SHA-256; expected 64 hexadecimal "
          "digits, as `printf %s KEY | sha256sum` prints them"},
         {"clients: [{name: a, key_sha256: " SHA "}, {name: b, key_sha256: " SHA "}]",
          "t:1:122: clients[1].key_sha256: is the key of clients[0] already"},
