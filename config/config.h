@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "proxy/base/err.h"
 
@@ -51,7 +52,9 @@ struct config_listen {
     bool loopback; /* 127.0.0.0/8, ::1, localhost or a unix socket */
 };
 
-/* All in milliseconds; 0 = not set here, take the outer one. */
+/* All in milliseconds; 0 = not set here, take the outer one: a target's own value, else its
+ * route's, else the configuration's, where none is 0. `answer` is settled already at each level:
+ * one that sets first_token and no answer has the same for both. */
 struct config_timeouts {
     uint64_t connect, tls;
     uint64_t first_token, first_token_reasoning;
@@ -131,10 +134,18 @@ struct config {
         char *level, *format;
     } log;
     unsigned workers; /* 0: auto */
+
+    /* What is allowed but probably not meant, for the log: HOLDFAST_* variables that nothing reads,
+     * routes that never match, keys in files that everybody can read. */
+    char **warnings;
+    size_t n_warnings;
 };
 
-/* Reads `path`, or with NULL makes the zero configuration. 0 with *out the caller's to free, or -1
- * with *e ("holdfast.yaml:12:7: timeouts.idle: \"10\" has no unit; write 10s or 10000ms"). */
+/* Reads `path`, or with NULL makes the zero configuration: providers and routes from the keys in
+ * the environment, or the built-in answer when there is none. A file with neither `providers` nor
+ * `routes` gets them from the environment too, where at least one key must then be. 0 with *out the
+ * caller's to free, or -1 with *e ("holdfast.yaml:12:7: timeouts.idle: \"10\" has no unit; write
+ * 10s or 10000ms"). */
 int config_load(const char *path, const struct config_types *types, struct config **out,
                 struct err *e) MUST_CHECK;
 
@@ -144,12 +155,27 @@ int config_parse(const char *name, const char *text, size_t n, const struct conf
 
 void config_free(struct config *c); /* NULL is fine; keys are wiped */
 
+/* What applies to a target of the route: its own limits, else the route's, else the general ones.
+ */
+struct config_timeouts config_timeouts_of(const struct config *c, const struct config_route *route,
+                                          const struct config_target *target);
+
 /* The file that applies: `given` (-c), $HOLDFAST_CONFIG, ./holdfast.yaml,
- * $XDG_CONFIG_HOME/holdfast/holdfast.yaml, /etc/holdfast/holdfast.yaml. A new string, or NULL when
- * none exists (a file that was named and is missing is config_load's error to report). */
+ * $XDG_CONFIG_HOME/holdfast/holdfast.yaml (without that variable in ~/.config),
+ * /etc/holdfast/holdfast.yaml. A new string, or NULL when none exists (a file that was named and is
+ * missing is config_load's error to report). */
 char *config_find(const char *given);
 
-/* "127.0.0.1:8090", "[::1]:8090", "localhost:8090", ":8090" or "unix:/path". */
+/* The configuration as it applies, for people: where it came from, listeners, providers (never a
+ * key), routes with what each target's time limits come to, warnings. */
+void config_print(const struct config *c, FILE *out);
+
+/* The manual of all options as Markdown, made from the option rows. */
+void config_manual(FILE *out);
+
+/* "127.0.0.1:8090", "[::1]:8090", "localhost:8090", ":8090" (0.0.0.0) or "unix:/path"; port 0 lets
+ * the system choose. On success *out is the caller's to release; on failure it is untouched and *e
+ * says what is wrong, to stand behind the text: "has no port; expected ...". */
 int config_listen_parse(const char *text, struct config_listen *out, struct err *e) MUST_CHECK;
 void config_listen_release(struct config_listen *l);
 

@@ -1,0 +1,95 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "config/options.h"
+#include "proxy/base/arena.h"
+
+static const char intro[] =
+    "# Configuration\n"
+    "\n"
+    "One YAML file, looked for in this order: `-c FILE`, `$HOLDFAST_CONFIG`, `./holdfast.yaml`,\n"
+    "`$XDG_CONFIG_HOME/holdfast/holdfast.yaml`, `/etc/holdfast/holdfast.yaml`. Without a file, or "
+    "in a\n"
+    "file without `providers` and `routes`, these come from the provider keys in the environment.\n"
+    "`holdfast check` reads the file, names the first mistake by line and column, or prints what\n"
+    "applies.\n"
+    "\n"
+    "- A duration has a unit: `250ms`, `10s`, `1.5m`, `2h`. A size has one too: `512B`, `64KiB`,\n"
+    "  `32MiB`, `1GiB`.\n"
+    "- Inside any value `${NAME}` is replaced by an environment variable, `${NAME:-default}` by a\n"
+    "  default where it is not set or empty, `${file:/path}` by what a file holds. `$${` stands "
+    "for\n"
+    "  `${`. What is put in is not read as YAML.\n"
+    "- The keys with a variable below can be set by it too; it wins over the file. Entries of a "
+    "list\n"
+    "  are separated by commas. An empty variable counts as not set.\n"
+    "- Anchors, aliases, tags, a second document and a key given twice are errors, as is every "
+    "key\n"
+    "  that is not listed here.\n"
+    "- A running Holdfast that reads its file again takes over what says \"reload\"; the rest\n"
+    "  needs a restart.\n";
+
+static void cell(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+/* One line of the table of its chapter. */
+static void print_row(const struct option *o, struct arena *a, FILE *out)
+{
+    char expects[OPTION_EXPECTS_MAX];
+    const char *variable = option_variable(o, a);
+
+    fprintf(out, "| `%s` | ", o->path);
+    cell(out, option_expects(o, expects));
+    fprintf(out, " | ");
+    if (o->def != NULL)
+        fprintf(out, "`%s`", o->def);
+    fprintf(out, " | %s | ", o->restart ? "restart" : "reload");
+    if (variable != NULL && o->ready)
+        fprintf(out, "`HOLDFAST_%s`", variable);
+    fprintf(out, " | ");
+    cell(out, o->help);
+    if (!o->ready)
+        fprintf(out, ". Not available in %s yet: setting it is an error", HOLDFAST_VERSION);
+    if (o->later != NULL)
+        fprintf(out, ". Not available in %s yet: `%s`", HOLDFAST_VERSION, o->later);
+    fprintf(out, " |\n");
+}
+
+/* Rows that hold others and stand outermost begin a chapter; so does each outermost row alone. */
+static bool is_chapter(const struct option *o)
+{
+    return strpbrk(o->path, ".[*") == NULL;
+}
+
+void config_manual(FILE *out)
+{
+    size_t n;
+    const struct option *rows = options_all(&n);
+    struct arena a;
+
+    arena_init(&a);
+    fputs(intro, out);
+    for (size_t i = 0; i < n; i++) {
+        bool holds = !option_is_scalar(&rows[i]) && !option_is_list(&rows[i]);
+
+        if (is_chapter(&rows[i])) {
+            fprintf(out, "\n## %s\n\n", rows[i].path);
+            if (holds)
+                fprintf(out, "%c%s.\n\n", toupper((unsigned char)rows[i].help[0]),
+                        rows[i].help + 1);
+            fprintf(out, "| key | takes | default | change | variable | meaning |\n"
+                         "|---|---|---|---|---|---|\n");
+        }
+        if (!is_chapter(&rows[i]) || !holds)
+            print_row(&rows[i], &a, out);
+    }
+    arena_release(&a);
+}

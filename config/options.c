@@ -1,0 +1,532 @@
+#include "config/options.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/address.h"
+#include "config/config.h"
+#include "config/value.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/span.h"
+#include "proxy/base/strbuf.h"
+
+#define SECOND 1000.0
+#define HOUR   (3600 * SECOND)
+#define DAY    (24 * HOUR)
+#define KIB    1024.0
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+
+/* How a row says where its value goes. */
+#define IN(s, f)      .at = offsetof(struct s, f), .size = sizeof(((struct s *)0)->f)
+#define LIST(s, f, n) .at = offsetof(struct s, f), .count_at = offsetof(struct s, n)
+#define NOWHERE       .at = NO_FIELD
+
+/* A row of this version, one that only a restart changes, and one of a later version. */
+#define READY   .ready = true
+#define RESTART .ready = true, .restart = true
+#define LATER   .ready = false, .at = NO_FIELD
+
+/* clang-format off */
+
+/* The time limits of one level; the outermost one has the defaults. */
+#define LIMIT(path, def, owner, field, text) \
+    {path, OPTION_DURATION, def, 1, DAY, IN(owner, timeouts.field), READY, .help = text}
+#define TIMEOUTS(at, owner, connect_, tls_, first, reasoning, answer_, idle_, tools, total_)       \
+    LIMIT(at "connect", connect_, owner, connect, "time to open a connection to the provider"),    \
+    LIMIT(at "tls", tls_, owner, tls, "time for the TLS handshake after that"),                    \
+    LIMIT(at "first_token", first, owner, first_token,                                             \
+          "time from the request to the first output of a streamed answer"),                       \
+    LIMIT(at "first_token_reasoning", reasoning, owner, first_token_reasoning,                     \
+          "the same when the request asks the model to think first"),                              \
+    LIMIT(at "answer", answer_, owner, answer,                                                     \
+          "time for a whole answer that is not streamed; where `first_token` is given and this "   \
+          "is not, the same as that"),                                                             \
+    LIMIT(at "idle", idle_, owner, idle, "longest silence inside a streamed answer"),              \
+    LIMIT(at "idle_tools", tools, owner, idle_tools, "the same while a tool call is written"),     \
+    LIMIT(at "total", total_, owner, total,                                                        \
+          "time for the request with all its attempts and waits")
+
+static const struct option rows[] = {
+    {"listen", OPTION_LISTENS, "127.0.0.1:8090", LIST(config, listens, n_listens), RESTART,
+     .help = "where clients connect: `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT` or "
+             "`unix:/path`; several are allowed. Other than loopback needs `clients`, or "
+             "`insecure: true`"},
+    {"admin", OPTION_LISTEN, "127.0.0.1:8091", IN(config, admin), RESTART, .words = "off",
+     .help = "where health, metrics and status are served"},
+
+    {"providers", OPTION_NAMED, READY, NOWHERE,
+     .help = "the accounts that answer, each under a name of your choice. Without `providers` and "
+             "`routes` both come from the keys in the environment"},
+    {"providers.*.type", OPTION_STRING, IN(config_provider, type), READY,
+     .help = "what speaks there: the dialect, the base URL and its quirks"},
+    {"providers.*.base_url", OPTION_STRING, IN(config_provider, base_url), READY,
+     .help = "in place of the type's own; as the vendor's SDKs take it. Plain `http` is for "
+             "loopback and private hosts"},
+    {"providers.*.api_key", OPTION_SECRET, IN(config_provider, keys), READY, .form = FORM_KEY,
+     .count_at = offsetof(struct config_provider, n_keys),
+     .help = "the key; best as `${VARIABLE}` or `${file:/path}`"},
+    {"providers.*.keys", OPTION_SECRETS, LIST(config_provider, keys, n_keys), READY,
+     .form = FORM_KEY, .help = "several keys of one account, in place of `api_key`"},
+    {"providers.*.text", OPTION_STRING, IN(config_provider, text), READY,
+     .help = "type `scripted`: what it answers"},
+    {"providers.*.allow_http", OPTION_BOOLEAN, "false", IN(config_provider, allow_http), READY,
+     .help = "plain `http` also to a public host: keys and prompts then travel readable"},
+    {"providers.*.dialect", OPTION_ENUM, LATER, .words = "chat responses both",
+     .help = "what an OpenAI-type provider speaks"},
+
+    {"routes", OPTION_OBJECTS, READY, NOWHERE,
+     .help = "which targets serve which model names; the first route that matches wins"},
+    {"routes[].model", OPTION_STRING, IN(config_route, model), READY, .form = FORM_MODEL,
+     .help = "the client's model name; `*` stands for any text"},
+    {"routes[].targets", OPTION_TARGETS, READY, NOWHERE,
+     .help = "`provider/model` in the order they are tried; `provider` alone keeps the client's "
+             "model name. A list inside the list is a tier: its targets share the load"},
+    {"routes[].targets[].target", OPTION_STRING, READY, NOWHERE, .form = FORM_MODEL,
+     .help = "`provider/model`, where a target needs settings of its own"},
+    {"routes[].targets[].weight", OPTION_INTEGER, "1", 1, 1000, IN(config_target, weight), READY,
+     .help = "its share inside a tier"},
+    {"routes[].targets[].context_window", OPTION_INTEGER, NULL, 1, 1e9,
+     IN(config_target, context_window), READY, .help = "tokens that the model takes"},
+    TIMEOUTS("routes[].targets[].", config_target, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    {"routes[].timeouts", OPTION_SECTION, READY, NOWHERE,
+     .help = "time limits of this route, in place of the general ones"},
+    TIMEOUTS("routes[].timeouts.", config_route, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+
+    {"timeouts", OPTION_SECTION, READY, NOWHERE,
+     .help = "time limits. A target's own value counts first, then its route's, then these"},
+    TIMEOUTS("timeouts.", config, "4s", "6s", "30s", "120s", "120s", "20s", "180s", "600s"),
+
+    {"failover", OPTION_SECTION, READY, NOWHERE, .help = "how long one request is tried"},
+    {"failover.max_attempts", OPTION_INTEGER, "4", 1, 32, IN(config, failover.max_attempts), READY,
+     .help = "attempts in all"},
+    {"failover.per_target", OPTION_INTEGER, "2", 1, 32, IN(config, failover.per_target), READY,
+     .help = "attempts at one target"},
+
+    {"retry_budget", OPTION_SECTION, LATER, .help = "a limit for retries over all requests"},
+    {"retry_budget.ratio", OPTION_NUMBER, "0.2", 0, 1, LATER, .help = "retries per request"},
+    {"retry_budget.capacity", OPTION_INTEGER, "10", 0, 1e6, LATER,
+     .help = "retries that can be saved up"},
+
+    {"breaker", OPTION_SECTION, READY, NOWHERE,
+     .help = "when a failing target is left out, and for how long"},
+    {"breaker.consecutive", OPTION_INTEGER, "5", 1, 1000, IN(config, breaker.consecutive), READY,
+     .help = "failures in a row that open it"},
+    {"breaker.window", OPTION_DURATION, "10s", SECOND, HOUR, IN(config, breaker.window), READY,
+     .help = "the time over which the failure rate is taken"},
+    {"breaker.min_calls", OPTION_INTEGER, "10", 1, 1e6, IN(config, breaker.min_calls), READY,
+     .help = "calls in the window from which on the rate counts"},
+    {"breaker.failure_rate", OPTION_NUMBER, "0.5", 0.01, 1, IN(config, breaker.failure_rate), READY,
+     .help = "the share of failures that opens it"},
+    {"breaker.open_base", OPTION_DURATION, "5s", 1, HOUR, IN(config, breaker.open_base), READY,
+     .help = "how long it stays open the first time; longer each time a probe fails"},
+    {"breaker.open_cap", OPTION_DURATION, "15s", 1, HOUR, IN(config, breaker.open_cap), READY,
+     .help = "the longest time it stays open"},
+
+    {"hedge", OPTION_SECTION, LATER, .help = "a second target beside a slow first one"},
+    {"hedge.after", OPTION_DURATION, "auto", 1, HOUR, LATER, .words = "auto off",
+     .help = "silence after which the next target starts beside the first"},
+    {"hedge.max_ratio", OPTION_NUMBER, "0.05", 0, 1, LATER, .help = "hedges per request"},
+    {"hedge.floor", OPTION_INTEGER, "2", 0, 1e6, LATER,
+     .help = "hedges always granted in any 10 s"},
+
+    {"overload", OPTION_SECTION, LATER, .help = "what happens above a target's capacity"},
+    {"overload.stance", OPTION_ENUM, "balanced", LATER, .words = "balanced",
+     .help = "what is given up first"},
+    {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, LATER,
+     .help = "longest wait for a free slot"},
+
+    {"stream", OPTION_SECTION, READY, NOWHERE, .help = "streamed answers"},
+    {"stream.commit", OPTION_ENUM, "first_content", NOWHERE, READY, .words = "first_content",
+     .later = "full", .help = "when an answer begins to be passed on"},
+    {"stream.midstream", OPTION_ENUM, "error", NOWHERE, READY, .words = "error",
+     .later = "auto continue", .help = "what a client gets when an answer breaks after its start"},
+    {"stream.heartbeat_after", OPTION_DURATION, "45s", SECOND, HOUR,
+     IN(config, stream.heartbeat_after), READY,
+     .help = "silence before the first output after which the client gets a comment, so that "
+             "nothing between takes the connection for dead"},
+    {"stream.on_disconnect", OPTION_ENUM, "cancel", NOWHERE, READY, .words = "cancel",
+     .later = "drain", .help = "what becomes of an answer whose client has left"},
+
+    {"drain", OPTION_SECTION, READY, NOWHERE, .help = "how the program stops"},
+    {"drain.delay", OPTION_DURATION, "3s", 0, HOUR, IN(config, drain.delay), READY,
+     .help = "time between not being ready and taking no more connections"},
+    {"drain.timeout", OPTION_DURATION, "600s", 0, DAY, IN(config, drain.timeout), READY,
+     .help = "time for the requests that are running"},
+
+    {"limits", OPTION_SECTION, READY, NOWHERE, .help = "what one client can ask of this machine"},
+    {"limits.request_body", OPTION_SIZE, "32MiB", KIB, 64 * MIB, IN(config, limits.request_body),
+     READY, .help = "largest request"},
+    {"limits.answer_body", OPTION_SIZE, "64MiB", KIB, GIB, IN(config, limits.answer_body), READY,
+     .help = "largest answer"},
+    {"limits.memory", OPTION_SIZE, "1GiB", MIB, 1024 * GIB, IN(config, limits.memory), READY,
+     .help = "all requests and answers together; above it new requests get 503"},
+    {"limits.head_timeout", OPTION_DURATION, "10s", 1, HOUR, IN(config, limits.head_timeout), READY,
+     .help = "time in which a client must send the head of a request"},
+    {"limits.body_timeout", OPTION_DURATION, "60s", 1, HOUR, IN(config, limits.body_timeout), READY,
+     .help = "time in which it must send the body"},
+    {"limits.connections", OPTION_INTEGER, "10000", 1, 1e6, IN(config, limits.connections), RESTART,
+     .help = "client connections at once"},
+
+    {"tls", OPTION_SECTION, LATER, .help = "TLS for a listener that is not loopback"},
+    {"tls.cert", OPTION_STRING, LATER, .help = "file with the certificate and its chain"},
+    {"tls.key", OPTION_STRING, LATER, .help = "file with its private key"},
+
+    {"clients", OPTION_OBJECTS, READY, NOWHERE,
+     .help = "who may call, each with a key; without it everybody who can connect"},
+    {"clients[].name", OPTION_STRING, IN(config_client, name), READY, .form = FORM_NAME,
+     .help = "the client's name in logs"},
+    {"clients[].key_sha256", OPTION_SHA256, IN(config_client, key_sha256), READY,
+     .help = "the SHA-256 of its key: `printf %s KEY | sha256sum`"},
+    {"hosts", OPTION_STRINGS, LIST(config, hosts, n_hosts), READY, .form = FORM_HOST,
+     .help = "more names under which clients may call this proxy (the Host header)"},
+    {"origins", OPTION_STRINGS, LIST(config, origins, n_origins), READY, .form = FORM_ORIGIN,
+     .help = "web pages that may call, such as `https://app.example.com`; without it none"},
+    {"insecure", OPTION_BOOLEAN, "false", IN(config, insecure), READY,
+     .help = "start although anybody in the network can call"},
+
+    {"log", OPTION_SECTION, READY, NOWHERE, .help = "the log, on stderr"},
+    {"log.level", OPTION_ENUM, "info", IN(config, log.level), READY,
+     .words = "error warn info debug", .help = "the least that is logged"},
+    {"log.format", OPTION_ENUM, "json", IN(config, log.format), READY, .words = "json text",
+     .help = "one JSON object a line, or text for people"},
+    {"workers", OPTION_INTEGER, "auto", 1, 256, IN(config, workers), RESTART, .words = "auto",
+     .help = "threads; `auto`: 1 when all listeners are loopback, else one per core"},
+};
+/* clang-format on */
+
+const struct option *options_all(size_t *n)
+{
+    *n = ARRAY_LEN(rows);
+    return rows;
+}
+
+const struct option *option_find(const char *pattern)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcmp(rows[i].path, pattern) == 0)
+            return &rows[i];
+    return NULL;
+}
+
+bool option_is_list(const struct option *o)
+{
+    return o->type >= OPTION_LISTENS;
+}
+
+bool option_is_scalar(const struct option *o)
+{
+    return o->type >= OPTION_DURATION && o->type < OPTION_LISTENS;
+}
+
+bool option_is_secret(const struct option *o)
+{
+    return o->type == OPTION_SECRET || o->type == OPTION_SECRETS;
+}
+
+static bool printable_without_spaces(const char *text, size_t max)
+{
+    size_t n = 0;
+
+    for (; text[n] != '\0'; n++)
+        if (text[n] <= 0x20 || text[n] >= 0x7f || n == max)
+            return false;
+    return n > 0;
+}
+
+static bool is_plain_name(const char *text)
+{
+    if (!isalnum((unsigned char)text[0]) || strlen(text) > 64)
+        return false;
+    for (; *text != '\0'; text++)
+        if (!isalnum((unsigned char)*text) && strchr("._-", *text) == NULL)
+            return false;
+    return true;
+}
+
+int option_check(enum option_form form, const char *text, struct err *e)
+{
+    if (*text == '\0')
+        return err_set(e, ERR_VALUE, "is empty");
+    switch (form) {
+    case FORM_ANY:
+        return 0;
+    case FORM_NAME:
+        if (!is_plain_name(text))
+            return err_set(e, ERR_VALUE, "is not a name; expected letters, digits and . _ -");
+        return 0;
+    case FORM_MODEL:
+        if (!printable_without_spaces(text, 256))
+            return err_set(e, ERR_VALUE,
+                           "is not a model name; expected up to 256 printable ASCII characters "
+                           "without spaces");
+        return 0;
+    case FORM_KEY: /* it goes into a header: a line end in it would begin another one */
+        if (!printable_without_spaces(text, 8192))
+            return err_set(e, ERR_VALUE,
+                           "not a key; expected printable ASCII characters without spaces");
+        return 0;
+    case FORM_HOST:
+        if (host_scope(span_of(text)) == HOST_INVALID)
+            return err_set(e, ERR_VALUE,
+                           "is not a host name or address; expected one without "
+                           "scheme, port and brackets");
+        return 0;
+    case FORM_ORIGIN:
+        if (!origin_valid(text))
+            return err_set(e, ERR_VALUE, "is not an origin; expected scheme://host[:port]");
+        return 0;
+    }
+    return 0;
+}
+
+/* "a, b or c" of "a b c". */
+static void add_words(struct strbuf *out, const char *words)
+{
+    while (*words != '\0') {
+        size_t n = strcspn(words, " ");
+        const char *next = words + n + strspn(words + n, " ");
+
+        strbuf_add_n(out, words, n);
+        if (*next != '\0')
+            strbuf_add(out, strchr(next, ' ') != NULL ? ", " : " or ");
+        words = next;
+    }
+}
+
+static void add_bound(struct strbuf *out, enum option_type type, double v)
+{
+    char text[VALUE_TEXT_MAX];
+
+    if (type == OPTION_DURATION)
+        strbuf_add(out, value_show_duration(text, (uint64_t)v));
+    else if (type == OPTION_SIZE)
+        strbuf_add(out, value_show_size(text, (uint64_t)v));
+    else
+        strbuf_addf(out, "%.10g", v);
+}
+
+char *option_expects(const struct option *o, char buf[OPTION_EXPECTS_MAX])
+{
+    static const char *const kinds[] = {
+        [OPTION_SECTION] = "a mapping",     [OPTION_NAMED] = "a mapping of names",
+        [OPTION_OBJECTS] = "a list",        [OPTION_TARGETS] = "a list of targets",
+        [OPTION_DURATION] = "a duration",   [OPTION_SIZE] = "a size",
+        [OPTION_INTEGER] = "a number",      [OPTION_NUMBER] = "a number",
+        [OPTION_BOOLEAN] = "true or false", [OPTION_STRING] = "text",
+        [OPTION_SECRET] = "a key",          [OPTION_ENUM] = "",
+        [OPTION_SHA256] = "a SHA-256",      [OPTION_LISTEN] = "an address",
+        [OPTION_LISTENS] = "addresses",     [OPTION_STRINGS] = "texts",
+        [OPTION_SECRETS] = "keys"};
+    struct strbuf out = strbuf_on(buf, OPTION_EXPECTS_MAX);
+
+    if (o->max > 0) {
+        add_bound(&out, o->type, o->min);
+        strbuf_add(&out, " to ");
+        add_bound(&out, o->type, o->max);
+    } else {
+        strbuf_add(&out, kinds[o->type]);
+    }
+    if (o->words != NULL) {
+        strbuf_add(&out, out.len > 0 ? ", or " : "");
+        add_words(&out, o->words);
+    }
+    return buf;
+}
+
+static int store_enum(const struct option *o, char **field, const char *text, struct err *e)
+{
+    char expects[OPTION_EXPECTS_MAX];
+
+    if (value_is_word(text, o->words)) {
+        if (field != NULL) {
+            free(*field);
+            *field = mem_strdup(text);
+        }
+        return 0;
+    }
+    if (o->later != NULL && value_is_word(text, o->later))
+        return err_set(e, ERR_VALUE, "is not available in this version (%s); write %s",
+                       HOLDFAST_VERSION, o->words);
+    return err_set(e, ERR_VALUE, "is not known; expected %s", option_expects(o, expects));
+}
+
+static int check_range(const struct option *o, double v, struct err *e)
+{
+    char expects[OPTION_EXPECTS_MAX];
+
+    if (o->max > 0 && (v < o->min || v > o->max))
+        return err_set(e, ERR_VALUE, "is out of range; expected %s", option_expects(o, expects));
+    return 0;
+}
+
+/* Everything that becomes a whole number. */
+static int store_whole(const struct option *o, char *field, const char *text, struct err *e)
+{
+    char expects[OPTION_EXPECTS_MAX];
+    uint64_t v = 0;
+    unsigned small;
+
+    if (o->words == NULL || !value_is_word(text, o->words)) {
+        if (o->type == OPTION_INTEGER && value_integer(text, &v, e) < 0)
+            return err_set(e, ERR_VALUE, "is not a whole number; expected %s",
+                           option_expects(o, expects));
+        if (o->type == OPTION_DURATION && value_duration(text, &v, e) < 0)
+            return -1;
+        if (o->type == OPTION_SIZE && value_size(text, &v, e) < 0)
+            return -1;
+        if (check_range(o, (double)v, e) < 0)
+            return -1;
+    }
+    small = (unsigned)v;
+    memcpy(field, o->size == sizeof(small) ? (void *)&small : (void *)&v, o->size);
+    return 0;
+}
+
+static int store_number(const struct option *o, char *field, const char *text, struct err *e)
+{
+    char expects[OPTION_EXPECTS_MAX];
+    double v;
+
+    if (value_number(text, &v, e) < 0)
+        return err_set(e, ERR_VALUE, "is not a number; expected %s", option_expects(o, expects));
+    if (check_range(o, v, e) < 0)
+        return -1;
+    memcpy(field, &v, sizeof(v));
+    return 0;
+}
+
+static void append_string(const struct option *o, void *owner, const char *text)
+{
+    char ***list = (char ***)((char *)owner + o->at);
+    size_t *n = (size_t *)((char *)owner + o->count_at);
+
+    *list = mem_grow(*list, (*n + 1) * sizeof(char *));
+    (*list)[(*n)++] = mem_strdup(text);
+}
+
+static int append_listen(const struct option *o, void *owner, const char *text, struct err *e)
+{
+    struct config_listen **list = (struct config_listen **)((char *)owner + o->at), listen;
+    size_t *n = (size_t *)((char *)owner + o->count_at);
+
+    if (config_listen_parse(text, &listen, e) < 0)
+        return -1;
+    *list = mem_grow(*list, (*n + 1) * sizeof(listen));
+    (*list)[(*n)++] = listen;
+    return 0;
+}
+
+static int store_listen(const struct option *o, struct config_listen *field, const char *text,
+                        struct err *e)
+{
+    struct config_listen listen = {0};
+
+    if (value_is_word(text, o->words))
+        listen.text = mem_strdup(text);
+    else if (config_listen_parse(text, &listen, e) < 0)
+        return -1;
+    config_listen_release(field);
+    *field = listen;
+    return 0;
+}
+
+int option_store(const struct option *o, void *owner, const char *text, struct err *e)
+{
+    char *field = o->at != NO_FIELD ? (char *)owner + o->at : NULL;
+
+    switch (o->type) {
+    case OPTION_DURATION:
+    case OPTION_SIZE:
+    case OPTION_INTEGER:
+        return store_whole(o, field, text, e);
+    case OPTION_NUMBER:
+        return store_number(o, field, text, e);
+    case OPTION_BOOLEAN:
+        return value_boolean(text, (bool *)field, e);
+    case OPTION_SHA256:
+        return value_sha256(text, (uint8_t *)field, e);
+    case OPTION_ENUM:
+        return store_enum(o, (char **)field, text, e);
+    case OPTION_LISTEN:
+        return store_listen(o, (struct config_listen *)field, text, e);
+    case OPTION_LISTENS:
+        return append_listen(o, owner, text, e);
+    case OPTION_STRING:
+        if (option_check(o->form, text, e) < 0)
+            return -1;
+        if (field != NULL) {
+            free(*(char **)field);
+            *(char **)field = mem_strdup(text);
+        }
+        return 0;
+    case OPTION_SECRET: /* the first of a list of keys */
+    case OPTION_SECRETS:
+    case OPTION_STRINGS:
+        if (option_check(o->form, text, e) < 0)
+            return -1;
+        append_string(o, owner, text);
+        return 0;
+    default:
+        break;
+    }
+    assert(!"a row that holds other rows has no value");
+    return -1;
+}
+
+void option_clear(const struct option *o, void *owner)
+{
+    size_t *n = (size_t *)((char *)owner + o->count_at);
+
+    assert(option_is_list(o));
+    if (o->type == OPTION_LISTENS) {
+        struct config_listen *list = *(struct config_listen **)((char *)owner + o->at);
+
+        while (*n > 0)
+            config_listen_release(&list[--*n]);
+    } else {
+        char **list = *(char ***)((char *)owner + o->at);
+
+        while (*n > 0)
+            free(list[--*n]);
+    }
+}
+
+/* Is the row's field in the struct that `prefix` stands for? */
+static bool is_field_of(const char *path, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return strncmp(path, prefix, n) == 0 && (n == 0 || path[n] == '.') &&
+           strpbrk(path + n, "*[") == NULL;
+}
+
+void options_default(const char *prefix, void *owner)
+{
+    for (const struct option *o = rows; o < rows + ARRAY_LEN(rows); o++) {
+        struct err e;
+        int rc;
+
+        if (o->def == NULL || !o->ready || !is_field_of(o->path, prefix))
+            continue;
+        rc = option_store(o, owner, o->def, &e);
+        assert(rc == 0); /* a default that its own row refuses */
+        (void)rc;
+    }
+}
+
+char *option_variable(const struct option *o, struct arena *a)
+{
+    char *name;
+
+    if (strpbrk(o->path, "*[") != NULL || (!option_is_scalar(o) && !option_is_list(o)))
+        return NULL;
+    name = arena_strdup(a, span_of(o->path));
+    for (char *c = name; *c != '\0'; c++)
+        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+    return name;
+}
