@@ -1,0 +1,58 @@
+/* admin.h - the admin port: is it alive, is it ready, what does it count, how are its targets?
+ *
+ *     GET /livez     200 "ok", or 503
+ *     GET /readyz    200 "ready", or 503 and why
+ *     GET /metrics   Prometheus text
+ *     GET /status    JSON
+ *     GET /          what there is
+ *
+ * Read only: GET and HEAD, everything else is 405. A listener of its own, by libmicrohttpd in a
+ * thread of its own, so that a full data port does not silence the probes and nothing here costs a
+ * request there. It asks no key, hence these guards:
+ *
+ *   - a page in somebody's browser must not read it through a name that resolves to us: the Host
+ *     must be a loopback name, the listener's own host or one of `hosts`, and on a listener that is
+ *     not loopback it may be any IP address (probes and scrapers use those), else 421;
+ *   - a request that another site's page makes (Origin, Sec-Fetch-Site) is 403.
+ *
+ * A unix socket has mode 0600 and takes any Host: browsers cannot reach it.
+ */
+#ifndef HOLDFAST_OPS_ADMIN_H
+#define HOLDFAST_OPS_ADMIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "proxy/base/attributes.h"
+#include "proxy/base/err.h"
+#include "proxy/base/strbuf.h"
+
+/* Where the answers come from. The functions are called in the admin thread, one at a time, and
+ * must be safe there. */
+struct admin_source {
+    void *ctx;
+    bool (*live)(void *ctx);
+    bool (*ready)(void *ctx, struct strbuf *why); /* false: *why gets one line */
+    void (*metrics)(void *ctx, struct strbuf *out);
+    void (*status)(void *ctx, struct strbuf *out);
+    char *const *hosts; /* more names that a Host may carry; must outlive the server */
+    size_t n_hosts;
+};
+
+struct admin;
+
+/* Listens and answers from now on. `where` and `source` are copied. 0 with *out, to be given to
+ * admin_stop, or -1 with *e. */
+int admin_start(const struct config_listen *where, const struct admin_source *source,
+                struct admin **out, struct err *e) MUST_CHECK;
+
+/* The port that was bound, which differs from the one asked for where that was 0; 0 for a unix
+ * socket. */
+uint16_t admin_port(const struct admin *a);
+
+/* Ends open connections and the thread, removes a unix socket. NULL is fine. */
+void admin_stop(struct admin *a);
+
+#endif
