@@ -66,12 +66,13 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
              ("Access-Control-Allow-Origin", "*"), ("Strict-Transport-Security", "max-age=9"),
              ("Server", "secret-box/1.0"), ("x-ratelimit-remaining-requests", "41"),
              ] if set_cookie else []
+    if x.attempt.path.partition("?")[0].endswith("/messages"):
+        return anthropic_ok(x, tokens)
     if not x.stream:
         x.pause(first / 1000)
         text = body.encode() if body else bodies.dump(bodies.completion(
             x.model, "".join(words(x, tokens)), tokens, tools))
-        x.answer(200, text, headers=[("x-request-id", "req_faultd"), *extra])
-        return
+        return x.answer(200, text, headers=[("x-request-id", "req_faultd"), *extra])
     x.stream_head(framing=framing, headers=extra)
     x.pause(first / 1000)
 
@@ -104,7 +105,31 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
         put(event(bodies.chunk(x.model, {"content": after_done}), crlf, space))
     if hold:
         x.stall(hold / 1000)
-    x.end()
+    return x.end()
+
+
+def anthropic_ok(x, tokens):
+    """The same answer from an Anthropic account, for routes that cross the dialects."""
+    message = {"id": "msg_faultd", "type": "message", "role": "assistant", "model": x.model,
+               "content": [{"type": "text", "text": "".join(words(x, tokens))}],
+               "stop_reason": "end_turn", "stop_sequence": None,
+               "usage": {"input_tokens": 11, "output_tokens": tokens}}
+    if not x.stream:
+        return x.answer(200, bodies.dump(message))
+    start = {**message, "content": [], "stop_reason": None}
+    block = {"type": "content_block_delta", "index": 0}
+    x.stream_head()
+    for e in [{"type": "message_start", "message": start},
+              {"type": "content_block_start", "index": 0,
+               "content_block": {"type": "text", "text": ""}},
+              *({**block, "delta": {"type": "text_delta", "text": w}} for w in words(x, tokens)),
+              {"type": "content_block_stop", "index": 0},
+              {"type": "message_delta", "delta": {"stop_reason": "end_turn",
+                                                  "stop_sequence": None},
+               "usage": {"output_tokens": tokens}},
+              {"type": "message_stop"}]:
+        x.part(b"event: " + e["type"].encode() + b"\n" + event(e))
+    return x.end()
 
 
 def tool_deltas(n, split, together):
@@ -375,7 +400,7 @@ def finish_stream(x, end):
 def cut(x, after=3, how="eof", tools=0):
     """`after` tokens of output (or, with tools, a tool call's half), then the end that `how` names:
     eof (FIN, no last chunk) | clean (last chunk, no marker) | rst | stall | error | error_done
-    (an error event, then [DONE]) | finish_error (finish_reason "error") | malformed (undecodable
+    (an error event, then [DONE]) | comments (nothing but comments, for ever) | finish_error (finish_reason "error") | malformed (undecodable
     events, then eof) | mid_event | mid_utf8 | done (a [DONE] that no finish_reason precedes).
     """
     if not x.stream:
@@ -404,6 +429,10 @@ def cut(x, after=3, how="eof", tools=0):
     elif how == "malformed":
         x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content\n\n' * 2)
         x.close()
+    elif how == "comments":
+        while True:
+            x.part(b": keep-alive\n\n")
+            x.pause(0.05)
     elif how == "mid_event":
         x.part(event(bodies.chunk(x.model, {"content": " never"}))[:60])
         x.close()

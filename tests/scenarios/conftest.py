@@ -239,6 +239,7 @@ def holdfast(tmp_path, upstream):
                 "routes": [{"model": "alive-probe", "targets": ["probe/p"]},
                            {"model": "*", "targets": [f"{n}/model-{n}" for n in names]}],
                 "timeouts": TIMEOUTS | parts.pop("timeouts", {}),
+                "failover": {"max_attempts": 4, "per_target": 1},
                 "drain": {"delay": "10ms", "timeout": "3s"},
             }
             routes = parts.pop("routes", None)
