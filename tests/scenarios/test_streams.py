@@ -134,3 +134,26 @@ def test_one_of_two_choices_without_its_end_is_a_cut(upstream, holdfast):
                    choice(0, {}, "stop")]
     answer = holdfast(a).chat(stream=True, n=2, headers={"x-holdfast-midstream": "error"})
     assert answer.end == "aborted" and answer.done == 0 and answer.error
+
+
+HEARTBEAT = {"stream": {"heartbeat_after": "1s"},
+             "timeouts": {"first_token": "1500ms", "idle": "5s", "total": "8s"}}
+
+
+def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, holdfast):
+    a, b = upstream("A", default="hang"), upstream("B")
+    answer = holdfast(a, b, **HEARTBEAT).chat(stream=True)
+    assert answer.body.startswith(b":") and 0.8 < answer.pieces[0][0] < 1.4
+    assert answer.text == "B: word1 word2 word3 word4"
+    assert answer.end == "complete" and answer.done == 1
+
+
+def test_after_a_heartbeat_the_error_stands_in_the_stream(upstream, holdfast):
+    answer = holdfast(upstream("A", default="hang"), **HEARTBEAT).chat(stream=True)
+    check_error_end(answer, text="")
+
+
+def test_before_the_heartbeat_not_even_a_status_line_goes_out(upstream, holdfast):
+    a = upstream("A", default="bad_stream?kind=role&end=stall")
+    answer = holdfast(a, timeouts={"first_token": "800ms"}).chat(stream=True)
+    assert answer.status == 504 and answer.header("content-type").startswith("application/json")
