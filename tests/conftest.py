@@ -7,6 +7,7 @@ request, stop cleanly at SIGTERM, and have left no sanitizer report.
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -37,6 +38,9 @@ REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime er
 
 
 def pytest_configure(config):
+    # Five hundred connections have up to four ends in this process.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard > 0 else 65536, hard))
     config.addinivalue_line("markers", "tsan: part of the run under ThreadSanitizer")
     config.addinivalue_line("markers", "release: a promise about speed; needs the release build")
 
@@ -45,6 +49,22 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("release") and not RELEASE:
             item.add_marker(pytest.mark.skip(reason="measures speed: needs the release build"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The figures that tests have noted, also those of other processes."""
+    for reports in terminalreporter.stats.values():
+        for r in reports:
+            if getattr(r, "when", None) == "call":
+                for key, text in r.user_properties:
+                    if key == "figure":
+                        terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def figure(record_property):
+    """figure("corpus: 1 of 2") prints a line at the end of the run."""
+    return lambda text: record_property("figure", text)
 
 
 _next_port = None

@@ -196,7 +196,7 @@ def check(case, a):
     return check_cut(case, a) if a.status == 200 else check_error(case, a)
 
 
-def test_every_recorded_answer(upstream, holdfast, capsys):
+def test_every_recorded_answer(upstream, holdfast, figure):
     if not FILE.exists():
         pytest.skip(f"no {FILE}")
     for n, case in enumerate(load()):
@@ -238,6 +238,5 @@ def test_every_recorded_answer(upstream, holdfast, capsys):
         total[CASES[n]["kind"]] += 1
         right[CASES[n]["kind"]] += not r
     classes = ", ".join(f"{k} {right[k]} of {total[k]}" for k in sorted(total))
-    with capsys.disabled():
-        print(f"\ncorpus: {len(CASES) - len(wrong)} of {len(CASES)} ({classes})")
+    figure(f"corpus: {len(CASES) - len(wrong)} of {len(CASES)} ({classes})")
     assert not wrong, "\n".join(wrong[:60])
