@@ -133,9 +133,18 @@ run_counted() {
     fi
 }
 
+# ThreadSanitizer does not know the address layouts of some newer kernels.
+fixed_addresses() {
+    if setarch "$(uname -m)" -R true 2>/dev/null; then
+        setarch "$(uname -m)" -R "$@"
+    else
+        "$@"
+    fi
+}
+
 unit() {
     run_counted "unit tests, $1" "$RESULTS/ctest-$1.xml" \
-        ctest --preset "$1" -j "$JOBS" --output-junit "$RESULTS/ctest-$1.xml"
+        fixed_addresses ctest --preset "$1" -j "$JOBS" --output-junit "$RESULTS/ctest-$1.xml"
 }
 
 # scenarios NAME BINARY PATH [pytest options]
@@ -147,7 +156,7 @@ scenarios() {
         NOTES+=("failed: $name: $binary was not built")
         return
     fi
-    run_counted "$name" "$RESULTS/pytest-$name.xml" env HOLDFAST_BIN="$binary" \
+    run_counted "$name" "$RESULTS/pytest-$name.xml" fixed_addresses env HOLDFAST_BIN="$binary" \
         "$ROOT/build/venv/bin/python" -m pytest -q -n "$WORKERS" "$path" \
         --junitxml "$RESULTS/pytest-$name.xml" "$@"
 }
