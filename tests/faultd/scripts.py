@@ -400,8 +400,9 @@ def finish_stream(x, end):
 def cut(x, after=3, how="eof", tools=0):
     """`after` tokens of output (or, with tools, a tool call's half), then the end that `how` names:
     eof (FIN, no last chunk) | clean (last chunk, no marker) | rst | stall | error | error_done
-    (an error event, then [DONE]) | comments (nothing but comments, for ever) | finish_error (finish_reason "error") | malformed (undecodable
-    events, then eof) | mid_event | mid_utf8 | done (a [DONE] that no finish_reason precedes).
+    (an error event, then [DONE]) | comments (nothing else, for ever) | finish_error (finish_reason
+    "error") | malformed (undecodable events, then eof) | mid_event | mid_utf8 | done (a [DONE]
+    that no finish_reason precedes).
     """
     if not x.stream:
         text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))

@@ -1,9 +1,13 @@
 """The commands, their exit codes, and errors that name the place."""
+import json
 import re
+import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from client import wait_for
 from conftest import free_port
 
 GOOD = """listen: ['127.0.0.1:{port}']
@@ -110,7 +114,6 @@ def test_status_of_nobody(run, tmp_path):
 
 
 def test_status_of_a_running_one(run, upstream, holdfast):
-    import json
     p = holdfast(upstream("A"))
     p.chat()
     text = run("status", "-c", str(p.config_path))
@@ -149,33 +152,25 @@ def test_the_listen_option_wins(holdfast):
 
 
 def test_sigterm_lets_a_stream_finish(upstream, holdfast):
-    import signal
-    import threading
-    from client import wait_for
     a = upstream("A", default="ok?gap=60&tokens=15")
     p = holdfast(a)
     p.probe = None
-    answers = []
-    t = threading.Thread(target=lambda: answers.append(p.chat(stream=True)))
-    t.start()
-    wait_for(lambda: a.attempts)
-    p.process.send_signal(signal.SIGTERM)
-    t.join()
-    assert answers[0].end == "complete" and answers[0].done == 1
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(p.chat, stream=True)
+        wait_for(lambda: a.attempts)
+        p.process.send_signal(signal.SIGTERM)
+        answer = future.result()
+    assert answer.end == "complete" and answer.done == 1
     assert p.wait() == 0
 
 
 def test_sigterm_ends_what_will_not_end_with_an_error(upstream, holdfast):
-    import signal
-    import threading
-    from client import wait_for
     a = upstream("A", default="ok?gap=60&tokens=1000")
     p = holdfast(a, drain={"delay": "10ms", "timeout": "500ms"})
-    answers = []
-    t = threading.Thread(target=lambda: answers.append(p.chat(stream=True)))
-    t.start()
-    wait_for(lambda: a.attempts)
-    p.process.send_signal(signal.SIGTERM)
-    t.join()
-    assert answers[0].end == "aborted" and answers[0].done == 0
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(p.chat, stream=True)
+        wait_for(lambda: a.attempts)
+        p.process.send_signal(signal.SIGTERM)
+        answer = future.result()
+    assert answer.end == "aborted" and answer.done == 0
     assert p.wait() == 0
