@@ -21,6 +21,7 @@ def leave(proxy, up, stream, after):
 def check_nothing_stays(proxy, a, b):
     wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
     wait_for(lambda: proxy.in_flight() == 0, timeout=1)
+    wait_for(lambda: proxy.status()["in_flight"] == 0, timeout=1)
     assert b.attempts == [], "no failover for a client that has left"
     assert proxy.metric("holdfast_breaker_state", target="a/model-a") == 0
 
