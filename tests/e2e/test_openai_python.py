@@ -1,0 +1,107 @@
+"""The official Python SDK as a client: what its users see of the proxy, which is nothing."""
+import pytest
+
+openai = pytest.importorskip("openai", reason="the openai package is not installed")
+
+HELLO = [{"role": "user", "content": "hello"}]
+TEXT = "A: word1 word2 word3 word4"
+
+
+def sdk(proxy, retries=0, **more):
+    return openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key="any",
+                         max_retries=retries, timeout=10, **more)
+
+
+def test_chat(upstream, holdfast):
+    r = sdk(holdfast(upstream("A"))).chat.completions.create(model="m", messages=HELLO)
+    assert r.choices[0].message.content == TEXT and r.choices[0].finish_reason == "stop"
+    assert r.usage.total_tokens == 16
+
+
+def test_stream(upstream, holdfast):
+    got = list(sdk(holdfast(upstream("A"))).chat.completions.create(model="m", messages=HELLO,
+                                                                    stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in got if c.choices) == TEXT
+    assert got[-1].usage.total_tokens == 16
+
+
+def test_the_stream_helper(upstream, holdfast):
+    with sdk(holdfast(upstream("A"))).chat.completions.stream(model="m", messages=HELLO) as s:
+        for _ in s:
+            pass
+        assert s.get_final_completion().choices[0].message.content == TEXT
+
+
+def test_tools_in_both_forms(upstream, holdfast):
+    client = sdk(holdfast(upstream("A", default="ok?tools=2&split_args=1")))
+    r = client.chat.completions.create(model="m", messages=HELLO)
+    whole = [(c.id, c.function.name, c.function.arguments)
+             for c in r.choices[0].message.tool_calls]
+    built = {}
+    for chunk in client.chat.completions.create(model="m", messages=HELLO, stream=True):
+        for call in (chunk.choices[0].delta.tool_calls or []) if chunk.choices else []:
+            row = built.setdefault(call.index, [None, None, ""])
+            row[0] = call.id or row[0]
+            row[1] = call.function.name or row[1]
+            row[2] += call.function.arguments or ""
+    assert [tuple(built[i]) for i in sorted(built)] == whole and len(whole) == 2
+
+
+@pytest.mark.parametrize("script,error", [
+    ("status?code=400", openai.BadRequestError), ("status?code=404", openai.NotFoundError),
+    ("status?code=422", openai.UnprocessableEntityError),
+    ("status?code=429", openai.RateLimitError), ("status?code=503", openai.InternalServerError),
+    ("status?code=401", openai.InternalServerError), ("fin_before", openai.InternalServerError)])
+def test_each_error_raises_its_class(upstream, holdfast, script, error):
+    client = sdk(holdfast(upstream("A", default=script)))
+    with pytest.raises(error) as e:
+        client.chat.completions.create(model="m", messages=HELLO)
+    assert e.value.message and e.value.request_id
+
+
+@pytest.mark.parametrize("how", ["eof", "rst", "stall", "error", "clean", "done"])
+def test_a_cut_stream_raises_after_its_content(upstream, holdfast, how):
+    client = sdk(holdfast(upstream("A", default=f"cut?after=3&how={how}")))
+    got = ""
+    with pytest.raises(openai.APIError):
+        for c in client.chat.completions.create(model="m", messages=HELLO, stream=True,
+                                                extra_headers={"x-holdfast-midstream": "error"}):
+            got += (c.choices[0].delta.content or "") if c.choices else ""
+    assert got == "A: word1 word2"
+
+
+@pytest.mark.parametrize("script", ["status?code=503", "rst_before", "hang", "status?code=401"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_failover_is_invisible(upstream, holdfast, script, stream):
+    client = sdk(holdfast(upstream("A", default=script), upstream("B")))
+    r = client.chat.completions.create(model="m", messages=HELLO, stream=stream)
+    text = ("".join(c.choices[0].delta.content or "" for c in r if c.choices) if stream
+            else r.choices[0].message.content)
+    assert text == "B: word1 word2 word3 word4"
+
+
+def test_its_own_retry_finds_the_recovered_provider(upstream, holdfast):
+    """The proxy has nothing left and says 503 with a wait; the SDK comes back after it."""
+    a = upstream("A", queue=["status?code=503&retry_after_ms=300"])
+    client = sdk(holdfast(a), retries=2)
+    assert client.chat.completions.create(model="m", messages=HELLO).choices[0].message.content \
+        == TEXT
+    assert len(a.attempts) == 2 and a.attempts[1].at - a.attempts[0].at >= 0.29
+
+
+def test_it_does_not_retry_what_cannot_be_mended(upstream, holdfast):
+    a = upstream("A", default="status?code=400")
+    with pytest.raises(openai.BadRequestError):
+        sdk(holdfast(a), retries=3).chat.completions.create(model="m", messages=HELLO)
+    assert len(a.attempts) == 1
+
+
+def test_models_list(upstream, holdfast):
+    p = holdfast(upstream("A"), routes=[{"model": "gpt-4o", "targets": ["a/x"]}])
+    assert "gpt-4o" in [m.id for m in sdk(p).models.list()]
+
+
+def test_a_raw_response_carries_the_trail(upstream, holdfast):
+    r = sdk(holdfast(upstream("A", default="status?code=503"), upstream("B"))) \
+        .chat.completions.with_raw_response.create(model="m", messages=HELLO)
+    assert r.headers["x-holdfast-provider"] == "b" and "a/model-a=" in r.headers["x-holdfast-trail"]

@@ -1,0 +1,78 @@
+"""A small HTTP CONNECT proxy, as a company has it: with a delay, a refusal, and a log.
+
+    mode   tunnel | 407 | 502 | silent
+    to     (host, port) where every tunnel leads, whatever name was asked for
+    delay  seconds before CONNECT is answered
+"""
+import select
+import socket
+import threading
+import time
+
+
+class ConnectProxy:
+    def __init__(self, to, mode="tunnel", delay=0.0):
+        self.to, self.mode, self.delay = to, mode, delay
+        self.log = []  # (monotonic seconds, request line, headers)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self.listener.getsockname()[1]
+        self.stopping = False
+        threading.Thread(target=self._accept_loop, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        self.stopping = True
+        self.listener.close()
+
+    def _accept_loop(self):
+        while not self.stopping:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        try:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                data = sock.recv(4096)
+                if not data:
+                    return
+                head += data
+            lines = head.decode("latin-1").split("\r\n")
+            self.log.append((time.monotonic(), lines[0], [h for h in lines[1:] if h]))
+            time.sleep(self.delay)
+            if self.mode == "407":
+                sock.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: "
+                             b"Basic realm=\"office\"\r\nContent-Length: 0\r\n\r\n")
+            elif self.mode == "502":
+                sock.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            elif self.mode == "silent":
+                sock.recv(1)
+            else:
+                self._tunnel(sock)
+        except OSError:
+            pass
+        finally:
+            sock.close()
+
+    def _tunnel(self, sock):
+        with socket.create_connection(self.to, 5) as out:
+            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            other = {sock: out, out: sock}
+            while not self.stopping:
+                for s in select.select([sock, out], [], [], 0.5)[0]:
+                    data = s.recv(65536)
+                    if not data:
+                        return
+                    other[s].sendall(data)

@@ -1,0 +1,447 @@
+"""The scripts: each is one way in which an upstream answers, or does not.
+
+A spec is NAME or NAME?key=value&key=value. Parameters are strings or numbers; times are in
+milliseconds. Every script is deterministic.
+"""
+import gzip
+import inspect
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+import time
+from urllib.parse import parse_qsl
+
+from . import bodies
+
+REASONS = {s.value: s.phrase for s in HTTPStatus} | {520: "Web server error", 522: "Timed out",
+                                                     524: "A timeout occurred", 529: "Overloaded"}
+SCRIPTS = {}
+
+
+def script(f):
+    SCRIPTS[f.__name__] = f
+    return f
+
+
+def run(spec, x):
+    """Runs a spec; an unknown name or parameter is the test's mistake and fails loudly."""
+    name, _, text = spec.partition("?")
+    known = inspect.signature(SCRIPTS[name]).parameters
+    params = {}
+    for k, v in parse_qsl(text, keep_blank_values=True):
+        default = known[k].default
+        params[k] = int(v) if isinstance(default, int) else v
+    SCRIPTS[name](x, **params)
+
+
+def words(x, n):
+    """n tokens that tell who speaks; together they are the server's text."""
+    return [f"{x.server.name}:" if i == 0 else f" word{i}" for i in range(n)]
+
+
+def event(value, crlf=0, space=1):
+    nl = b"\r\n" if crlf else b"\n"
+    data = value if isinstance(value, bytes) else bodies.dump(value)
+    return b"data:" + (b" " if space else b"") + data + nl + nl
+
+
+DONE = b"[DONE]"
+
+
+# -- good answers, tidy and untidy -------------------------------------------------------------
+@script
+def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, bytewise=0, done=1,
+       finish=1, after_done="", hold=0, tools=0, split_args=0, together=0, big=0, framing="chunked",
+       trailing=0, set_cookie=0, body=""):
+    """A complete answer, unary or streamed as asked.
+
+    first: ms before the answer starts (a stream's head comes at once). gap: ms between tokens.
+    usage: last | finish | absent. comments: a comment line between data lines. bytewise: a write a
+    byte. after_done: more data after [DONE]. hold: ms the connection stays open and silent after
+    the last event, without the body's end. tools: parallel calls; split_args: an event a byte of
+    the arguments; together: all calls in one event. big: bytes of one more token. framing: chunked
+    | close. set_cookie: headers that are none of the client's business.
+    """
+    extra = [("Set-Cookie", "session=upstream-canary; Path=/"), ("x-goog-api-key", "canary"),
+             ("Access-Control-Allow-Origin", "*"), ("Strict-Transport-Security", "max-age=9"),
+             ("Server", "secret-box/1.0"), ("x-ratelimit-remaining-requests", "41"),
+             ] if set_cookie else []
+    if x.attempt.path.partition("?")[0].endswith("/messages"):
+        return anthropic_ok(x, tokens)
+    if not x.stream:
+        x.pause(first / 1000)
+        text = body.encode() if body else bodies.dump(bodies.completion(
+            x.model, "".join(words(x, tokens)), tokens, tools))
+        return x.answer(200, text, headers=[("x-request-id", "req_faultd"), *extra])
+    x.stream_head(framing=framing, headers=extra)
+    x.pause(first / 1000)
+
+    def put(data):
+        if comments:
+            data = b": keep-alive\n\n" + data[:-1] + b": between\n\n" if not crlf else data
+        for piece in ([data[i:i + 1] for i in range(len(data))] if bytewise else [data]):
+            x.part(piece)
+
+    def send(value):
+        put(event(value, crlf, space))
+
+    send(bodies.chunk(x.model, {"role": "assistant", "content": None if tools else ""}))
+    for word in [] if tools else words(x, tokens):
+        send(bodies.chunk(x.model, {"content": word}))
+        x.pause(gap / 1000)
+    if big:
+        send(bodies.chunk(x.model, {"content": "x" * big}))
+    for delta in tool_deltas(tools, split_args, together):
+        send(bodies.chunk(x.model, {"tool_calls": delta}))
+        x.pause(gap / 1000)
+    if finish:
+        last = {"usage": bodies.usage(tokens)} if usage == "finish" else {}
+        send(bodies.chunk(x.model, {}, "tool_calls" if tools else "stop", **last))
+        if usage == "last":
+            send({**bodies.chunk(x.model, {}), "choices": [], "usage": bodies.usage(tokens)})
+    if done:
+        put(event(DONE + b" " * trailing, crlf, space))
+    if after_done:
+        put(event(bodies.chunk(x.model, {"content": after_done}), crlf, space))
+    if hold:
+        x.stall(hold / 1000)
+    return x.end()
+
+
+def anthropic_ok(x, tokens):
+    """The same answer from an Anthropic account, for routes that cross the dialects."""
+    message = {"id": "msg_faultd", "type": "message", "role": "assistant", "model": x.model,
+               "content": [{"type": "text", "text": "".join(words(x, tokens))}],
+               "stop_reason": "end_turn", "stop_sequence": None,
+               "usage": {"input_tokens": 11, "output_tokens": tokens}}
+    if not x.stream:
+        return x.answer(200, bodies.dump(message))
+    start = {**message, "content": [], "stop_reason": None}
+    block = {"type": "content_block_delta", "index": 0}
+    x.stream_head()
+    for e in [{"type": "message_start", "message": start},
+              {"type": "content_block_start", "index": 0,
+               "content_block": {"type": "text", "text": ""}},
+              *({**block, "delta": {"type": "text_delta", "text": w}} for w in words(x, tokens)),
+              {"type": "content_block_stop", "index": 0},
+              {"type": "message_delta", "delta": {"stop_reason": "end_turn",
+                                                  "stop_sequence": None},
+               "usage": {"output_tokens": tokens}},
+              {"type": "message_stop"}]:
+        x.part(b"event: " + e["type"].encode() + b"\n" + event(e))
+    return x.end()
+
+
+def tool_deltas(n, split, together):
+    calls = bodies.tool_calls(n)
+    if together and n:
+        yield [{"index": i, **c} for i, c in enumerate(calls)]
+        return
+    for i, c in enumerate(calls):
+        arguments = c["function"]["arguments"]
+        pieces = list(arguments) if split else [arguments]
+        yield [{"index": i, "id": c["id"], "type": "function",
+                "function": {"name": c["function"]["name"], "arguments": ""}}]
+        for p in pieces:
+            yield [{"index": i, "function": {"arguments": p}}]
+
+
+@script
+def models(x):
+    x.answer(200, bodies.dump({"object": "list", "data": [
+        {"id": f"{x.server.name}-model", "object": "model", "created": 1, "owned_by": "faultd"}]}))
+
+
+@script
+def raw(x, data="", then="close"):
+    """Exactly these bytes (latin-1), then close | keep | rst | stall."""
+    x.send(data.encode("latin-1"))
+    finish_by(x, then)
+
+
+@script
+def replay(x, status=200, content_type="text/event-stream"):
+    """The server's `recording` (set by the test): a list of pieces, each its own small write."""
+    if x.stream and status == 200:
+        x.stream_head(content_type)
+        for piece in x.server.recording:
+            x.part(piece)
+        x.end()
+    else:
+        x.answer(status, b"".join(x.server.recording), content_type)
+
+
+# -- the connection ----------------------------------------------------------------------------
+def finish_by(x, how):
+    if how == "rst":
+        x.pause(0.02)  # so that what was written is not lost with the reset
+        x.reset()
+    elif how == "close":
+        x.close()
+    elif how == "stall":
+        x.stall()
+
+
+@script
+def hang(x, ms=60000):
+    """Reads the request and never writes a byte."""
+    x.stall(ms / 1000)
+
+
+@script
+def rst_before(x):
+    x.reset()
+
+
+@script
+def fin_before(x):
+    x.close()
+
+
+@script
+def fin_in_head(x):
+    x.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-str")
+    x.close()
+
+
+@script
+def head_then_stall(x):
+    if x.stream:
+        x.stream_head()
+    else:
+        x.head(200, [("Content-Type", "application/json"), ("Content-Length", "500")])
+    x.stall()
+
+
+@script
+def rst_reused(x):
+    """A keep-alive connection that went stale: any second request on it is reset unanswered."""
+    if x.attempt.reused:
+        x.reset()
+    ok(x)
+
+
+@script
+def ok_then_close(x):
+    """A good answer without Connection: close, then the connection is closed all the same."""
+    ok(x)
+    x.keep_alive = False
+
+
+# -- bytes that are no answer ------------------------------------------------------------------
+@script
+def junk(x, kind="text"):
+    x.send({"text": b"220 mail.example ESMTP ready\r\n", "binary": bytes(range(256)),
+            "http09": b"<html>hello</html>", "status": b"HTTP/1.1 099 Odd\r\n\r\n",
+            "version": b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n"}[kind])
+    x.close()
+
+
+@script
+def continue_flood(x, n=200):
+    for _ in range(n):
+        x.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    x.stall()
+
+
+@script
+def huge_head(x, n=600, size=1024):
+    x.send(b"HTTP/1.1 200 OK\r\n")
+    for i in range(n):
+        x.send(b"X-Pad-%d: %s\r\n" % (i, b"p" * size))
+    x.send(b"Content-Length: 2\r\n\r\n{}")
+    x.close()
+
+
+@script
+def cl_and_te(x):
+    text = bodies.dump(bodies.completion(x.model, f"{x.server.name}: smuggled", 3))
+    x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text)),
+                 ("Transfer-Encoding", "chunked")])
+    x.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(text), text))
+    x.close()
+
+
+@script
+def two_lengths(x):
+    text = bodies.dump(bodies.completion(x.model, f"{x.server.name}: twice", 3))
+    x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text)),
+                 ("Content-Length", 7)])
+    x.send(text)
+    x.close()
+
+
+@script
+def wrong_length(x, by=50):
+    """Announces `by` bytes more (or, negative, less) than it sends."""
+    text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))
+    x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text) + by)])
+    x.send(text)
+    if by > 0:
+        x.close()
+
+
+@script
+def http10(x, cut=0):
+    """HTTP/1.0, the end of the connection is the end of the body. cut: bytes kept back."""
+    text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))
+    x.head(200, [("Content-Type", "application/json")], version="1.0")
+    x.send(text[:len(text) - cut])
+    x.close()
+
+
+@script
+def redirect(x, code=302, to="http://169.254.169.254/latest/meta-data/"):
+    x.answer(code, b"", None, [("Location", to)])
+
+
+# -- statuses ----------------------------------------------------------------------------------
+def wait_headers(retry_after, retry_after_ms, should_retry):
+    found = []
+    if retry_after == "date":
+        found.append(("Retry-After", formatdate(time.time() + 30, usegmt=True)))
+    elif retry_after:
+        found.append(("Retry-After", retry_after))
+    if retry_after_ms:
+        found.append(("retry-after-ms", retry_after_ms))
+    if should_retry:
+        found.append(("x-should-retry", should_retry))
+    return found
+
+
+@script
+def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_retry=""):
+    """An error status. body: json | array | nginx | cloudflare | portal | text | empty.
+    retry_after: anything, or `date` for a date 30 s ahead."""
+    key = (x.attempt.header("authorization") or "").removeprefix("Bearer ")
+    kind, data = bodies.status_body(code, body, REASONS.get(code, "Error"), x.model, key)
+    x.answer(code, data, kind, wait_headers(retry_after, retry_after_ms, should_retry))
+
+
+@script
+def preset(x, name="quota", retry_after=""):
+    """An error of bodies.PRESETS by name."""
+    code, kind, word, message = bodies.PRESETS[name]
+    x.answer(code, bodies.error(message, kind, word), headers=wait_headers(retry_after, "", ""))
+
+
+# -- 200, and yet no answer ---------------------------------------------------------------------
+@script
+def bad200(x, kind="error"):
+    """A 200 that is not what it seems; kinds are the branches below."""
+    good = bodies.completion(x.model, "".join(words(x, 5)), 5)
+    text, content_type, headers = bodies.dump(good), "application/json", []
+    if kind == "error":
+        text = bodies.error("The server is overloaded", "server_error", "overloaded")
+    elif kind == "no_choices":
+        text = bodies.dump({**good, "choices": []})
+    elif kind == "null_content":
+        good["choices"][0]["message"]["content"] = None
+        good["choices"][0]["finish_reason"] = None
+        text = bodies.dump(good)
+    elif kind == "object":
+        text = b"{}"
+    elif kind == "empty":
+        text = b""
+    elif kind == "html":
+        text, content_type = bodies.PAGES["portal"].encode(), "text/html"
+    elif kind == "truncated":
+        text = text[:-40]
+    elif kind == "sse_for_json":
+        x.stream = True
+        return ok(x)
+    elif kind == "json_for_sse":
+        pass
+    elif kind == "gzip":
+        text, headers = gzip.compress(text), [("Content-Encoding", "gzip")]
+    elif kind == "bad_gzip":
+        text, headers = b"\x1f\x8b\x08\x00" + b"broken" * 9, [("Content-Encoding", "gzip")]
+    elif kind == "gzip_bomb":
+        text, headers = gzip.compress(b" " * (200 << 20), 9), [("Content-Encoding", "gzip")]
+    elif kind == "br":
+        text, headers = b"\x1b\x0c\x00\xf8" + text, [("Content-Encoding", "br")]
+    else:
+        raise KeyError(kind)
+    return x.answer(200, text, content_type, headers)
+
+
+@script
+def bad_stream(x, kind="none", end="clean", n=3):
+    """A 200 stream without output. kind: none (0 events) | comments | role | pings | error |
+    finish (an empty answer that ends properly). end: clean | eof | rst | stall | forever (the
+    kind's own noise every 50 ms)."""
+    x.stream_head()
+    role = event(bodies.chunk(x.model, {"role": "assistant", "content": ""}))
+    noise = {"none": b"", "comments": b": keep-alive\n\n", "role": role,
+             "pings": b"event: ping\ndata: {\"type\":\"ping\"}\n\n", "finish": b"",
+             "error": event(json.loads(bodies.error("Overloaded", "overloaded_error"))),
+             "error_role": role + event(json.loads(bodies.error("Broken", "server_error"))),
+             }[kind]
+    for _ in range(1 if kind.startswith("error") else n):
+        x.part(noise)
+    if kind == "finish":
+        x.part(role + event(bodies.chunk(x.model, {}, "stop")) + event(DONE))
+    while end == "forever":
+        x.pause(0.05)
+        x.part(noise)
+    finish_stream(x, end)
+
+
+def finish_stream(x, end):
+    if end == "clean":
+        x.end()
+    elif end == "eof":
+        x.close()
+    else:
+        finish_by(x, end)
+
+
+@script
+def cut(x, after=3, how="eof", tools=0):
+    """`after` tokens of output (or, with tools, a tool call's half), then the end that `how` names:
+    eof (FIN, no last chunk) | clean (last chunk, no marker) | rst | stall | error | error_done
+    (an error event, then [DONE]) | comments (nothing else, for ever) | finish_error (finish_reason
+    "error") | malformed (undecodable events, then eof) | mid_event | mid_utf8 | done (a [DONE]
+    that no finish_reason precedes).
+    """
+    if not x.stream:
+        text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))
+        x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text))])
+        x.send(text[:len(text) // 2])
+        return finish_by(x, {"rst": "rst", "stall": "stall"}.get(how, "close"))
+    x.stream_head()
+    x.part(event(bodies.chunk(x.model, {"role": "assistant", "content": ""})))
+    if tools:
+        deltas = list(tool_deltas(1, 1, 0))
+        for delta in deltas[:len(deltas) // 2]:
+            x.part(event(bodies.chunk(x.model, {"tool_calls": delta})))
+    else:
+        for word in words(x, after):
+            x.part(event(bodies.chunk(x.model, {"content": word})))
+    x.pause(0.03)
+    if how in ("error", "error_done"):
+        x.part(event(json.loads(bodies.error("The model crashed", "server_error", "crash"))))
+        x.part(event(DONE) if how == "error_done" else b"")
+        x.end()
+    elif how == "finish_error":
+        x.part(event({**bodies.chunk(x.model, {"content": ""}, "error"),
+                      "error": {"code": 502, "message": "Provider returned error"}}))
+        x.end()
+    elif how == "malformed":
+        x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content\n\n' * 2)
+        x.close()
+    elif how == "comments":
+        while True:
+            x.part(b": keep-alive\n\n")
+            x.pause(0.05)
+    elif how == "mid_event":
+        x.part(event(bodies.chunk(x.model, {"content": " never"}))[:60])
+        x.close()
+    elif how == "mid_utf8":
+        x.part(event(bodies.chunk(x.model, {"content": "\u00fc"})).split(b"\xbc")[0])
+        x.close()
+    elif how == "done":
+        x.part(event(DONE))
+        x.end()
+    else:
+        finish_stream(x, how)

@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs everything, and ends with one line:
+#   N passed, N failed, N skipped
+# Exit code 0 only if nothing failed. A part that fails does not stop the next one.
+#
+#   tests/run.sh           everything
+#   tests/run.sh PART...   only these parts: build unit scenarios tsan release e2e
+set -u
+cd "$(dirname "$0")/.." || exit 1
+ROOT=$PWD
+RESULTS=$ROOT/build/results
+JOBS=$(nproc)
+WORKERS=${HOLDFAST_TEST_WORKERS:-$((JOBS * 2 < 8 ? JOBS * 2 : 8))} # they mostly wait
+PARTS=${*:-build unit scenarios tsan release e2e}
+PASSED=0 FAILED=0 SKIPPED=0
+NOTES=()
+
+wants() { [[ " $PARTS " == *" $1 "* ]]; }
+say() { printf '\n== %s\n' "$*"; }
+
+# A step that is no test of its own counts only when it fails.
+must() {
+    local what=$1
+    shift
+    say "$what"
+    "$@" && return 0
+    FAILED=$((FAILED + 1))
+    NOTES+=("failed: $what")
+    return 1
+}
+
+skip() {
+    SKIPPED=$((SKIPPED + 1))
+    NOTES+=("skipped: $1 ($2)")
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# -- what must be installed ---------------------------------------------------------------------
+install_packages() {
+    command -v apt-get >/dev/null || return 0
+    local wanted=(cmake ninja-build gcc pkg-config libcurl4-openssl-dev libmicrohttpd-dev
+        libyaml-dev libssl-dev zlib1g-dev libcmocka-dev python3 python3-venv curl openssl)
+    command -v node >/dev/null || wanted+=(nodejs)
+    command -v npm >/dev/null || wanted+=(npm)
+    local missing=() p
+    for p in "${wanted[@]}"; do
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    echo "installing: ${missing[*]}"
+    as_root apt-get update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The test runner, and in a place of its own what the end-to-end tests need.
+install_python() {
+    local venv=$ROOT/build/venv stamp=$ROOT/build/venv/installed
+    local want
+    want=$(cat tests/requirements.txt tests/e2e/requirements.txt)
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
+    { [ -x "$venv/bin/python" ] || python3 -m venv "$venv"; } &&
+        "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt || return 1
+    if "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt; then
+        printf '%s' "$want" >"$stamp"
+    else
+        NOTES+=("note: the Python SDK could not be installed; its tests are skipped by name")
+    fi
+}
+
+install_node() {
+    local dir=$ROOT/build/e2e
+    mkdir -p "$dir"
+    cmp -s tests/e2e/package.json "$dir/package.json" && [ -d "$dir/node_modules/openai" ] &&
+        return 0
+    cp tests/e2e/package.json "$dir/"
+    npm install --prefix "$dir" --silent --no-audit --no-fund --no-package-lock >/dev/null ||
+        NOTES+=("note: the Node SDK could not be installed; its tests are skipped by name")
+}
+
+# -- building and running -----------------------------------------------------------------------
+build() {
+    cmake --preset "$1" >"$RESULTS/configure-$1.log" 2>&1 ||
+        { tail -n 40 "$RESULTS/configure-$1.log"; return 1; }
+    cmake --build --preset "$1" >"$RESULTS/build-$1.log" 2>&1 ||
+        { tail -n 60 "$RESULTS/build-$1.log"; return 1; }
+}
+
+# Adds the counts of a JUnit file; says no if there is none, so that a crash of a runner counts.
+count() {
+    local row
+    row=$(python3 - "$1" <<'PY'
+import sys
+import xml.etree.ElementTree as ET
+suites = list(ET.parse(sys.argv[1]).getroot().iter("testsuite"))
+total, bad, skipped = (sum(int(s.get(k) or 0) for s in suites) for k in ("tests", "failures", "skipped"))
+bad += sum(int(s.get("errors") or 0) for s in suites)
+skipped += sum(int(s.get("disabled") or 0) for s in suites)
+print(total - bad - skipped, bad, skipped)
+for case in (c for s in suites for c in s.iter("testcase")):
+    why = case.find("skipped")
+    if why is not None:
+        print(f"skipped: {case.get('classname')}.{case.get('name')} ({why.get('message')})")
+PY
+    ) || return 1
+    local counts
+    read -r -a counts <<<"$(head -n 1 <<<"$row")"
+    PASSED=$((PASSED + counts[0])) FAILED=$((FAILED + counts[1])) SKIPPED=$((SKIPPED + counts[2]))
+    while read -r line; do
+        [ -n "$line" ] && NOTES+=("$line")
+    done < <(tail -n +2 <<<"$row")
+    LAST_FAILED=${counts[1]}
+}
+
+# run_counted NAME XML COMMAND...: a runner whose failures are those in its file; a runner that
+# fails without a failure in the file (a crash, nothing collected) counts as one.
+run_counted() {
+    local name=$1 xml=$2
+    shift 2
+    say "$name"
+    rm -f "$xml"
+    "$@"
+    local code=$?
+    if ! count "$xml"; then
+        FAILED=$((FAILED + 1))
+        NOTES+=("failed: $name left no results (exit code $code)")
+    elif [ "$code" != 0 ] && [ "$LAST_FAILED" = 0 ]; then
+        FAILED=$((FAILED + 1))
+        NOTES+=("failed: $name (exit code $code)")
+    fi
+}
+
+# ThreadSanitizer does not know the address layouts of some newer kernels.
+fixed_addresses() {
+    if setarch "$(uname -m)" -R true 2>/dev/null; then
+        setarch "$(uname -m)" -R "$@"
+    else
+        "$@"
+    fi
+}
+
+unit() {
+    run_counted "unit tests, $1" "$RESULTS/ctest-$1.xml" \
+        fixed_addresses ctest --preset "$1" -j "$JOBS" --output-junit "$RESULTS/ctest-$1.xml"
+}
+
+# scenarios NAME BINARY PATH [pytest options]
+scenarios() {
+    local name=$1 binary=$2 path=$3
+    shift 3
+    if [ ! -x "$binary" ]; then
+        FAILED=$((FAILED + 1))
+        NOTES+=("failed: $name: $binary was not built")
+        return
+    fi
+    run_counted "$name" "$RESULTS/pytest-$name.xml" fixed_addresses env HOLDFAST_BIN="$binary" \
+        "$ROOT/build/venv/bin/python" -m pytest -q -n "$WORKERS" "$path" \
+        --junitxml "$RESULTS/pytest-$name.xml" "$@"
+}
+
+mkdir -p "$RESULTS"
+must "packages" install_packages
+must "the test runner" install_python
+wants e2e && must "the Node SDK" install_node
+
+for preset in release dev tsan; do
+    must "build $preset" build "$preset"
+done
+if compgen -G '/usr/lib/llvm-14/lib/clang/*/lib/linux/libclang_rt.fuzzer*' >/dev/null; then
+    must "build fuzz" build fuzz
+else
+    skip "build of the fuzz targets" "no clang-14 with libFuzzer; their corpora run as unit tests"
+fi
+
+if wants unit; then
+    unit dev
+    unit tsan
+fi
+wants scenarios && scenarios scenarios "$ROOT/build/dev/holdfast" tests/scenarios -m "not release"
+wants tsan && scenarios scenarios-tsan "$ROOT/build/tsan/holdfast" tests/scenarios -m tsan
+wants release && scenarios scenarios-release "$ROOT/build/release/holdfast" tests/scenarios -m release -n 0
+wants e2e && scenarios e2e "$ROOT/build/dev/holdfast" tests/e2e
+
+say "summary"
+[ ${#NOTES[@]} = 0 ] || printf '%s\n' "${NOTES[@]}"
+echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+[ "$FAILED" = 0 ]

@@ -1,0 +1,181 @@
+"""Two providers, the first one fails before any output: nobody notices, and the trail tells why."""
+import pytest
+
+from client import wait_for
+from conftest import provider
+from faultd import blackhole, closed_port
+
+# script of A -> what the trail's outcome must end with, where the contract says it
+BEFORE_OUTPUT = [
+    "hang", "rst_before", "fin_before", "fin_in_head", "head_then_stall", "junk",
+    "junk?kind=binary", "junk?kind=http09", "junk?kind=status", "junk?kind=version",
+    "continue_flood", "huge_head", "huge_head?n=1&size=200000", "cl_and_te", "two_lengths",
+    "redirect", "redirect?code=307&to=/v1/elsewhere", "status?code=401", "status?code=402",
+    "status?code=403", "status?code=404", "status?code=408", "status?code=429",
+    "status?code=429&retry_after=30", "status?code=500", "status?code=500&body=empty",
+    "status?code=502&body=nginx", "status?code=502&body=cloudflare", "status?code=503",
+    "status?code=503&body=array", "status?code=504", "status?code=520&body=cloudflare",
+    "status?code=522&body=cloudflare", "status?code=524&body=cloudflare", "status?code=529",
+    "status?code=403&body=nginx", "status?code=503&body=text", "preset?name=quota",
+    "preset?name=credit_balance", "bad200?kind=html", "bad200?kind=empty",
+]
+UNARY = ["cut", "cut?how=rst", "cut?how=stall", "wrong_length?by=50", "http10?cut=30",
+         "bad200?kind=error", "bad200?kind=no_choices", "bad200?kind=null_content",
+         "bad200?kind=object", "bad200?kind=truncated", "bad200?kind=sse_for_json",
+         "bad200?kind=bad_gzip", "bad200?kind=gzip_bomb", "bad200?kind=br"]
+STREAM = ["bad_stream", "bad_stream?kind=comments", "bad_stream?kind=comments&end=eof",
+          "bad_stream?kind=comments&end=forever", "bad_stream?kind=role",
+          "bad_stream?kind=role&end=eof", "bad_stream?kind=role&end=rst",
+          "bad_stream?kind=role&end=stall", "bad_stream?kind=role&end=forever",
+          "bad_stream?kind=pings&end=forever", "bad_stream?kind=error",
+          "bad_stream?kind=error_role", "bad_stream?kind=error_role&end=eof",
+          "bad_stream?kind=finish", "bad200?kind=error"]
+
+
+def check_b_answered(a, b, answer, stream):
+    assert answer.status == 200, (answer.status, answer.body)
+    assert answer.text == "B: word1 word2 word3 word4"
+    assert b"A:" not in answer.body
+    assert answer.header("x-holdfast-provider") == "b"
+    assert answer.header("x-holdfast-model") == "model-b"
+    assert answer.header("x-holdfast-attempts") == "2"
+    (first, why, _), (second, how, _) = answer.trail
+    assert (first, second, how) == ("a/model-a", "b/model-b", "ok") and why != "ok"
+    if stream:
+        roles = [c for c in answer.chunks if c["choices"] and c["choices"][0]["delta"].get("role")]
+        assert len(roles) == 1 and answer.done == 1
+    assert answer.end == "complete"
+    assert len(a.attempts) == 1 and len(b.attempts) == 1
+    assert b.attempts[0].json["model"] == "model-b"
+    return why
+
+
+@pytest.mark.parametrize("script", BEFORE_OUTPUT + UNARY)
+def test_a_unary_request_moves_on(upstream, holdfast, script):
+    a, b = upstream("A", default=script), upstream("B")
+    why = check_b_answered(a, b, holdfast(a, b).chat(), stream=False)
+    if script.startswith("status?code=5"):
+        assert why.endswith(":" + script[len("status?code="):][:3])
+
+
+@pytest.mark.parametrize("script", BEFORE_OUTPUT + STREAM)
+def test_a_stream_moves_on_and_starts_once(upstream, holdfast, script):
+    a, b = upstream("A", default=script), upstream("B")
+    check_b_answered(a, b, holdfast(a, b).chat(stream=True), stream=True)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", ["status?code=503", "rst_before", "hang"])
+def test_the_central_cases(upstream, holdfast, script, stream):
+    a, b = upstream("A", default=script), upstream("B")
+    check_b_answered(a, b, holdfast(a, b).chat(stream=stream), stream)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", ["refused", "blackhole", "no such host", "closed at accept",
+                                  "reset at accept", "silent"])
+def test_no_connection_at_all(upstream, holdfast, kind, stream):
+    b, keep = upstream("B"), None
+    if kind == "refused":
+        port, keep = closed_port()
+        a = f"http://127.0.0.1:{port}/v1"
+    elif kind == "blackhole":
+        port, keep = blackhole()
+        a = f"http://127.0.0.1:{port}/v1"
+    elif kind == "no such host":
+        a = "https://upstream.invalid/v1"
+    else:
+        how = {"closed at accept": "close", "reset at accept": "rst", "silent": "silent"}[kind]
+        a = upstream("A", accept_default=how)
+    answer = holdfast(a, b).chat(stream=stream)
+    assert (answer.status, answer.text) == (200, "B: word1 word2 word3 word4")
+    assert [t[0] for t in answer.trail] == ["a/model-a", "b/model-b"]
+    assert answer.trail[0][1] != "ok"
+    assert len(b.attempts) == 1
+    del keep
+
+
+@pytest.mark.parametrize("tls", ["silent", "alert", "expired", "wrong_host", "self_signed",
+                                 "unknown_ca"])
+def test_a_bad_tls_server_is_left_without_a_byte_of_the_request(upstream, holdfast, certs, tls):
+    a, b = upstream("A", tls=tls), upstream("B")
+    answer = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}).chat()
+    assert (answer.status, answer.text) == (200, "B: word1 word2 word3 word4")
+    assert a.attempts == [] and a.connections
+    assert answer.trail[0][0] == "a/model-a" and answer.trail[0][1] != "ok"
+
+
+@pytest.mark.parametrize("tls", ["good", "h2"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_good_tls_server_is_spoken_to_in_http_1_1(upstream, holdfast, certs, tls, stream):
+    a, b = upstream("A", tls=tls), upstream("B")
+    answer = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}).chat(stream=stream)
+    assert (answer.status, answer.text) == (200, "A: word1 word2 word3 word4")
+    assert "h2" not in a.connections[0].alpn_offered
+
+
+def test_three_targets_two_dead(upstream, holdfast):
+    a = upstream("A", default="status?code=500")
+    b, c = upstream("B", default="fin_before"), upstream("C")
+    answer = holdfast(a, b, c).chat(stream=True)
+    assert answer.text.startswith("C:")
+    assert [t[0] for t in answer.trail] == ["a/model-a", "b/model-b", "c/model-c"]
+    assert answer.header("x-holdfast-attempts") == "3"
+
+
+def test_attempts_are_bounded(upstream, holdfast):
+    """max_attempts in all, per_target at one target: counted where they arrive."""
+    ups = [upstream(n, default="status?code=500") for n in "ABCDE"]
+    answer = holdfast(*ups, failover={"max_attempts": 3, "per_target": 2}).chat()
+    assert answer.status >= 500
+    counts = [len(u.attempts) for u in ups]
+    assert sum(counts) == 3 and max(counts) <= 2
+    assert answer.header("x-holdfast-attempts") == "3"
+
+
+def test_each_attempt_starts_from_the_original_body(upstream, holdfast):
+    a, b = upstream("A", default="status?code=500"), upstream("B")
+    p = holdfast(a, b)
+    p.chat(temperature=0.25, x_unknown={"kept": [1, 2]})
+    bodies = [u.attempts[0].json for u in (a, b)]
+    assert [x.pop("model") for x in bodies] == ["model-a", "model-b"]
+    assert bodies[0] == bodies[1] and bodies[0]["x_unknown"] == {"kept": [1, 2]}
+
+
+def test_credentials_stay_with_their_provider(upstream, holdfast):
+    a, b = upstream("A", default="status?code=500"), upstream("B")
+    holdfast(provider(a, "sk-only-for-a"), provider(b, "sk-only-for-b")).chat()
+    assert a.attempts[0].header("authorization") == "Bearer sk-only-for-a"
+    assert b.attempts[0].header("authorization") == "Bearer sk-only-for-b"
+
+
+def test_a_gzipped_answer_that_nobody_asked_for_is_readable_all_the_same(upstream, holdfast):
+    a, b = upstream("A", default="bad200?kind=gzip"), upstream("B")
+    answer = holdfast(a, b).chat()
+    assert answer.status == 200 and answer.header("content-encoding") is None
+    assert answer.text[:2] in ("A:", "B:")
+
+
+@pytest.mark.parametrize("script", ["http10", "wrong_length?by=-10", "ok?framing=close"])
+def test_untidy_but_complete_or_not(upstream, holdfast, script):
+    """HTTP/1.0 without a length is fine; a body that is shorter than its JSON is not."""
+    a, b = upstream("A", default=script), upstream("B")
+    answer = holdfast(a, b).chat(stream="framing" in script)
+    who = "B" if "length" in script else "A"
+    assert answer.text == f"{who}: word1 word2 word3 word4"
+
+
+def test_json_where_a_stream_was_asked(upstream, holdfast):
+    """Either A's answer is given as a stream, or B's; never bytes of another kind."""
+    a, b = upstream("A", default="bad200?kind=json_for_sse"), upstream("B")
+    answer = holdfast(a, b).chat(stream=True)
+    assert answer.header("content-type").startswith("text/event-stream")
+    assert answer.text[:2] in ("A:", "B:") and answer.done == 1
+
+
+def test_an_upstream_that_was_left_is_closed(upstream, holdfast):
+    a, b = upstream("A", default="hang"), upstream("B")
+    holdfast(a, b).chat()
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)

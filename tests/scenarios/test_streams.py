@@ -1,0 +1,159 @@
+"""After the first output: the content so far, then the truth about the end."""
+import json
+
+import pytest
+
+from faultd import bodies
+
+TEXT = "A: word1 word2"
+
+
+def check_error_end(answer, text=TEXT):
+    """Content so far, one error event in band, no [DONE], an aborted connection."""
+    assert answer.status == 200
+    assert answer.end == "aborted"
+    assert answer.done == 0
+    assert "".join(c["delta"].get("content") or "" for chunk in answer.chunks
+                   for c in chunk.get("choices", [])) == text
+    errors = [c for c in answer.chunks if "error" in c]
+    assert len(errors) == 1 and errors[0] is not None
+    assert answer.chunks[-1] == errors[0]
+    assert errors[0]["error"]["message"]
+    finishes = [c["choices"][0].get("finish_reason") for c in answer.chunks if c.get("choices")]
+    assert not any(f in ("stop", "tool_calls", "length") for f in finishes)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("how", ["eof", "clean", "rst", "stall", "error", "error_done",
+                                 "finish_error", "malformed", "mid_event", "mid_utf8", "done",
+                                 "comments"])
+def test_a_stream_that_breaks_after_output_ends_in_an_error(upstream, holdfast, how):
+    a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
+    answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+    check_error_end(answer)
+    assert len(a.attempts) == 1 and b.attempts == [], "nothing is sent again after output"
+
+
+@pytest.mark.parametrize("how", ["eof", "rst", "done", "clean"])
+def test_a_tool_call_cut_in_its_arguments_is_never_completed(upstream, holdfast, how):
+    a, b = upstream("A", default=f"cut?tools=1&how={how}"), upstream("B")
+    answer = holdfast(a, b).chat(stream=True)
+    check_error_end(answer, text="")
+    assert b.attempts == []
+
+
+def test_the_provider_s_own_error_message_is_told(upstream, holdfast):
+    answer = holdfast(upstream("A", default="cut?how=error")).chat(
+        stream=True, headers={"x-holdfast-midstream": "error"})
+    assert "The model crashed" in answer.error["message"]
+
+
+@pytest.mark.parametrize("script", [
+    "ok", "ok?usage=absent", "ok?usage=finish", "ok?crlf=1", "ok?space=0", "ok?comments=1",
+    "ok?bytewise=1", "ok?framing=close", "ok?trailing=1", "ok?big=2097152", "ok?tokens=2000",
+    "ok?tools=1", "ok?tools=3", "ok?tools=2&together=1", "ok?tools=2&split_args=1",
+    "ok?gap=60&tokens=12"])
+def test_a_complete_stream_passes_whole(upstream, holdfast, script):
+    """Byte for byte: what the upstream sends without the proxy is what comes out of it."""
+    from client import chat
+    a, b = upstream("A", default=script), upstream("B")
+    direct = chat(a.port, "model-a", stream=True)
+    answer = holdfast(a, b).chat(stream=True)
+    assert answer.status == 200 and answer.end == "complete" and answer.done == 1
+    assert answer.body == direct.body
+    assert b.attempts == []
+
+
+def test_a_missing_done_is_added(upstream, holdfast):
+    a = upstream("A", default="ok?done=0")
+    answer = holdfast(a).chat(stream=True)
+    assert answer.end == "complete" and answer.done == 1 and answer.data[-1] == "[DONE]"
+    assert answer.text == "A: word1 word2 word3 word4" and answer.error is None
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_finished_stream_whose_connection_stays_open_is_finalised(upstream, holdfast, done):
+    a = upstream("A", default=f"ok?hold=5000&done={done}")
+    answer = holdfast(a, timeouts={"idle": "3s"}).chat(stream=True)
+    assert answer.end == "complete" and answer.done == 1
+    assert answer.seconds < 1.5
+
+
+def test_nothing_after_done_is_relayed(upstream, holdfast):
+    a = upstream("A", default="ok?after_done=SURPLUS")
+    answer = holdfast(a).chat(stream=True)
+    assert answer.end == "complete" and b"SURPLUS" not in answer.body
+    assert answer.data[-1] == "[DONE]"
+
+
+def test_done_without_a_finish_reason_is_a_cut(upstream, holdfast):
+    a = upstream("A", default="ok?finish=0&usage=absent")
+    answer = holdfast(a).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+    check_error_end(answer, "A: word1 word2 word3 word4")
+
+
+def test_tokens_come_as_they_are_made(upstream, holdfast):
+    """Each token is on the client's side before the next one was made."""
+    a = upstream("A", default="ok?gap=80&tokens=6")
+    answer = holdfast(a).chat(stream=True)
+    times = [t for t, _ in answer.pieces]
+    assert len(times) >= 6 and times[-1] - times[0] > 0.3
+    assert answer.header("cache-control") == "no-cache"
+    assert answer.header("content-encoding") is None
+
+
+def test_output_of_every_kind_commits(upstream, holdfast):
+    """Reasoning, a refusal and a tool call are output as text is: nothing is sent again."""
+    for delta in ({"reasoning_content": "Hm."}, {"refusal": "No."},
+                  {"tool_calls": bodies.tool_calls(1)}):
+        text = b"data: " + bodies.dump(bodies.chunk("model-a", delta)) + b"\n\n"
+        a, b = upstream("A", default="replay"), upstream("B")
+        a.recording = [text]
+        answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+        assert answer.end == "aborted" and b.attempts == []
+        assert json.loads(answer.data[0])["choices"][0]["delta"] == delta
+
+
+def test_a_finish_reason_repeated_passes_untouched(upstream, holdfast):
+    one = bodies.dump(bodies.chunk("model-a", {"content": "hi"}))
+    fin = bodies.dump(bodies.chunk("model-a", {"content": ""}, "stop"))
+    text = b"".join(b"data: " + e + b"\n\n" for e in (one, fin, fin, b"[DONE]"))
+    a = upstream("A", default="replay")
+    a.recording = [text]
+    answer = holdfast(a).chat(stream=True)
+    assert answer.body == text and answer.end == "complete"
+
+
+def test_one_of_two_choices_without_its_end_is_a_cut(upstream, holdfast):
+    def choice(i, delta, finish=None):
+        c = bodies.chunk("model-a", delta, finish)
+        c["choices"][0]["index"] = i
+        return b"data: " + bodies.dump(c) + b"\n\n"
+    a = upstream("A", default="replay")
+    a.recording = [choice(0, {"content": "x"}), choice(1, {"content": "y"}),
+                   choice(0, {}, "stop")]
+    answer = holdfast(a).chat(stream=True, n=2, headers={"x-holdfast-midstream": "error"})
+    assert answer.end == "aborted" and answer.done == 0 and answer.error
+
+
+HEARTBEAT = {"stream": {"heartbeat_after": "1s"},
+             "timeouts": {"first_token": "1500ms", "idle": "5s", "total": "8s"}}
+
+
+def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, holdfast):
+    a, b = upstream("A", default="hang"), upstream("B")
+    answer = holdfast(a, b, **HEARTBEAT).chat(stream=True)
+    assert answer.body.startswith(b":") and 0.8 < answer.pieces[0][0] < 1.4
+    assert answer.text == "B: word1 word2 word3 word4"
+    assert answer.end == "complete" and answer.done == 1
+
+
+def test_after_a_heartbeat_the_error_stands_in_the_stream(upstream, holdfast):
+    answer = holdfast(upstream("A", default="hang"), **HEARTBEAT).chat(stream=True)
+    check_error_end(answer, text="")
+
+
+def test_before_the_heartbeat_not_even_a_status_line_goes_out(upstream, holdfast):
+    a = upstream("A", default="bad_stream?kind=role&end=stall")
+    answer = holdfast(a, timeouts={"first_token": "800ms"}).chat(stream=True)
+    assert answer.status == 504 and answer.header("content-type").startswith("application/json")
