@@ -1,0 +1,371 @@
+#include "proxy/base/json.h"
+
+#include <assert.h>
+
+#include "proxy/base/json_scan.h"
+
+static_assert(JSON_MAX_DEPTH % 64 == 0, "one bit for each depth");
+
+static const char too_deep[] = "nested too deep";
+static const char unexpected[] = "unexpected value";
+
+/* Returns NULL, so that `return fail(...)` ends any of the skip functions below. They all take a
+ * place in the text and return the place behind what they skipped. */
+static const char *fail(struct json *j, const char *at, const char *problem)
+{
+    j->at = at;
+    j->problem = problem;
+    return NULL;
+}
+
+static const char *skip_space(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    return p;
+}
+
+/* ---- scalars ---- */
+
+/* At a backslash. */
+static const char *skip_escape(struct json *j, const char *p)
+{
+    p++;
+    if (p == j->end)
+        return fail(j, p, "unfinished string");
+    switch (*p) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return p + 1;
+    case 'u':
+        p++;
+        for (int i = 0; i < 4; i++, p++)
+            if (p == j->end || hex_digit(*p) < 0)
+                return fail(j, p, "expected four hexadecimal digits after \\u");
+        return p;
+    default:
+        return fail(j, p, "unknown escape in a string");
+    }
+}
+
+/* At the opening quote. */
+static const char *skip_string(struct json *j, const char *p)
+{
+    const char *end = j->end;
+
+    for (p++;;) {
+        p = skip_plain(p, end);
+        if (p == end)
+            return fail(j, p, "unfinished string");
+        if (*p == '"')
+            return p + 1;
+        if (*p == '\\') {
+            p = skip_escape(j, p);
+            if (p == NULL)
+                return NULL;
+        } else if ((unsigned char)*p < 0x20) {
+            return fail(j, p, "control character in a string");
+        } else {
+            /* Characters beyond ASCII come in words: stay here until the word ends. */
+            do {
+                size_t n = utf8_length(p, end);
+
+                if (n == 0)
+                    return fail(j, p, "not UTF-8");
+                p += n;
+            } while (p < end && (unsigned char)*p >= 0x80);
+        }
+    }
+}
+
+static const char *skip_digits(struct json *j, const char *p)
+{
+    if (p == j->end || !is_digit(*p))
+        return fail(j, p, "expected a digit");
+    while (p < j->end && is_digit(*p))
+        p++;
+    return p;
+}
+
+/* At a minus sign or a digit. A second digit behind a leading zero is left to whoever looks for a
+ * comma there. */
+static const char *skip_number(struct json *j, const char *p)
+{
+    if (*p == '-')
+        p++;
+    if (p < j->end && *p == '0')
+        p++;
+    else if ((p = skip_digits(j, p)) == NULL)
+        return NULL;
+    if (p < j->end && *p == '.' && (p = skip_digits(j, p + 1)) == NULL)
+        return NULL;
+    if (p < j->end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < j->end && (*p == '+' || *p == '-'))
+            p++;
+        p = skip_digits(j, p);
+    }
+    return p;
+}
+
+static const char *skip_word(struct json *j, const char *p, const char *word)
+{
+    size_t n = strlen(word);
+
+    if ((size_t)(j->end - p) < n || memcmp(p, word, n) != 0)
+        return fail(j, p, "expected a value");
+    return p + n;
+}
+
+static enum json_type type_at(const char *p, const char *end)
+{
+    if (p == end)
+        return JSON_NONE;
+    switch (*p) {
+    case '{':
+        return JSON_OBJECT;
+    case '[':
+        return JSON_ARRAY;
+    case '"':
+        return JSON_STRING;
+    case 't':
+        return JSON_TRUE;
+    case 'f':
+        return JSON_FALSE;
+    case 'n':
+        return JSON_NULL;
+    default:
+        return *p == '-' || is_digit(*p) ? JSON_NUMBER : JSON_NONE;
+    }
+}
+
+enum json_type json_type_of(struct span raw)
+{
+    return raw.n != 0 ? type_at(raw.p, raw.p + raw.n) : JSON_NONE;
+}
+
+/* ---- containers ---- */
+
+static bool in_object(const struct json *j)
+{
+    unsigned n = j->depth - 1;
+
+    return (j->objects[n / 64] >> (n % 64) & 1) != 0;
+}
+
+/* At the opening bracket of an object or array: into it. */
+static const char *open_container(struct json *j, const char *p)
+{
+    unsigned n = j->depth;
+    uint64_t bit = (uint64_t)1 << (n % 64);
+
+    if (n == JSON_MAX_DEPTH)
+        return fail(j, p, too_deep);
+    if (*p == '{')
+        j->objects[n / 64] |= bit;
+    else
+        j->objects[n / 64] &= ~bit;
+    j->depth++;
+    j->first = true;
+    j->at_value = false;
+    return p + 1;
+}
+
+static const char *skip_key(struct json *j, const char *p)
+{
+    const char *key = p;
+
+    if (p == j->end || *p != '"')
+        return fail(j, p, "expected a key");
+    p = skip_string(j, p);
+    if (p == NULL)
+        return NULL;
+    j->raw_key = (struct span){key, (size_t)(p - key)};
+    p = skip_space(p, j->end);
+    if (p == j->end || *p != ':')
+        return fail(j, p, "expected ':' behind a key");
+    return skip_space(p + 1, j->end);
+}
+
+/* From behind the opening bracket, or behind a value, of the innermost container: to its next value
+ * (in an object: over the key), or out of it behind its closing bracket. `at_value` tells which. */
+static const char *advance(struct json *j, const char *p)
+{
+    bool object = in_object(j), first = j->first;
+
+    j->first = false;
+    p = skip_space(p, j->end);
+    if (p < j->end && *p == (object ? '}' : ']')) {
+        j->depth--;
+        return p + 1;
+    }
+    if (!first) {
+        if (p == j->end || *p != ',')
+            return fail(j, p, object ? "expected ',' or '}'" : "expected ',' or ']'");
+        p = skip_space(p + 1, j->end);
+    }
+    j->at_value = true;
+    return object ? skip_key(j, p) : p;
+}
+
+/* Steps over a scalar, or into a container. */
+static const char *begin_value(struct json *j, const char *p)
+{
+    j->at_value = false;
+    switch (type_at(p, j->end)) {
+    case JSON_OBJECT:
+    case JSON_ARRAY:
+        return open_container(j, p);
+    case JSON_STRING:
+        return skip_string(j, p);
+    case JSON_NUMBER:
+        return skip_number(j, p);
+    case JSON_TRUE:
+        return skip_word(j, p, "true");
+    case JSON_FALSE:
+        return skip_word(j, p, "false");
+    case JSON_NULL:
+        return skip_word(j, p, "null");
+    case JSON_NONE:
+        break;
+    }
+    return fail(j, p, "expected a value");
+}
+
+static const char *skip_value(struct json *j, const char *p)
+{
+    unsigned outside = j->depth;
+
+    do {
+        p = begin_value(j, p);
+        while (p != NULL && !j->at_value && j->depth > outside)
+            p = advance(j, p);
+    } while (p != NULL && j->at_value);
+    return p;
+}
+
+/* ---- the reader ---- */
+
+struct json json_read(struct span text)
+{
+    const char *p = text.n != 0 ? text.p : "";
+    struct json j = {.start = p, .end = p + text.n, .at_value = true};
+
+    if (span_starts(text, "\xef\xbb\xbf"))
+        p += 3;
+    j.at = skip_space(p, j.end);
+    return j;
+}
+
+enum json_type json_peek(const struct json *j)
+{
+    return j->problem == NULL && j->at_value ? type_at(j->at, j->end) : JSON_NONE;
+}
+
+bool json_enter(struct json *j, enum json_type container)
+{
+    const char *p;
+
+    assert(container == JSON_OBJECT || container == JSON_ARRAY);
+    if (json_peek(j) != container)
+        return false;
+    p = open_container(j, j->at);
+    if (p == NULL)
+        return false;
+    j->at = p;
+    return true;
+}
+
+/* json_member and json_item but for the key. */
+static bool next_value(struct json *j, bool object)
+{
+    const char *p;
+
+    if (j->problem != NULL)
+        return false;
+    if (j->at_value || j->depth == 0 || in_object(j) != object) {
+        fail(j, j->at, unexpected);
+        return false;
+    }
+    p = advance(j, j->at);
+    if (p == NULL)
+        return false;
+    j->at = p;
+    return j->at_value;
+}
+
+bool json_member(struct json *j, struct span *key)
+{
+    size_t n;
+
+    if (!next_value(j, true))
+        return false;
+    *key = without_quotes(j->raw_key);
+    if (has_escape(*key) && json_decode(*key, j->key, sizeof(j->key), &n))
+        *key = (struct span){j->key, n};
+    return true;
+}
+
+bool json_item(struct json *j)
+{
+    return next_value(j, false);
+}
+
+struct span json_take(struct json *j)
+{
+    const char *from = j->at, *p;
+
+    if (j->problem != NULL)
+        return (struct span){0};
+    p = j->at_value ? skip_value(j, from) : fail(j, from, unexpected);
+    if (p == NULL)
+        return (struct span){0};
+    j->at = p;
+    return (struct span){from, (size_t)(p - from)};
+}
+
+bool json_end(struct json *j)
+{
+    if (j->problem != NULL)
+        return false;
+    if (j->at_value && j->at == j->end)
+        fail(j, j->at, "expected a value");
+    else if (j->at_value || j->depth > 0)
+        fail(j, j->at, unexpected);
+    else if ((j->at = skip_space(j->at, j->end)) != j->end)
+        fail(j, j->at, "expected nothing behind the value");
+    return j->problem == NULL;
+}
+
+int json_error(const struct json *j, struct err *e)
+{
+    const char *problem = j->problem != NULL ? j->problem : unexpected;
+    enum err_code code = ERR_SYNTAX;
+    size_t offset = (size_t)(j->at - j->start);
+    unsigned char found;
+
+    if (problem == too_deep)
+        code = ERR_TOO_BIG;
+    else if (problem == unexpected)
+        code = ERR_VALUE;
+    if (j->at == j->end)
+        return err_set(e, code, "JSON: byte %zu: %s, found the end", offset, problem);
+    found = (unsigned char)*j->at;
+    if (found > 0x20 && found < 0x7f)
+        return err_set(e, code, "JSON: byte %zu: %s, found '%c'", offset, problem, found);
+    return err_set(e, code, "JSON: byte %zu: %s, found byte 0x%02x", offset, problem, found);
+}
+
+bool json_valid(struct span text)
+{
+    struct json j = json_read(text);
+
+    json_take(&j);
+    return json_end(&j);
+}
