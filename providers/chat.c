@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <strings.h>
 
+#include "proxy/base/json.h"
 #include "proxy/base/strbuf.h"
 
 /* What keys look like, wherever they stand: the first letters, and how many more there are at
@@ -118,4 +119,12 @@ void chat_error_mask(struct span text, char *out, size_t size)
     }
     if (to.failed)
         out[whole_characters(out, to.len)] = '\0';
+}
+
+struct span chat_quote(struct span text, struct arena *a)
+{
+    struct strbuf out = strbuf_in(a, 6 * text.n + 2); /* "\u0001" is the longest escape */
+
+    json_add_string(&out, text);
+    return strbuf_span(&out);
 }

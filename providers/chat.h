@@ -13,6 +13,8 @@
 #include "proxy/base/span.h"
 #include "providers/failure.h"
 
+struct arena;
+
 /* A request, as far as routing, timers and pass-through need to know it. Views into `body`. */
 struct chat_request {
     struct span body;      /* the client's bytes, never changed */
@@ -66,6 +68,9 @@ struct chat_event {
  * and with everything that looks like a key, a token or an organisation's id replaced by "***":
  * providers quote the key they refuse. */
 void chat_error_mask(struct span text, char *out, size_t size);
+
+/* `text` as a raw JSON string, in the arena. */
+struct span chat_quote(struct span text, struct arena *a);
 
 /* Who receives a reader's events; NULL where nobody translates. */
 typedef void chat_sink(void *ctx, const struct chat_event *ev);

@@ -160,14 +160,6 @@ static struct span path_of(struct span base_path, struct arena *a)
     return strbuf_span(&path);
 }
 
-static struct span quoted(struct span text, struct arena *a)
-{
-    struct strbuf out = strbuf_in(a, 6 * text.n + 2); /* "\u0001" is the longest escape */
-
-    json_add_string(&out, text);
-    return strbuf_span(&out);
-}
-
 static void write_request(const struct chat_request *req, const struct dialect_target *target,
                           struct arena *a, struct dialect_request *out)
 {
@@ -188,7 +180,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     if (!target->rewrite_model || target->model.p == NULL)
         return;
     out->body[0].n = (size_t)(req->model_raw.p - req->body.p);
-    out->body[1] = quoted(target->model, a);
+    out->body[1] = chat_quote(target->model, a);
     out->body[2] = (struct span){model_end, (size_t)(body_end - model_end)};
     out->body_bytes = out->body[0].n + out->body[1].n + out->body[2].n;
 }

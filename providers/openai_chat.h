@@ -26,6 +26,9 @@ enum failure openai_chat_classify(unsigned status, struct span content_type, str
  * where it is JSON that holds none. `certain`: it is known to be one (`event: error`). */
 enum failure openai_chat_find_error(struct span body, bool certain, struct chat_error *error);
 
+/* Without the white space in front: providers that take long send some to keep the connection. */
+struct span openai_chat_skip_lead(struct span body);
+
 /* Is it a web page? */
 bool openai_chat_is_html(struct span body);
 

@@ -175,7 +175,7 @@ static void read_told(struct json *j, struct told *t, struct arena *a, unsigned 
 
 /* ---- bodies that are no JSON ---- */
 
-static struct span without_lead(struct span body)
+struct span openai_chat_skip_lead(struct span body)
 {
     if (span_starts(body, "\xef\xbb\xbf"))
         body = (struct span){body.p + 3, body.n - 3};
@@ -192,7 +192,7 @@ static struct span at_most(struct span text, size_t n)
 bool openai_chat_is_html(struct span body)
 {
     static const char *const marks[] = {"<!doctype html", "<html", "<head", "<body", "<title"};
-    struct span start = at_most(without_lead(body), 1024);
+    struct span start = at_most(openai_chat_skip_lead(body), 1024);
 
     if (!span_starts(start, "<"))
         return false;
@@ -503,7 +503,7 @@ enum failure openai_chat_find_error(struct span body, bool certain, struct chat_
     bool html, valid;
 
     arena_init(&a);
-    body = without_lead(body);
+    body = openai_chat_skip_lead(body);
     html = openai_chat_is_html(body);
     valid = read_body(body, &t, &a);
     if (certain || html || (valid && t.error))
@@ -521,7 +521,7 @@ enum failure openai_chat_classify(unsigned status, struct span content_type UNUS
     bool html, valid;
 
     arena_init(&a);
-    body = without_lead(body);
+    body = openai_chat_skip_lead(body);
     html = openai_chat_is_html(body);
     valid = read_body(body, &t, &a);
     if (status >= 400 && status < 600) {

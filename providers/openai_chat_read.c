@@ -376,6 +376,11 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void read_usage(struct reader *r)
 {
     struct chat_usage u = {0};
@@ -411,6 +416,9 @@ static void read_usage(struct reader *r)
     /* xAI counts reasoning beside the completion; then only the total tells. */
     if (u.reasoning != 0 && total == u.input + u.output + u.reasoning)
         u.output += u.reasoning;
+    /* Some count what they cached beyond the prompt, or reasoning beyond the completion. */
+    u.cached = smaller(u.cached, u.input);
+    u.reasoning = smaller(u.reasoning, u.output);
     if (u.seen)
         r->found.usage = u;
 }
@@ -633,16 +641,6 @@ static bool is_cut_json(struct span text)
     return depth > 0;
 }
 
-/* Providers that take long send white space first, to keep the connection. */
-static struct span without_lead(struct span body)
-{
-    if (span_starts(body, "\xef\xbb\xbf"))
-        body = (struct span){body.p + 3, body.n - 3};
-    while (body.n != 0 && (unsigned char)*body.p <= ' ')
-        body = (struct span){body.p + 1, body.n - 1};
-    return body;
-}
-
 static void fail(struct chat_watch *watch, enum failure f, const char *message)
 {
     watch->failure = f;
@@ -672,7 +670,7 @@ void openai_chat_read_answer(struct span body, struct chat_watch *watch, chat_si
 {
     struct reader r;
 
-    body = without_lead(body);
+    body = openai_chat_skip_lead(body);
     if (body.n == 0) {
         fail(watch, EMPTY, "the answer's body is empty");
         return;
