@@ -253,6 +253,51 @@ TEST(recorded_streams_are_understood)
     each_recording(visit_stream);
 }
 
+/* What our own writer makes of the events, to be read once more. */
+static void rewrite(void *ctx, const struct chat_event *ev)
+{
+    struct strbuf *out = ctx;
+
+    dialect_openai_chat.write_event(ev, SPAN("chatcmpl-1"), SPAN("m"), 1700000000, out);
+}
+
+static void visit_rewritten(const struct recording *rec)
+{
+    struct strbuf out = strbuf_heap(1 << 24);
+    struct chat_watch w = {0};
+    struct verdict first, again;
+    struct sse s;
+    struct sse_event ev;
+
+    if (!rec->stream)
+        goto done;
+    read_stream(rec->body, rec->body.n, &first);
+    sse_init(&s, 1 << 22);
+    CHECK_INT(sse_feed(&s, rec->body), 0);
+    while (sse_next(&s, &ev))
+        dialect_openai_chat.read_event(&ev, &w, rewrite, &out);
+    sse_release(&s);
+    CHECK(!out.failed);
+    read_stream(strbuf_span(&out), 4096, &again);
+    expect("translated streams that are readable", rec,
+           again.kinds[EVENT_BAD] == 0 && again.kinds[EVENT_ERROR] == 0);
+    /* Sound and pictures have no event yet. */
+    expect("translated streams that say the same", rec,
+           again.watch.output == first.watch.output && again.watch.tools == first.watch.tools &&
+               again.watch.begun == first.watch.begun && again.watch.closed == first.watch.closed &&
+               again.watch.cut_short == first.watch.cut_short &&
+               memcmp(&again.watch.usage, &first.watch.usage, sizeof(struct chat_usage)) == 0);
+    if (first.end == FAILURE_NONE)
+        expect("translated streams that are complete", rec, again.end == FAILURE_NONE);
+done:
+    strbuf_release(&out);
+}
+
+TEST(recorded_streams_survive_translation)
+{
+    each_recording(visit_rewritten);
+}
+
 /* ---- answers in one piece ---- */
 
 static const struct exception answer_exceptions[] = {
@@ -285,7 +330,8 @@ static void visit_answer(const struct recording *rec)
         expect("answers with a tool call", rec, w.tools);
     if (tagged(rec, "max_tokens"))
         expect("answers that ran out of tokens", rec, w.cut_short);
-    if (tagged(rec, "reasoning_usage"))
+    /* 01a11842-75599f3c tells them only for the models that Groq itself called in between. */
+    if (tagged(rec, "reasoning_usage") && !span_is(rec->id, "01a11842-75599f3c"))
         expect("answers with reasoning tokens", rec,
                w.usage.reasoning > 0 && w.usage.reasoning <= w.usage.output);
     if (tagged(rec, "cached_usage"))
@@ -386,7 +432,7 @@ static void visit_error(const struct recording *rec)
                strstr(error.message, "without a message") == NULL);
     expect("errors on one line without keys or markup", rec,
            strpbrk(error.message, "\r\n") == NULL && strstr(error.message, "DEADBEEF") == NULL &&
-               strstr(error.message, "org-0") == NULL && strchr(error.message, '<') == NULL);
+               strstr(error.message, "org-0") == NULL && strstr(error.message, "<h") == NULL);
 }
 
 TEST(recorded_errors_are_classified)
@@ -396,7 +442,6 @@ TEST(recorded_errors_are_classified)
 
 /* ---- requests ---- */
 
-/* What a request is without any code of ours: its members as Python's tags tell them. */
 static void visit_request(const struct recording *rec)
 {
     struct chat_request req;
@@ -411,19 +456,21 @@ static void visit_request(const struct recording *rec)
         return;
     arena_init(&a);
     rc = dialect_openai_chat.read_request(rec->request, &a, &req, &e);
-    if (rc < 0 && span_find(rec->request, "\"model\":") == NULL) {
-        expect("requests without a model (Azure)", rec, strstr(e.msg, "model: ") == e.msg);
-    } else {
-        expect("requests", rec, rc == 0 && req.stream == rec->stream);
-        if (rc == 0 && tagged(rec, "tool_call"))
-            expect("requests with tools", rec, req.tools);
-        if (rc == 0) {
-            dialect_openai_chat.write_request(&req, &target, &a, &out);
-            expect("requests with another model", rec,
-                   span_is(out.body[1], "\"m\"") &&
-                       out.body_bytes == rec->request.n - req.model_raw.n + 3);
-        }
+    if (span_find(rec->request, "\"model\": \"") == NULL &&
+        span_find(rec->request, "\"model\":\"") == NULL) {
+        /* Azure names it in the URL. */
+        expect("requests without a model", rec, rc < 0 && strstr(e.msg, "model: ") == e.msg);
+        goto done;
     }
+    expect("requests", rec, rc == 0 && req.stream == rec->stream);
+    if (rc < 0)
+        goto done;
+    expect("requests with and without tools", rec, req.tools == tagged(rec, "tools"));
+    expect("requests that ask for usage", rec, !req.usage_asked || tagged(rec, "stream_usage"));
+    dialect_openai_chat.write_request(&req, &target, &a, &out);
+    expect("requests with another model", rec,
+           span_is(out.body[1], "\"m\"") && out.body_bytes == rec->request.n - req.model_raw.n + 3);
+done:
     arena_release(&a);
 }
 
