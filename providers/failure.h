@@ -53,7 +53,7 @@ enum failure_blame {
     X(CONFLICT,        "conflict",            AGAIN_LATER, true,  NEUTRAL,  0,     true,  "the provider asks to come again")                   \
     X(OVERLOADED,      "overloaded",          AGAIN_LATER, true,  BLAME,    503,   true,  "the provider is overloaded")                        \
     X(SERVER_ERROR,    "server_error",        AGAIN_LATER, true,  BLAME,    0,     true,  "the provider answered with a server error")         \
-    X(UNSUPPORTED,     "unsupported",         AGAIN_NO,    true,  NEUTRAL,  502,   false, "the provider does not offer this function")         \
+    X(UNSUPPORTED,     "unsupported",         AGAIN_NO,    true,  NEUTRAL,  0,     false, "this target does not offer what the request asks")   \
     X(HTML_PAGE,       "html",                AGAIN_NO,    true,  BLAME,    502,   true,  "a web page came instead of an answer")              \
     X(TRUNCATED,       "truncated",           AGAIN_LATER, true,  BLAME,    502,   true,  "the answer ended before its end marker")            \
     X(MALFORMED,       "malformed",           AGAIN_NO,    true,  BLAME,    502,   true,  "the answer cannot be read")                         \
@@ -88,8 +88,10 @@ const struct failure_row *failure_row(enum failure f); /* never NULL */
  * sense of it (a 4xx stays; 503 and 504 stay; every other 5xx is 502, a bad gateway). */
 unsigned failure_status(enum failure f, unsigned upstream_status);
 
-/* How much an error is worth telling once every attempt has failed: what the client can mend, then
- * a rate limit, then the last server's fault. Higher is better. */
+/* How much an error is worth telling once every attempt has failed: what the client can mend (only
+ * it leads to another answer), then a rate limit (it says when to come again), then a server's
+ * fault, then targets that were not tried, then faults of our own configuration. Higher is better;
+ * FAILURE_NONE is 0. */
 int failure_rank(enum failure f);
 
 /* The manual's page: each symptom, what the caller gets, whether it moves on. Markdown. */
