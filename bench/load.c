@@ -28,7 +28,7 @@
  *                                        of the processes of -p together, all their threads
  */
 #define _GNU_SOURCE
-#include "tool.h"
+#include "bench/tool.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -12,7 +12,7 @@
  * to the next date.
  */
 #define _GNU_SOURCE
-#include "tool.h"
+#include "bench/tool.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "tool.h"
+#include "bench/tool.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -23,6 +23,7 @@ struct chat_request {
     bool stream;
     bool usage_asked; /* stream_options.include_usage */
     bool tools;       /* tools or functions are declared */
+    unsigned choices; /* how many answers are asked for (n): 1 as a rule */
     bool reasoning;   /* reasoning is asked for: first output may take long */
 };
 
@@ -77,6 +78,7 @@ typedef void chat_sink(void *ctx, const struct chat_event *ev);
 
 /* What a reader has understood of an answer so far. */
 struct chat_watch {
+    unsigned expected;      /* choices that were asked for; set by the caller, 0 counts as 1 */
     bool output;            /* real output was seen: text, reasoning, refusal, a tool call */
     bool tools;             /* a tool call began */
     bool stopped;           /* every choice that began has its finish reason, and one has */

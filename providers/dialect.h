@@ -74,6 +74,9 @@ struct dialect {
     /* Appends the list of models in the dialect's shape. */
     void (*write_models)(const struct span *names, size_t n, uint64_t created, struct strbuf *out);
 
+    /* Appends one model of that list. */
+    void (*write_model)(struct span name, uint64_t created, struct strbuf *out);
+
     /* The provider side ---------------------------------------------------------------------- */
 
     /* Writes the request for a target from the client's original one. */

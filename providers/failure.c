@@ -54,9 +54,11 @@ int failure_rank(enum failure f)
     case MALFORMED:
     case EMPTY:
         return 4;
-    case BREAKER_OPEN:
-    case RESTING:
+    case SKIPPED_OPEN:
+    case SKIPPED_REST:
     case DEADLINE:
+    case STOPPING:
+    case REJECTED:
     case LOCAL:
     case CLIENT_GONE:
         return 3;

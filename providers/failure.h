@@ -64,6 +64,8 @@ enum failure_blame {
     X(SKIPPED_REST,    "resting",             AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it asked us to wait")                    \
     X(DEADLINE,        "deadline",            AGAIN_NO,    false, NEUTRAL,  504,   false, "the request's time was over")                       \
     X(LOCAL,           "local",               AGAIN_NO,    false, NEUTRAL,  503,   true,  "this proxy is out of resources")                    \
+    X(STOPPING,        "stopping",            AGAIN_NO,    false, NEUTRAL,  503,   true,  "this proxy is shutting down")                       \
+    X(REJECTED,        "rejected",            AGAIN_NO,    false, NEUTRAL,  0,     false, "refused by this proxy before any target was asked") \
     X(CLIENT_GONE,     "client_gone",         AGAIN_NO,    false, NEUTRAL,  499,   false, "the client went away")
 /* clang-format on */
 

@@ -7,10 +7,20 @@
 
 /* The keys we read. Each may stand once: with two, we and the provider could believe different
  * ones. */
-enum field { MODEL, MESSAGES, STREAM, STREAM_OPTIONS, TOOLS, FUNCTIONS, REASONING_EFFORT, FIELDS };
+enum field {
+    MODEL,
+    MESSAGES,
+    STREAM,
+    STREAM_OPTIONS,
+    TOOLS,
+    FUNCTIONS,
+    REASONING_EFFORT,
+    CHOICES,
+    FIELDS
+};
 
 static const char *const field_names[FIELDS] = {
-    "model", "messages", "stream", "stream_options", "tools", "functions", "reasoning_effort",
+    "model", "messages", "stream", "stream_options", "tools", "functions", "reasoning_effort", "n",
 };
 
 static enum field find_field(struct span key)
@@ -113,6 +123,14 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
     return check_flag("stream_options.include_usage", include, usage_asked, e);
 }
 
+/* How many answers; what is no sensible number is left for the provider to refuse. */
+static unsigned choices(struct span raw)
+{
+    int64_t n;
+
+    return json_to_i64(raw, &n) && n >= 1 && n <= 128 ? (unsigned)n : 1;
+}
+
 /* Models whose first output may take minutes: the families that always reason, and whatever is
  * asked to. A name may carry its maker in front ("openai/o3"). */
 static bool reasons(struct span model, struct span effort)
@@ -144,6 +162,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.body = body;
     req.model_raw = value[MODEL];
     req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
+    req.choices = choices(value[CHOICES]);
     req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
     *out = req;
     return 0;
@@ -194,6 +213,7 @@ const struct dialect dialect_openai_chat = {
     .write_event = openai_chat_write_event,
     .write_answer = openai_chat_write_answer,
     .write_models = openai_chat_write_models,
+    .write_model = openai_chat_write_model,
     .write_request = write_request,
     .read_event = openai_chat_read_event,
     .read_answer = openai_chat_read_answer,

@@ -40,6 +40,7 @@ void openai_chat_write_event(const struct chat_event *ev, struct span id, struct
 void openai_chat_write_answer(struct span id, struct span model, uint64_t created,
                               struct span text_raw, const struct chat_usage *usage,
                               struct strbuf *out);
+void openai_chat_write_model(struct span name, uint64_t created, struct strbuf *out);
 void openai_chat_write_models(const struct span *names, size_t n, uint64_t created,
                               struct strbuf *out);
 

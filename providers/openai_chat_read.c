@@ -609,7 +609,8 @@ enum failure openai_chat_judge_end(const struct chat_watch *watch)
         return watch->failure;
     if (watch->begun == 0)
         return watch->output ? TRUNCATED : EMPTY;
-    if (!watch->stopped)
+    if (!watch->stopped || (unsigned)__builtin_popcountll(watch->closed) <
+                               (watch->expected < 64 ? watch->expected : 64))
         return TRUNCATED;
     return watch->output || watch->cut_short ? FAILURE_NONE : EMPTY;
 }

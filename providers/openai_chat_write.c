@@ -183,15 +183,23 @@ void openai_chat_write_answer(struct span id, struct span model, uint64_t create
     strbuf_add(out, "}\n");
 }
 
+void openai_chat_write_model(struct span name, uint64_t created, struct strbuf *out)
+{
+    strbuf_add(out, "{\"id\":");
+    json_add_string(out, name);
+    strbuf_add(out, ",\"object\":\"model\",\"created\":");
+    strbuf_add_u64(out, created);
+    strbuf_add(out, ",\"owned_by\":\"holdfast\"}");
+}
+
 void openai_chat_write_models(const struct span *names, size_t n, uint64_t created,
                               struct strbuf *out)
 {
     strbuf_add(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
-        strbuf_add(out, i == 0 ? "{\"id\":" : ",{\"id\":");
-        json_add_string(out, names[i]);
-        strbuf_addf(out, ",\"object\":\"model\",\"created\":%llu,\"owned_by\":\"holdfast\"}",
-                    (unsigned long long)created);
+        if (i > 0)
+            strbuf_add_char(out, ',');
+        openai_chat_write_model(names[i], created, out);
     }
     strbuf_add(out, "]}\n");
 }

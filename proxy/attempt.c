@@ -433,6 +433,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->dialect = &dialect_openai_chat;
     a->request = req;
     a->target = t;
+    a->watch.expected = req->choices;
     a->retry_after_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->fields = strbuf_in(arena, 4096);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "config/config.h"
+#include "proxy/base/log.h"
 #include "proxy/ops/metrics.h"
 #include "proxy/target.h"
 #include "proxy/wire/transport.h"

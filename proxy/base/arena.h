@@ -1,8 +1,8 @@
 /* arena.h - memory that lives as long as one exchange and is given back at once.
  *
  * Nothing from an arena is freed by hand. Allocation is a pointer bump; a block is added when the
- * current one is full. There is no cap here: whoever copies something from outside into an arena has
- * checked its size before.
+ * current one is full. There is no cap here: whoever copies something from outside into an arena
+ * has checked its size before.
  */
 #ifndef HOLDFAST_BASE_ARENA_H
 #define HOLDFAST_BASE_ARENA_H

@@ -235,6 +235,21 @@ void metrics_request(struct metrics *m, size_t route, size_t dialect, enum failu
     observe(&m->routes[r].duration, &duration_bounds, duration_us);
 }
 
+void metrics_totals(const struct metrics *m, uint64_t *requests, uint64_t *ok)
+{
+    *requests = *ok = 0;
+    for (size_t r = 0; r <= m->n_routes; r++) {
+        for (size_t d = 0; d <= m->n_dialects; d++) {
+            for (unsigned o = 0; o < FAILURE_KINDS; o++) {
+                uint64_t n = get(&requests_of(m, r, d)[o]);
+
+                *requests += n;
+                *ok += o == FAILURE_NONE ? n : 0;
+            }
+        }
+    }
+}
+
 void metrics_first_token(struct metrics *m, size_t target, uint64_t us)
 {
     observe(&m->targets[target_of(m, target)].ttft, &ttft_bounds, us);

@@ -54,6 +54,8 @@ void metrics_free(struct metrics *m);                             /* NULL is fin
 /* One exchange is over. */
 void metrics_request(struct metrics *m, size_t route, size_t dialect, enum failure outcome,
                      uint64_t duration_us);
+/* How many exchanges have ended, and how many of them well: for the status page. */
+void metrics_totals(const struct metrics *m, uint64_t *requests, uint64_t *ok);
 /* The first output of an exchange went to the client; `target` gave it. */
 void metrics_first_token(struct metrics *m, size_t target, uint64_t us);
 /* The time that this proxy itself added to an exchange. */

@@ -73,8 +73,8 @@ TEST(what_the_client_can_mend_is_told_before_what_it_can_wait_for)
 {
     CHECK(failure_rank(BAD_REQUEST) > failure_rank(RATE_LIMITED));
     CHECK(failure_rank(RATE_LIMITED) > failure_rank(SERVER_ERROR));
-    CHECK(failure_rank(SERVER_ERROR) > failure_rank(BREAKER_OPEN));
-    CHECK(failure_rank(RESTING) > failure_rank(MODEL_GONE));
+    CHECK(failure_rank(SERVER_ERROR) > failure_rank(SKIPPED_OPEN));
+    CHECK(failure_rank(SKIPPED_REST) > failure_rank(MODEL_GONE));
     CHECK(failure_rank(MODEL_GONE) > failure_rank(AUTH));
 }
 

@@ -1,0 +1,574 @@
+/* main.c - the command line, the wiring, and the life of the process. */
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "providers/catalog.h"
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/secret.h"
+#include "proxy/ops/admin.h"
+#include "proxy/ops/status.h"
+#include "proxy/service.h"
+#include "proxy/wire/client.h"
+#include "proxy/wire/worker.h"
+
+#define MAX_LISTENERS 16
+#define MAX_WORKERS   64
+#define PULSE_LOST_US 5000000 /* a loop that has not turned for so long is stuck */
+#define DRAIN_LOOK_MS 20
+
+/* Everything that runs, for the whole life of the process. */
+struct program {
+    struct config *config;
+    struct service *service;
+    struct admin *admin;
+    struct worker *workers[MAX_WORKERS];
+    unsigned n_workers;
+    int fds[MAX_WORKERS][MAX_LISTENERS];
+    char addresses[MAX_LISTENERS][80];
+    char *listen_option; /* of --listen, comma separated */
+    const char *config_option;
+};
+
+/* ---- what the admin port asks ------------------------------------------------------------------
+ */
+
+static bool is_live(void *ctx)
+{
+    const struct program *p = ctx;
+    uint64_t now = clock_us();
+
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (now > worker_pulse_us(p->workers[i]) + PULSE_LOST_US)
+            return false;
+    return true;
+}
+
+static bool is_ready(void *ctx, struct strbuf *why)
+{
+    const struct program *p = ctx;
+
+    if (!atomic_load(&p->service->draining))
+        return true;
+    strbuf_add(why, "draining");
+    return false;
+}
+
+static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
+{
+    static const enum metrics_breaker states[] = {
+        [BREAKER_CLOSED] = METRICS_CLOSED,
+        [BREAKER_OPEN] = METRICS_OPEN,
+        [BREAKER_HALF_OPEN] = METRICS_HALF_OPEN,
+    };
+    struct program *p = ctx;
+    struct target *t = &p->service->targets->targets[i];
+
+    pthread_mutex_lock(&t->lock);
+    out->breaker = states[t->breaker.state];
+    pthread_mutex_unlock(&t->lock);
+    out->in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed);
+}
+
+static void write_metrics(void *ctx, struct strbuf *out)
+{
+    struct program *p = ctx;
+    struct metrics_now now = {p, target_now};
+
+    metrics_write(p->service->metrics, &now, out);
+}
+
+static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
+                            struct status_target *out)
+{
+    const struct failure_row *row;
+
+    pthread_mutex_lock(&t->lock);
+    row = failure_row(t->last_failure);
+    *out = (struct status_target){
+        .name = span_of(t->name),
+        .breaker = breaker_state_name(t->breaker.state),
+        .retry_ms = breaker_wait_ms(&t->breaker, now_ms),
+        .failures_in_a_row = t->breaker.failures,
+        .in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed),
+        .attempts = atomic_load_explicit(&t->attempts, memory_order_relaxed),
+        .failures = atomic_load_explicit(&t->failures, memory_order_relaxed),
+        .input_tokens = atomic_load_explicit(&t->tokens_in, memory_order_relaxed),
+        .output_tokens = atomic_load_explicit(&t->tokens_out, memory_order_relaxed),
+    };
+    if (t->last_failure != FAILURE_NONE) {
+        out->last_error =
+            span_of(t->last_text[0] != '\0' ? arena_printf(a, "%s: %s", row->text, t->last_text)
+                                            : row->text);
+        out->last_error_age_ms = now_ms - t->last_failure_ms;
+    }
+    if (t->breaker.state != BREAKER_CLOSED)
+        out->why = span_of(row->label);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct status_key *out,
+                            size_t max)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < set->n_providers; i++) {
+        struct provider *p = &set->providers[i];
+
+        pthread_mutex_lock(&p->lock);
+        for (size_t k = 0; k < p->n_keys && n < max; k++)
+            if (p->rests[k].until_ms > now_ms)
+                out[n++] = (struct status_key){
+                    .provider = span_of(p->conf->name),
+                    .index = k,
+                    .why = failure_row(p->rests[k].why)->label,
+                    .rest_ms = p->rests[k].until_ms - now_ms,
+                };
+        pthread_mutex_unlock(&p->lock);
+    }
+    return n;
+}
+
+static void write_status(void *ctx, struct strbuf *out)
+{
+    struct program *p = ctx;
+    struct target_set *set = p->service->targets;
+    struct arena a;
+    struct span listeners[MAX_LISTENERS];
+    struct status_key keys[64];
+    struct status_snapshot s = {
+        .version = HOLDFAST_VERSION,
+        .uptime_ms = (clock_us() - p->service->started_us) / 1000,
+        .config = span_of(p->config->source),
+        .listeners = listeners,
+        .n_listeners = p->config->n_listens,
+        .workers = p->n_workers,
+        .draining = atomic_load(&p->service->draining),
+        .log_dropped = log_dropped(),
+        .n_targets = set->n_targets,
+        .keys = keys,
+    };
+    struct status_target *targets;
+
+    arena_init(&a);
+    targets = arena_alloc(&a, set->n_targets * sizeof(*targets));
+    for (size_t i = 0; i < set->n_targets; i++) {
+        snapshot_target(&set->targets[i], clock_us() / 1000, &a, &targets[i]);
+        s.in_flight += targets[i].in_flight;
+    }
+    s.targets = targets;
+    s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
+    metrics_totals(p->service->metrics, &s.requests, &s.requests_ok);
+    for (size_t i = 0; i < p->config->n_listens; i++)
+        listeners[i] = span_of(p->addresses[i]);
+    status_write(&s, out);
+    arena_release(&a);
+}
+
+/* ---- starting ----------------------------------------------------------------------------------
+ */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+static unsigned count_workers(const struct config *c)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = c->workers;
+
+    for (size_t i = 0; i < c->n_listens && n == 0; i++)
+        if (!c->listens[i].loopback)
+            n = cores > 0 ? (unsigned)cores : 1;
+    if (n == 0)
+        n = 1;
+    return n > MAX_WORKERS ? MAX_WORKERS : n;
+}
+
+/* How people and clients reach a listener. */
+static void name_listener(const struct config_listen *l, int fd, char *out, size_t size)
+{
+    struct sockaddr_storage a;
+    socklen_t n = sizeof(a);
+    unsigned port = l->port;
+
+    if (l->path != NULL) {
+        snprintf(out, size, "unix:%s", l->path);
+        return;
+    }
+    if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
+        port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                             : ((struct sockaddr_in *)&a)->sin_port);
+    snprintf(out, size, strchr(l->host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u", l->host,
+             port);
+}
+
+/* One socket a worker for each address, so that the kernel spreads the connections; a unix socket
+ * is shared. The first is opened alone, so that an address in use is noticed. */
+static int open_listener(struct program *p, size_t i, struct err *e)
+{
+    struct config_listen l = p->config->listens[i];
+    bool many = p->n_workers > 1 && l.path == NULL;
+    int fd = client_listen(&l, false, e);
+    struct sockaddr_storage a;
+    socklen_t n = sizeof(a);
+
+    if (fd < 0)
+        return -1;
+    name_listener(&l, fd, p->addresses[i], sizeof(p->addresses[i]));
+    if (!many) {
+        for (unsigned w = 0; w < p->n_workers; w++)
+            p->fds[w][i] = fd;
+        return 0;
+    }
+    if (l.port == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0)
+        l.port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                               : ((struct sockaddr_in *)&a)->sin_port);
+    close(fd);
+    for (unsigned w = 0; w < p->n_workers; w++)
+        if ((p->fds[w][i] = client_listen(&l, true, e)) < 0)
+            return -1;
+    return 0;
+}
+
+static void close_listeners(struct program *p)
+{
+    for (size_t i = 0; i < p->config->n_listens; i++) {
+        for (unsigned w = 0; w < p->n_workers; w++)
+            if (p->fds[w][i] >= 0 && (w == 0 || p->fds[w][i] != p->fds[0][i]))
+                close(p->fds[w][i]);
+        if (p->config->listens[i].path != NULL && p->fds[0][i] >= 0)
+            unlink(p->config->listens[i].path);
+    }
+}
+
+static int start_admin(struct program *p, struct err *e)
+{
+    struct admin_source source = {
+        .ctx = p,
+        .live = is_live,
+        .ready = is_ready,
+        .metrics = write_metrics,
+        .status = write_status,
+        .hosts = p->config->hosts,
+        .n_hosts = p->config->n_hosts,
+    };
+
+    if (p->config->admin.host == NULL && p->config->admin.path == NULL)
+        return 0;
+    return admin_start(&p->config->admin, &source, &p->admin, e);
+}
+
+static void register_secrets(const struct config *c)
+{
+    for (size_t i = 0; i < c->n_providers; i++)
+        for (size_t k = 0; k < c->providers[i].n_keys; k++)
+            secret_register(span_of(c->providers[i].keys[k]));
+}
+
+/* ---- ending ------------------------------------------------------------------------------------
+ */
+
+static bool all_idle(const struct program *p)
+{
+    for (unsigned i = 0; i < p->n_workers; i++)
+        if (!worker_idle(p->workers[i]))
+            return false;
+    return true;
+}
+
+/* Waits for a signal to end, at most `ms`. */
+static bool told_to_hurry(const sigset_t *signals, uint64_t ms)
+{
+    struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    int sig = sigtimedwait(signals, NULL, &t);
+
+    return sig == SIGTERM || sig == SIGINT;
+}
+
+/* Not ready at once; new connections are served a little longer, because load balancers take a
+ * while to notice; then what is under way may end; what has not ended by then gets a true error. A
+ * second signal skips the waiting. */
+static void drain(struct program *p, const sigset_t *signals, bool from_terminal)
+{
+    uint64_t until;
+    bool hurry;
+
+    atomic_store(&p->service->draining, true);
+    hurry = !from_terminal && told_to_hurry(signals, p->config->drain.delay);
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_drain(p->workers[i]);
+    until = clock_us() / 1000 + p->config->drain.timeout;
+    while (!hurry && !all_idle(p) && clock_us() / 1000 < until)
+        hurry = told_to_hurry(signals, DRAIN_LOOK_MS);
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_break(p->workers[i]);
+}
+
+static void wait_for_the_end(struct program *p)
+{
+    sigset_t signals;
+    int sig;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    while ((sig = sigwaitinfo(&signals, NULL)) == SIGHUP || sig < 0)
+        if (sig == SIGHUP)
+            log_warn("SIGHUP: reading the configuration again is not available in this version; "
+                     "restart to apply changes");
+    log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
+             (unsigned long long)(p->config->drain.timeout / 1000));
+    drain(p, &signals, sig == SIGINT);
+}
+
+/* ---- serve -------------------------------------------------------------------------------------
+ */
+
+static int load_config(struct program *p)
+{
+    struct err e;
+    char *path;
+    int rc;
+
+    if (p->listen_option != NULL)
+        setenv("HOLDFAST_LISTEN", p->listen_option, 1);
+    path = config_find(p->config_option);
+    rc = config_load(path, &catalog_config_types, &p->config, &e);
+    free(path);
+    if (rc < 0) {
+        fprintf(stderr, "holdfast: %s\n", e.msg);
+        return EX_CONFIG;
+    }
+    if (p->config->n_listens > MAX_LISTENERS) {
+        fprintf(stderr, "holdfast: listen: %zu addresses; at most %d are possible\n",
+                p->config->n_listens, MAX_LISTENERS);
+        return EX_CONFIG;
+    }
+    return EX_OK;
+}
+
+static void greet(const struct program *p)
+{
+    for (size_t i = 0; i < p->config->n_warnings; i++)
+        log_warn("%s", p->config->warnings[i]);
+    for (size_t i = 0; i < p->config->n_providers; i++)
+        if (strcmp(p->config->providers[i].type, "scripted") == 0 && p->config->n_providers == 1)
+            log_info("no provider key was found: every request gets a built-in answer; set "
+                     "OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or write holdfast.yaml");
+    for (size_t i = 0; i < p->config->n_listens; i++)
+        fprintf(stderr, "holdfast " HOLDFAST_VERSION ": listening on %s (%s)\n", p->addresses[i],
+                p->config->source);
+}
+
+static int run(struct program *p)
+{
+    struct err e;
+    enum log_level level = LOG_INFO;
+    enum log_format format = LOG_JSON;
+    int rc = EX_SOFTWARE;
+
+    log_level_parse(p->config->log.level, &level) || (level = LOG_INFO);
+    log_format_parse(p->config->log.format, &format) || (format = LOG_JSON);
+    register_secrets(p->config);
+    if (transport_global_start(&e) < 0 || log_start(level, format, STDERR_FILENO, &e) < 0)
+        goto done;
+    if (service_new(p->config, &p->service, &e) < 0) {
+        rc = EX_CONFIG;
+        goto done;
+    }
+    p->n_workers = p->service->n_workers = count_workers(p->config);
+    p->service->log_format = format;
+    p->service->access_log = log_wants(LOG_INFO);
+    rc = EX_UNAVAILABLE;
+    for (size_t i = 0; i < p->config->n_listens; i++)
+        if (open_listener(p, i, &e) < 0)
+            goto done;
+    for (unsigned w = 0; w < p->n_workers; w++)
+        p->workers[w] = worker_start(p->service, p->fds[w], p->config->n_listens);
+    if (start_admin(p, &e) < 0)
+        goto done;
+    greet(p);
+    wait_for_the_end(p);
+    rc = EX_OK;
+
+done:
+    if (rc != EX_OK)
+        fprintf(stderr, "holdfast: %s\n", e.msg);
+    admin_stop(p->admin);
+    for (unsigned w = 0; w < p->n_workers; w++)
+        if (p->workers[w] != NULL)
+            worker_stop(p->workers[w]);
+    close_listeners(p);
+    service_free(p->service);
+    log_stop();
+    transport_global_stop();
+    secret_forget();
+    return rc;
+}
+
+static int serve(struct program *p)
+{
+    sigset_t all;
+    int rc = load_config(p);
+
+    if (rc != EX_OK)
+        return rc;
+    /* Keys are in memory: no core file, no reading by other processes of the same user. */
+    prctl(PR_SET_DUMPABLE, 0);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&all);
+    sigaddset(&all, SIGTERM);
+    sigaddset(&all, SIGINT);
+    sigaddset(&all, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &all, NULL); /* inherited by every thread: main waits for them */
+    raise_descriptor_limit();
+    memset(p->fds, -1, sizeof(p->fds));
+    rc = run(p);
+    config_free(p->config);
+    return rc;
+}
+
+static int check(struct program *p)
+{
+    int rc = load_config(p);
+
+    if (rc != EX_OK)
+        return rc;
+    config_print(p->config, stdout);
+    config_free(p->config);
+    return EX_OK;
+}
+
+/* ---- the command line --------------------------------------------------------------------------
+ */
+
+static const char usage[] =
+    "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
+    "       holdfast check [-c FILE]\n"
+    "       holdfast version\n"
+    "\n"
+    "Keeps LLM work going when a provider fails: point a program's OpenAI base URL at\n"
+    "http://127.0.0.1:8090/v1, and its requests are answered by whichever provider can.\n"
+    "\n"
+    "  serve              run (the default)\n"
+    "  check              check the configuration and print what it comes to\n"
+    "  manual             print the reference of all options and failures (Markdown)\n"
+    "  version            print the version\n"
+    "\n"
+    "  -c, --config FILE  the configuration; without it $HOLDFAST_CONFIG, ./holdfast.yaml,\n"
+    "                     $XDG_CONFIG_HOME/holdfast/holdfast.yaml and /etc/holdfast/holdfast.yaml\n"
+    "                     are looked for; without any, keys are taken from the environment\n"
+    "      --listen ADDR  listen here instead, e.g. 127.0.0.1:8090 or unix:/run/holdfast.sock;\n"
+    "                     may be given several times\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Exit codes: 0 ended well, 64 wrong usage, 69 cannot listen, 70 internal error,\n"
+    "78 wrong configuration.\n";
+
+static int wrong_usage(const char *what, const char *arg)
+{
+    fprintf(stderr, "holdfast: %s \"%s\"\nTry \"holdfast --help\".\n", what, arg);
+    return EX_USAGE;
+}
+
+static int print_manual(void)
+{
+    struct strbuf failures = strbuf_heap(256 * 1024);
+
+    config_manual(stdout);
+    failure_manual(&failures);
+    printf("\n%s", failures.buf);
+    strbuf_release(&failures);
+    return EX_OK;
+}
+
+static void add_listen(struct program *p, const char *address)
+{
+    size_t had = p->listen_option != NULL ? strlen(p->listen_option) : 0;
+    size_t size = had + strlen(address) + 2;
+
+    p->listen_option = mem_grow(p->listen_option, size);
+    snprintf(p->listen_option + had, size - had, "%s%s", had > 0 ? "," : "", address);
+}
+
+static int run_command(struct program *p, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"listen", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *command = "serve";
+    int c;
+
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":c:hv", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            p->config_option = optarg;
+            break;
+        case 'l':
+            add_listen(p, optarg);
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return EX_OK;
+        case 'v':
+            puts("holdfast " HOLDFAST_VERSION);
+            return EX_OK;
+        case ':':
+            return wrong_usage("a value is missing behind", argv[optind - 1]);
+        default:
+            return wrong_usage("unknown option", argv[optind - 1]);
+        }
+    }
+    if (optind < argc)
+        command = argv[optind++];
+    if (optind < argc)
+        return wrong_usage("too many words:", argv[optind]);
+    if (strcmp(command, "serve") == 0)
+        return serve(p);
+    if (strcmp(command, "check") == 0)
+        return check(p);
+    if (strcmp(command, "manual") == 0)
+        return print_manual();
+    if (strcmp(command, "version") == 0) {
+        puts("holdfast " HOLDFAST_VERSION);
+        return EX_OK;
+    }
+    return wrong_usage("unknown command", command);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p;
+    int rc = run_command(&p, argc, argv);
+
+    free(p.listen_option);
+    return rc;
+}
