@@ -573,12 +573,13 @@ static void drop_attempt(struct exchange *x)
  */
 static void open_stream(struct exchange *x)
 {
+    const struct failover *f = &x->failover;
     char mem[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem));
 
     add_id(x, &fields);
-    relay_fields(&x->failover, x->failover.current, x->request.model, loop_now_ms(x->space->loop),
-                 &fields);
+    relay_fields(f, f->current >= 0 ? f->current : f->verdict, x->request.model,
+                 loop_now_ms(x->space->loop), &fields);
     if (x->attempt != NULL)
         strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"

@@ -276,7 +276,9 @@ static void head_lines(struct client *c, unsigned status, struct span fields, st
     if (!c->keep_alive)
         strbuf_add(out, "Connection: close\r\n");
     else if (c->old_version)
-        strbuf_add(out, "Connection: keep-alive\r\n");
+        strbuf_add(out, "Connection: keep-alive\r\nKeep-Alive: timeout=75\r\n");
+    else
+        strbuf_add(out, "Keep-Alive: timeout=75\r\n");
 }
 
 /* The exchange lets go of the connection; what waits is sent, then the next request may come. */
