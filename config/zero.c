@@ -169,6 +169,13 @@ int zero_run(struct reader *r, bool demo)
     }
     if (n == 0)
         return demo ? add_demo(r) : no_key(r);
+    /* By name first, so that a client's list of models has something to offer. */
+    for (size_t home = 0; home < n; home++) {
+        if (rows[home]->flagship != NULL)
+            add_route(r->c, rows, home, rows[home]->flagship, false);
+        if (rows[home]->fast != NULL)
+            add_route(r->c, rows, home, rows[home]->fast, true);
+    }
     for (size_t home = 0; home < n; home++)
         add_prefix_routes(r, rows, home);
     add_route(r->c, rows, 0, "*", false);

@@ -43,7 +43,7 @@ enum failure_blame {
     X(BAD_REQUEST,     "bad_request",         AGAIN_NO,    false, NEUTRAL,  0,     false, "the request itself is wrong")                       \
     X(CONTEXT_LENGTH,  "context_length",      AGAIN_NO,    false, NEUTRAL,  0,     false, "the prompt is longer than the model's window")      \
     X(POLICY,          "content_policy",      AGAIN_NO,    false, NEUTRAL,  0,     false, "refused by the provider's content policy")          \
-    X(TOO_LARGE,       "too_large",           AGAIN_NO,    false, NEUTRAL,  413,   false, "the request is too large")                          \
+    X(TOO_LARGE,       "too_large",           AGAIN_NO,    false, NEUTRAL,  0,     false, "the request is too large")                          \
     X(CLIENT_ERROR,    "client_error",        AGAIN_NO,    false, NEUTRAL,  0,     false, "the provider refuses the request")                  \
     X(AUTH,            "auth",                AGAIN_KEY,   true,  KEY_REST, 502,   false, "the provider refuses our key")                      \
     X(FORBIDDEN,       "forbidden",           AGAIN_KEY,   true,  KEY_REST, 502,   false, "our key may not use this model or region")          \

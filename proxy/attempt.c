@@ -68,9 +68,15 @@ static bool pass_on(struct attempt *a, struct span bytes)
     return false;
 }
 
+static bool inside(struct span part, struct span whole)
+{
+    return part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
+}
+
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
  * stops: the attempt is over, or the answer has ended. */
-static bool take_event(struct attempt *a, const struct sse_event *ev, struct span *run)
+static bool take_event(struct attempt *a, const struct sse_event *ev, struct span input,
+                       struct span *run)
 {
     enum dialect_event kind = a->dialect->read_event(ev, &a->watch, NULL, NULL);
 
@@ -94,9 +100,21 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         }
         return false;
     }
+    /* Neighbours in the input go out together; an event that was put together from several reads
+     * stands elsewhere, and only until the next one is asked for. */
+    if (run->n > 0 && run->p + run->n != ev->raw.p) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+    }
     if (run->n == 0)
         run->p = ev->raw.p;
     run->n += ev->raw.n;
+    if (!inside(ev->raw, input)) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+    }
     if (kind == EVENT_OUTPUT && !a->owns) {
         if (!pass_on(a, *run))
             return false;
@@ -123,7 +141,7 @@ static void read_events(struct attempt *a, struct span bytes)
     }
     while (sse_next(&a->sse, &ev)) {
         progress = progress || ev.has_data;
-        if (!take_event(a, &ev, &run))
+        if (!take_event(a, &ev, bytes, &run))
             break;
     }
     if (a->over || !pass_on(a, run))
@@ -150,7 +168,7 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
             cut = true;
         else {
             a->watch = before;
-            take_event(a, &ev, &run);
+            take_event(a, &ev, run, &run);
             if (a->over || !pass_on(a, run) || a->over)
                 return;
         }

@@ -687,7 +687,8 @@ static void break_off(struct exchange *x)
     struct strbuf event = strbuf_in(&x->arena, 8192);
     struct chat_error error;
 
-    relay_error(&x->failover, what_was_said(x), loop_now_ms(x->space->loop), &error);
+    relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
+                &error);
     x->dialect->write_stream_error(&error, &event);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     x->answer_bytes += event.len;
@@ -704,7 +705,8 @@ static void give_up(struct exchange *x)
     enum failure outcome = failover_outcome(&x->failover);
     struct chat_error error;
 
-    relay_error(&x->failover, what_was_said(x), loop_now_ms(x->space->loop), &error);
+    relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
+                &error);
     x->dialect->write_error(&error, &text);
     add_id(x, &fields);
     relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),

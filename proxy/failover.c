@@ -323,9 +323,9 @@ static enum failure expired(const struct failover *f, bool tcp_up, uint64_t now_
     case PHASE_CONNECTING:
         if (age >= limit->first_output)
             return FIRST_TOKEN;
-        if (age >= limit->connect && !tcp_up)
-            return CONNECT_TIMEOUT;
-        return age >= limit->connect && age >= limit->tls ? TLS_FAILED : FAILURE_NONE;
+        if (tcp_up)
+            return age >= limit->tls ? TLS_FAILED : FAILURE_NONE;
+        return age >= limit->connect ? CONNECT_TIMEOUT : FAILURE_NONE;
     case PHASE_WAITING:
         return age >= limit->first_output ? FIRST_TOKEN : FAILURE_NONE;
     case PHASE_STREAMING:
@@ -367,9 +367,9 @@ static void tick(struct failover *f, bool tcp_up, uint64_t now_ms, struct failov
     } else if ((why = expired(f, tcp_up, now_ms)) != FAILURE_NONE) {
         order(out, ORDER_DROP);
         failed(f, why, 0, RETRY_AFTER_NONE, now_ms, out);
-    } else if (tcp_up) {
-        /* Only TLS is missing now: failover_due() looks at that limit from here on. */
-        f->tries[f->current].progress_ms = now_ms;
+    } else if (f->tries[f->current].phase == PHASE_CONNECTING) {
+        f->tries[f->current].progress_ms =
+            now_ms; /* of the two limits the passed one was not ours */
     }
     if (!f->ended && f->policy.heartbeat_ms != 0 && now_ms - f->said_ms >= f->policy.heartbeat_ms) {
         f->said_ms = now_ms;
@@ -447,10 +447,13 @@ uint64_t failover_due(const struct failover *f)
 
     switch (t->phase) {
     case PHASE_CONNECTING:
+        /* Whether TCP is up is only known at a tick, so both limits are looked at in turn. */
         due = earlier(due, t->started_ms + limit->first_output);
-        /* progress_ms moves once TCP is up; see tick(). */
-        return earlier(due, t->started_ms +
-                                (t->progress_ms == t->started_ms ? limit->connect : limit->tls));
+        if (t->started_ms + limit->connect > t->progress_ms)
+            due = earlier(due, t->started_ms + limit->connect);
+        if (t->started_ms + limit->tls > t->progress_ms)
+            due = earlier(due, t->started_ms + limit->tls);
+        return due;
     case PHASE_WAITING:
         return earlier(due, t->started_ms + limit->first_output);
     case PHASE_STREAMING:

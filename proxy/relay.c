@@ -4,14 +4,25 @@
 
 #define MAX_TRAIL 2048
 
-static struct span name_of(const struct failover *f, const struct failover_try *t)
+static void add_name(const struct failover *f, const struct failover_try *t, struct span model,
+                     struct strbuf *out)
 {
-    /* A line without a target is the request's own end. */
-    return t->candidate == UINT8_MAX ? SPAN("request")
-                                     : span_of(f->candidates[t->candidate].target->name);
+    const struct target *target;
+
+    if (t->candidate == UINT8_MAX) { /* the request's own end */
+        strbuf_add(out, "request");
+        return;
+    }
+    target = f->candidates[t->candidate].target;
+    strbuf_add(out, target->name);
+    if (target->model.p == NULL) {
+        strbuf_add_char(out, '/');
+        strbuf_add_span(out, model);
+    }
 }
 
-void relay_trail(const struct failover *f, uint64_t now_ms, struct strbuf *out)
+void relay_trail(const struct failover *f, struct span client_model, uint64_t now_ms,
+                 struct strbuf *out)
 {
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *t = &f->tries[i];
@@ -20,7 +31,7 @@ void relay_trail(const struct failover *f, uint64_t now_ms, struct strbuf *out)
 
         if (i > 0)
             strbuf_add(out, ", ");
-        strbuf_add_span(out, name_of(f, t));
+        add_name(f, t, client_model, out);
         strbuf_add_char(out, '=');
         strbuf_add(out, failure_row(t->outcome)->label);
         if (t->outcome != FAILURE_NONE && t->status != 0) {
@@ -59,7 +70,7 @@ void relay_fields(const struct failover *f, int served, struct span client_model
     strbuf_add(out, "x-holdfast-attempts: ");
     strbuf_add_u64(out, f->n_attempts);
     strbuf_add(out, "\r\nx-holdfast-trail: ");
-    relay_trail(f, now_ms, &trail);
+    relay_trail(f, client_model, now_ms, &trail);
     add_value(out, strbuf_span(&trail));
     strbuf_add(out, "\r\n");
 }
@@ -82,8 +93,8 @@ static bool speaks_to_client(enum failure f)
     }
 }
 
-void relay_error(const struct failover *f, const struct chat_error *said, uint64_t now_ms,
-                 struct chat_error *out)
+void relay_error(const struct failover *f, const struct chat_error *said, struct span client_model,
+                 uint64_t now_ms, struct chat_error *out)
 {
     const struct failover_try *t = f->verdict >= 0 ? &f->tries[f->verdict] : NULL;
     enum failure why = failover_outcome(f);
@@ -99,12 +110,14 @@ void relay_error(const struct failover *f, const struct chat_error *said, uint64
         snprintf(out->code, sizeof(out->code), "%s",
                  f->committed ? "stream_interrupted" : row->label);
         snprintf(out->type, sizeof(out->type), "%s", f->committed ? "upstream_error" : "");
-        strbuf_addf(&text, "%s: %s", t != NULL ? name_of(f, t).p : "no target", row->text);
+        if (t != NULL)
+            add_name(f, t, client_model, &text);
+        strbuf_addf(&text, ": %s", row->text);
         if (said != NULL && said->message[0] != '\0')
             strbuf_addf(&text, " (%.200s)", said->message);
     }
     strbuf_add(&text, text.len > 0 ? " [" : "[");
-    relay_trail(f, now_ms, &text);
+    relay_trail(f, client_model, now_ms, &text);
     strbuf_add(&text, "]");
 }
 

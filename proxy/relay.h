@@ -13,7 +13,8 @@
  * and every target passed over, each with its outcome, the provider's status where that says more,
  * and when it ended (for an answer that has begun: when its first output came) in ms since the
  * request. */
-void relay_trail(const struct failover *f, uint64_t now_ms, struct strbuf *out);
+void relay_trail(const struct failover *f, struct span client_model, uint64_t now_ms,
+                 struct strbuf *out);
 
 /* Appends the header lines of an answer: provider, model, attempts, trail. `served` is the index of
  * the try that answers, or -1. */
@@ -23,8 +24,8 @@ void relay_fields(const struct failover *f, int served, struct span client_model
 /* The error for the client once the core has given up: the true status class, the provider's own
  * words where the client can act on them, and every attempt by name. `said` is what the deciding
  * attempt's provider said (may be NULL). */
-void relay_error(const struct failover *f, const struct chat_error *said, uint64_t now_ms,
-                 struct chat_error *out);
+void relay_error(const struct failover *f, const struct chat_error *said, struct span client_model,
+                 uint64_t now_ms, struct chat_error *out);
 
 /* Appends x-should-retry, and retry-after with retry-after-ms where waiting helps. */
 void relay_retry_fields(const struct failover *f, struct strbuf *out);

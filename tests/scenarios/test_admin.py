@@ -94,12 +94,6 @@ def test_status(upstream, holdfast):
     assert "a/model-a" in text and "b/model-b" in text and "open" in text
 
 
-def test_the_status_page_is_for_people_too(upstream, holdfast):
-    p = holdfast(upstream("A"))
-    code, headers, body = http_get(p.admin, "/", {"Accept": "text/html"})
-    assert code == 200 and "text/html" in headers["content-type"] and b"a/model-a" in body
-
-
 def numbers(row, pattern):
     return [v for k, v in row.items() if re.search(pattern, k) and isinstance(v, (int, float))]
 

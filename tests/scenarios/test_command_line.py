@@ -106,22 +106,6 @@ def test_a_port_that_is_taken(run, tmp_path):
         assert p.process.returncode == 69 and str(port) in p.stderr
 
 
-def test_status_of_nobody(run, tmp_path):
-    file = tmp_path / "good.yaml"
-    file.write_text(good())
-    p = run("status", "-c", str(file))
-    assert p.process.returncode not in (0, None) and p.stderr
-
-
-def test_status_of_a_running_one(run, upstream, holdfast):
-    p = holdfast(upstream("A"))
-    p.chat()
-    text = run("status", "-c", str(p.config_path))
-    assert text.process.returncode == 0 and "a/model-a" in text.stdout
-    machine = run("status", "--json", "-c", str(p.config_path))
-    assert machine.process.returncode == 0 and "a/model-a" in json.dumps(json.loads(machine.stdout))
-
-
 def test_the_configuration_is_found_where_the_manual_says(run, tmp_path):
     here = tmp_path / "here"
     here.mkdir()

@@ -252,7 +252,7 @@ static void in_order(struct span line)
 {
     char copy[256];
     const char *at;
-    int thread, number;
+    int thread = 0, number = 0;
 
     CHECK(line.n < sizeof(copy));
     memcpy(copy, line.p, line.n);
