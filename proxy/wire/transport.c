@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proxy/base/mem.h"
@@ -330,12 +331,16 @@ void transport_close(struct transport *t)
 
 bool transport_tcp_up(struct transport *t)
 {
-    curl_off_t us = 0;
+    /* libcurl notes the time only when TLS is up as well, so the sockets are asked. */
+    for (const struct watched *w = t->watched; w != NULL; w = w->next) {
+        struct sockaddr_storage a;
+        socklen_t n = sizeof(a);
 
-    if (t->fd >= 0)
-        return true;
-    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &us);
-    return us > 0;
+        if (getpeername(w->lfd.fd, (struct sockaddr *)&a, &n) == 0 &&
+            (a.ss_family == AF_INET || a.ss_family == AF_INET6))
+            return true;
+    }
+    return t->fd >= 0;
 }
 
 int transport_fd(const struct transport *t)
