@@ -115,7 +115,7 @@ static void check_stream(struct span text, const char *want_all)
 
 TEST(an_event_has_its_name_its_data_and_every_byte_of_it)
 {
-    check_stream(SPAN("event: error\ndata: {\"a\":1}\n\ndata:x\n\n"), "29 1 0 0 error={\"a\":1}\n"
+    check_stream(SPAN("event: error\ndata: {\"a\":1}\n\ndata:x\n\n"), "28 1 0 0 error={\"a\":1}\n"
                                                                       "8 1 0 0 =x\n");
 }
 
@@ -136,7 +136,7 @@ TEST(an_event_that_lacks_its_empty_line_is_told_at_the_end)
 TEST(a_line_that_is_no_field_is_told_as_stray_text)
 {
     check_stream(SPAN("data: a\n\n{\n  \"error\": {\n    \"code\": 499}\n}\n"),
-                 "9 1 0 0 =a\n38 0 1 1 ={\n  \"error\": {\n    \"code\": 499}\n}\n");
+                 "9 1 0 0 =a\n34 0 1 1 ={\n  \"error\": {\n    \"code\": 499}\n}\n");
     check_stream(SPAN("<html>\r\n<body>\r\n\r\n"), "18 0 1 0 =<html>\r\n<body>\n");
     check_stream(SPAN("foo: bar\ndata: a\n\n"), "18 1 0 0 =a\n");
     check_stream(SPAN("id: 7\nretry: 10\n\n"), "17 0 0 0 =\n");
