@@ -13,6 +13,8 @@
 #include "proxy/base/span.h"
 #include "providers/failure.h"
 
+struct arena;
+
 /* A request, as far as routing, timers and pass-through need to know it. Views into `body`. */
 struct chat_request {
     struct span body;      /* the client's bytes, never changed */
@@ -30,9 +32,9 @@ struct chat_usage {
         reasoning; /* tokens; cached is part of input, reasoning of output */
 };
 
-/* An error as a provider told it, or as we tell it to the client. */
+/* An error as a provider told it, or as we tell it to the client. All texts are NUL-terminated. */
 struct chat_error {
-    unsigned status;   /* HTTP status it stands for */
+    unsigned status;   /* HTTP status it stands for; 0 unknown */
     char message[512]; /* one line, secrets already taken out where it comes from upstream */
     char type[64];     /* "invalid_request_error"; may be empty */
     char code[64];     /* may be empty */
@@ -45,9 +47,10 @@ enum chat_event_kind {
     CHAT_REASONING,  /* a piece of visible reasoning */
     CHAT_REFUSAL,    /* a piece of a refusal's text */
     CHAT_TOOL_START, /* a tool call begins: id, name */
-    CHAT_TOOL_ARGS,  /* a piece of its arguments (a JSON text inside a JSON string) */
-    CHAT_STOP,       /* one choice is finished, `text` says why */
-    CHAT_USAGE,      /* token counts */
+    CHAT_TOOL_ARGS,  /* a piece of its arguments (a JSON text inside a JSON string; some providers
+                        send the bare JSON text instead: `text` is then no string) */
+    CHAT_STOP,       /* one choice is finished, `text` says why; once a choice */
+    CHAT_USAGE,      /* token counts so far: a later one replaces an earlier one */
     CHAT_END,        /* nothing more comes, and that is as it should be */
 };
 
@@ -60,6 +63,15 @@ struct chat_event {
     struct chat_usage usage; /* CHAT_USAGE */
 };
 
+/* Copies a provider's text into `out` (size bytes, its NUL included) as it may be shown and logged:
+ * on one line (control bytes become spaces), without space at its ends, cut between two characters,
+ * and with everything that looks like a key, a token or an organisation's id replaced by "***":
+ * providers quote the key they refuse. */
+void chat_error_mask(struct span text, char *out, size_t size);
+
+/* `text` as a raw JSON string, in the arena. */
+struct span chat_quote(struct span text, struct arena *a);
+
 /* Who receives a reader's events; NULL where nobody translates. */
 typedef void chat_sink(void *ctx, const struct chat_event *ev);
 
@@ -70,7 +82,10 @@ struct chat_watch {
     bool stopped;           /* every choice that began has its finish reason, and one has */
     bool cut_short;         /* stopped by length or by a filter: no output is then no fault */
     bool end;               /* the dialect's last marker was seen ([DONE]) */
-    uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished */
+    uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished; a later choice counts as
+                               output, but nobody waits for its end */
+    bool calling;           /* a tool call began; the last one is `tool` of `choice`: for readers */
+    unsigned choice, tool;
     struct chat_usage usage;
     enum failure
         failure; /* an error inside the answer, classified; FAILURE_NONE if there is none */

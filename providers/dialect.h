@@ -39,8 +39,8 @@ struct dialect_request {
 enum dialect_event {
     EVENT_NOTHING,   /* comment, ping, unknown: no progress */
     EVENT_LIFECYCLE, /* belongs to the answer but is no output: role, usage; progress, no commit */
-    EVENT_OUTPUT,    /* real output */
-    EVENT_STOP,      /* a finish reason */
+    EVENT_OUTPUT,    /* real output; a finish reason may stand in the same event (watch->stopped) */
+    EVENT_STOP,      /* the finish reason of a choice, the first one, and no output */
     EVENT_END,       /* the last marker */
     EVENT_ERROR,     /* an error: watch->failure and watch->error say which */
     EVENT_BAD,       /* cannot be read */
@@ -80,7 +80,10 @@ struct dialect {
     void (*write_request)(const struct chat_request *req, const struct dialect_target *target,
                           struct arena *a, struct dialect_request *out);
 
-    /* Reads one event of a streamed answer; tells the watch and, where it is not NULL, the sink. */
+    /* Reads one event of a streamed answer; tells the watch and, where it is not NULL, the sink. An
+     * event that is bad or an error changes nothing else in the watch and sends nothing to the
+     * sink. CHAT_END is sent with the last marker of a complete stream; where a complete stream has
+     * no marker, whoever asked judge_end knows it. */
     enum dialect_event (*read_event)(const struct sse_event *ev, struct chat_watch *watch,
                                      chat_sink *sink, void *ctx);
 
@@ -89,8 +92,8 @@ struct dialect {
      * found inside. */
     void (*read_answer)(struct span body, struct chat_watch *watch, chat_sink *sink, void *ctx);
 
-    /* What the end of a stream means: FAILURE_NONE when it was complete, else TRUNCATED or EMPTY.
-     */
+    /* What the end of a stream means: FAILURE_NONE when it was complete, else the error that was
+     * seen in it, TRUNCATED or EMPTY. */
     enum failure (*judge_end)(const struct chat_watch *watch);
 
     /* Which failure an answer with an error status is, by what it says inside; fills *error. */

@@ -1,0 +1,203 @@
+#include "providers/openai_chat.h"
+
+#define MAX_MODEL 200   /* bytes of a model's name */
+#define MAX_HEAD  16384 /* bytes of the header fields we add */
+
+/* ---- the request, as the client sent it ---- */
+
+/* The keys we read. Each may stand once: with two, we and the provider could believe different
+ * ones. */
+enum field { MODEL, MESSAGES, STREAM, STREAM_OPTIONS, TOOLS, FUNCTIONS, REASONING_EFFORT, FIELDS };
+
+static const char *const field_names[FIELDS] = {
+    "model", "messages", "stream", "stream_options", "tools", "functions", "reasoning_effort",
+};
+
+static enum field find_field(struct span key)
+{
+    enum field f = 0;
+
+    while (f < FIELDS && !span_is(key, field_names[f]))
+        f++;
+    return f;
+}
+
+/* "FIELD: expected WHAT, got VALUE", the value cut short. */
+static int expected(struct err *e, const char *field, const char *what, struct span raw)
+{
+    if (raw.n == 0)
+        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
+    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
+                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
+}
+
+static int read_fields(struct span body, struct span *value, struct err *e)
+{
+    struct json j = json_read(body);
+    struct span key;
+
+    if (!json_enter(&j, JSON_OBJECT)) {
+        struct span raw = json_take(&j);
+
+        if (!json_end(&j))
+            goto bad;
+        return expected(e, "request body", "a JSON object", raw);
+    }
+    while (json_member(&j, &key)) {
+        enum field f = find_field(key);
+        struct span raw = json_take(&j);
+
+        if (f == FIELDS)
+            continue;
+        if (value[f].p != NULL)
+            return err_set(e, ERR_VALUE, "%s: stands twice in the request, expected once",
+                           field_names[f]);
+        value[f] = raw;
+    }
+    if (json_end(&j))
+        return 0;
+bad:
+    json_error(&j, e);
+    return err_prefix(e, "request body");
+}
+
+static int check_model(struct span raw, struct arena *a, struct span *model, struct err *e)
+{
+    static const char what[] = "a model's name, 1 to 200 bytes without control characters";
+
+    if (json_type_of(raw) != JSON_STRING)
+        return expected(e, "model", what, raw);
+    *model = json_text(raw, a);
+    if (model->n == 0 || model->n > MAX_MODEL)
+        return expected(e, "model", what, raw);
+    for (size_t i = 0; i < model->n; i++)
+        if ((unsigned char)model->p[i] < 0x20 || model->p[i] == 0x7f)
+            return expected(e, "model", what, raw);
+    return 0;
+}
+
+static bool has_items(struct span raw)
+{
+    struct json j = json_read(raw);
+
+    return json_enter(&j, JSON_ARRAY) && json_item(&j);
+}
+
+/* true, false, or null and missing, which mean false. */
+static int check_flag(const char *field, struct span raw, bool *out, struct err *e)
+{
+    if (raw.n == 0 || json_type_of(raw) == JSON_NULL || json_to_bool(raw, out))
+        return 0;
+    return expected(e, field, "true or false", raw);
+}
+
+static int check_stream_options(struct span raw, bool *usage_asked, struct err *e)
+{
+    struct json j = json_read(raw);
+    struct span key, include = {0};
+
+    if (raw.n == 0 || json_type_of(raw) == JSON_NULL)
+        return 0;
+    if (!json_enter(&j, JSON_OBJECT))
+        return expected(e, "stream_options", "an object", raw);
+    while (json_member(&j, &key)) {
+        struct span value = json_take(&j);
+
+        if (!span_is(key, "include_usage"))
+            continue;
+        if (include.p != NULL)
+            return err_set(e, ERR_VALUE,
+                           "stream_options.include_usage: stands twice in the request, "
+                           "expected once");
+        include = value;
+    }
+    return check_flag("stream_options.include_usage", include, usage_asked, e);
+}
+
+/* Models whose first output may take minutes: the families that always reason, and whatever is
+ * asked to. A name may carry its maker in front ("openai/o3"). */
+static bool reasons(struct span model, struct span effort)
+{
+    const char *slash = model.n != 0 ? memrchr(model.p, '/', model.n) : NULL;
+
+    if (json_type_of(effort) == JSON_STRING)
+        return !json_is_string(effort, "none") && !json_is_string(effort, "minimal");
+    if (slash != NULL)
+        model = (struct span){slash + 1, (size_t)(model.p + model.n - slash - 1)};
+    return span_starts(model, "o1") || span_starts(model, "o3") || span_starts(model, "o4") ||
+           span_starts(model, "gpt-5");
+}
+
+static int read_request(struct span body, struct arena *a, struct chat_request *out, struct err *e)
+{
+    struct span value[FIELDS] = {0};
+    struct chat_request req = {0};
+
+    if (span_starts(body, "\xef\xbb\xbf")) /* RFC 8259 8.1: we may read it, but not send it */
+        body = (struct span){body.p + 3, body.n - 3};
+    if (read_fields(body, value, e) < 0 || check_model(value[MODEL], a, &req.model, e) < 0 ||
+        check_flag("stream", value[STREAM], &req.stream, e) < 0 ||
+        check_stream_options(value[STREAM_OPTIONS], &req.usage_asked, e) < 0)
+        return -1;
+    if (!has_items(value[MESSAGES]))
+        return expected(e, "messages", "an array with at least one message", value[MESSAGES]);
+
+    req.body = body;
+    req.model_raw = value[MODEL];
+    req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
+    req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
+    *out = req;
+    return 0;
+}
+
+/* ---- the request, for a provider ---- */
+
+static struct span path_of(struct span base_path, struct arena *a)
+{
+    struct strbuf path = strbuf_in(a, base_path.n + 32);
+
+    strbuf_add_span(&path, base_path);
+    strbuf_add(&path, "/chat/completions");
+    return strbuf_span(&path);
+}
+
+static void write_request(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out)
+{
+    const char *body_end = req->body.p + req->body.n;
+    const char *model_end = req->model_raw.p + req->model_raw.n;
+
+    *out = (struct dialect_request){
+        .path = path_of(target->base_path, a),
+        .head_fields = strbuf_in(a, MAX_HEAD),
+        .body = {req->body},
+        .body_bytes = req->body.n,
+    };
+    if (target->key.n != 0) {
+        strbuf_add(&out->head_fields, "Authorization: Bearer ");
+        strbuf_add_span(&out->head_fields, target->key);
+        strbuf_add(&out->head_fields, "\r\n");
+    }
+    if (!target->rewrite_model || target->model.p == NULL)
+        return;
+    out->body[0].n = (size_t)(req->model_raw.p - req->body.p);
+    out->body[1] = chat_quote(target->model, a);
+    out->body[2] = (struct span){model_end, (size_t)(body_end - model_end)};
+    out->body_bytes = out->body[0].n + out->body[1].n + out->body[2].n;
+}
+
+const struct dialect dialect_openai_chat = {
+    .name = "openai_chat",
+    .read_request = read_request,
+    .write_error = openai_chat_write_error,
+    .write_stream_error = openai_chat_write_stream_error,
+    .write_end = openai_chat_write_end,
+    .write_event = openai_chat_write_event,
+    .write_answer = openai_chat_write_answer,
+    .write_models = openai_chat_write_models,
+    .write_request = write_request,
+    .read_event = openai_chat_read_event,
+    .read_answer = openai_chat_read_answer,
+    .judge_end = openai_chat_judge_end,
+    .classify = openai_chat_classify,
+};
