@@ -20,6 +20,20 @@ struct provider_type {
 
 const struct provider_type *provider_type_find(const char *name); /* NULL if unknown */
 
+/* What stands before the dialect's own path ("/v1" of "/v1/chat/completions"), from the path of the
+ * configured base URL. Base URLs are written as the vendor's SDKs take them, with a version or
+ * without one, with slashes at their end or not; all of these mean the same:
+ *
+ *     openai      ""  "/"  "/v1"  "/v1/"                  -> "/v1"
+ *     anthropic   ""  "/"  "/v1"                          -> "/v1"
+ *     gemini      ""  "/v1beta"  "/v1beta/openai"         -> "/v1beta/openai"
+ *
+ * A path in front is kept ("/proxy" -> "/proxy/v1" with anthropic). With a type whose base URLs
+ * carry the version any path stands as it is ("/openai/v1", "/api/paas/v4", "/proxy"): only a bare
+ * host gets the default's. A view of `url_path`, of the table or of memory from the arena. */
+struct span catalog_base_path(const struct provider_type *type, struct span url_path,
+                              struct arena *a);
+
 /* The view of this table that the configuration needs, and the rows of zero configuration. */
 extern const struct config_types catalog_config_types;
 

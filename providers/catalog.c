@@ -1,0 +1,147 @@
+#include "providers/catalog.h"
+
+/* To add a row: here, in `names` below, and where zero configuration should know it, in `zero`. */
+static const struct provider_type types[] = {
+    {
+        .name = "openai",
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://api.openai.com/v1",
+        .path = "",
+        .needs_key = true,
+    },
+    {
+        .name = "anthropic", /* its endpoint for clients of OpenAI */
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://api.anthropic.com",
+        .path = "/v1",
+        .needs_key = true,
+    },
+    {
+        .name = "gemini", /* the same */
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://generativelanguage.googleapis.com",
+        .path = "/v1beta/openai",
+        .needs_key = true,
+    },
+    {
+        .name = "scripted",
+        .path = "",
+    },
+};
+
+static const struct config_zero zero[] = {
+    {
+        .name = "openai",
+        .env_key = "OPENAI_API_KEY",
+        .env_url = "OPENAI_BASE_URL",
+        .flagship = "gpt-4.1",
+        .fast = "gpt-4.1-mini",
+        .prefixes = "gpt- chatgpt- o1 o3 o4",
+    },
+    {
+        .name = "anthropic",
+        .env_key = "ANTHROPIC_API_KEY",
+        .env_url = "ANTHROPIC_BASE_URL",
+        .flagship = "claude-sonnet-4-5",
+        .fast = "claude-haiku-4-5",
+        .prefixes = "claude-",
+    },
+    {
+        .name = "gemini",
+        .env_key = "GEMINI_API_KEY",
+        .env_url = "GOOGLE_GEMINI_BASE_URL",
+        .flagship = "gemini-2.5-pro",
+        .fast = "gemini-2.5-flash",
+        .prefixes = "gemini-",
+    },
+    {0},
+};
+
+const struct provider_type *provider_type_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (strcmp(types[i].name, name) == 0)
+            return &types[i];
+    return NULL;
+}
+
+static bool find_for_config(const char *name, struct config_type *out)
+{
+    const struct provider_type *t = provider_type_find(name);
+
+    if (t == NULL)
+        return false;
+    *out = (struct config_type){
+        .base_url = t->base_url, .needs_key = t->needs_key, .local = t->dialect == NULL};
+    return true;
+}
+
+const struct config_types catalog_config_types = {
+    .find = find_for_config,
+    .names = "openai, anthropic, gemini, scripted",
+    .zero = zero,
+};
+
+/* ---- base paths ---- */
+
+/* "v1", "v1beta", "v1beta2": what ends a path that carries its version. */
+static bool is_version(struct span segment)
+{
+    size_t i = 1;
+
+    if (segment.n < 2 || segment.p[0] != 'v' || segment.p[1] < '0' || segment.p[1] > '9')
+        return false;
+    while (i < segment.n && ((segment.p[i] >= '0' && segment.p[i] <= '9') ||
+                             (segment.p[i] >= 'a' && segment.p[i] <= 'z')))
+        i++;
+    return i == segment.n;
+}
+
+static struct span last_segment(struct span path)
+{
+    const char *slash = path.n != 0 ? memrchr(path.p, '/', path.n) : NULL;
+
+    if (slash == NULL)
+        return path;
+    return (struct span){slash + 1, (size_t)(path.p + path.n - slash - 1)};
+}
+
+static bool ends_with(struct span path, struct span end)
+{
+    return path.n >= end.n && memcmp(path.p + path.n - end.n, end.p, end.n) == 0;
+}
+
+/* The path of the type's own base URL. */
+static struct span default_path(const struct provider_type *type)
+{
+    const char *host = type->base_url != NULL ? strstr(type->base_url, "://") : NULL;
+    const char *path = host != NULL ? strchr(host + 3, '/') : NULL;
+
+    return span_of(path != NULL ? path : "/v1");
+}
+
+struct span catalog_base_path(const struct provider_type *type, struct span url_path,
+                              struct arena *a)
+{
+    struct span below = span_of(type->path);
+    struct strbuf out;
+
+    while (url_path.n != 0 && url_path.p[url_path.n - 1] == '/')
+        url_path.n--;
+    if (below.n == 0)
+        return url_path.n != 0 ? url_path : default_path(type);
+    if (url_path.n == 0)
+        return below;
+    if (ends_with(url_path, below))
+        return url_path;
+    /* Its version is there: what stands behind the version in `below` is missing. */
+    if (is_version(last_segment(url_path))) {
+        const char *rest = strchr(type->path + 1, '/');
+
+        below = span_of(rest != NULL ? rest : "");
+    }
+    out = strbuf_in(a, url_path.n + below.n);
+    strbuf_add_span(&out, url_path);
+    strbuf_add_span(&out, below);
+    return strbuf_span(&out);
+}

@@ -1,0 +1,76 @@
+#include "providers/catalog.h"
+
+#include "tests/unit/check.h"
+
+static void check_path(const char *type, const char *url_path, const char *want)
+{
+    struct arena a;
+
+    arena_init(&a);
+    CHECK_SPAN(catalog_base_path(provider_type_find(type), span_of(url_path), &a), want);
+    arena_release(&a);
+}
+
+TEST(a_base_url_means_the_same_with_and_without_its_version)
+{
+    check_path("openai", "", "/v1");
+    check_path("openai", "/", "/v1");
+    check_path("openai", "/v1", "/v1");
+    check_path("openai", "/v1/", "/v1");
+    check_path("anthropic", "", "/v1");
+    check_path("anthropic", "/v1", "/v1");
+    check_path("anthropic", "/v1//", "/v1");
+    check_path("gemini", "", "/v1beta/openai");
+    check_path("gemini", "/v1beta", "/v1beta/openai");
+    check_path("gemini", "/v1beta/openai/", "/v1beta/openai");
+    check_path("gemini", "/v1", "/v1/openai");
+}
+
+TEST(a_path_in_front_is_kept)
+{
+    check_path("openai", "/openai/v1", "/openai/v1");
+    check_path("openai", "/api/paas/v4/", "/api/paas/v4");
+    check_path("openai", "/proxy", "/proxy");
+    check_path("anthropic", "/proxy", "/proxy/v1");
+    check_path("anthropic", "/proxy/v1", "/proxy/v1");
+    check_path("gemini", "/proxy/v1beta", "/proxy/v1beta/openai");
+    check_path("gemini", "/very1", "/very1/v1beta/openai");
+    check_path("gemini", "/v1-x", "/v1-x/v1beta/openai");
+}
+
+TEST(every_type_the_configuration_names_is_there)
+{
+    struct config_type t;
+    char *names = strdup(catalog_config_types.names), *save = NULL;
+    unsigned n = 0;
+
+    for (char *s = strtok_r(names, ", ", &save); s != NULL; s = strtok_r(NULL, ", ", &save), n++) {
+        CHECK(catalog_config_types.find(s, &t));
+        CHECK(t.local == (t.base_url == NULL && !t.needs_key));
+        CHECK(t.local == (provider_type_find(s)->dialect == NULL));
+    }
+    CHECK(n >= 4);
+    CHECK(!catalog_config_types.find("openia", &t));
+    CHECK(!catalog_config_types.find("", &t));
+    CHECK(provider_type_find("nobody") == NULL);
+    free(names);
+}
+
+TEST(zero_configuration_names_known_types_with_everything_it_needs)
+{
+    const struct config_zero *z = catalog_config_types.zero;
+    struct config_type t;
+
+    CHECK_STR(z[0].name, "openai");
+    for (; z->env_key != NULL; z++) {
+        CHECK(catalog_config_types.find(z->name, &t));
+        CHECK(t.needs_key && !t.local);
+        CHECK(z->env_url != NULL && z->flagship != NULL && z->fast != NULL);
+        /* Its own models are at home with it. */
+        CHECK(strncmp(z->flagship, z->prefixes, strcspn(z->prefixes, " ")) == 0);
+        CHECK(strncmp(z->fast, z->prefixes, strcspn(z->prefixes, " ")) == 0);
+    }
+    CHECK_INT(z - catalog_config_types.zero, 3);
+}
+
+TEST_MAIN()
