@@ -47,8 +47,8 @@ static size_t key_run(struct span text)
 
 static size_t key_length(struct span text)
 {
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-        if (span_starts(text, keys[i].prefix)) {
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (text.p[0] == keys[i].prefix[0] && span_starts(text, keys[i].prefix)) {
             size_t n = key_run(text);
 
             return n >= strlen(keys[i].prefix) + keys[i].more ? n : 0;
@@ -58,9 +58,12 @@ static size_t key_length(struct span text)
 
 static size_t introducer_length(struct span text)
 {
-    for (size_t i = 0; i < sizeof(introducers) / sizeof(introducers[0]); i++) {
-        size_t n = strlen(introducers[i]);
+    for (size_t i = 0; i < ARRAY_LEN(introducers); i++) {
+        size_t n;
 
+        if ((text.p[0] | 0x20) != introducers[i][0])
+            continue;
+        n = strlen(introducers[i]);
         if (text.n >= n && strncasecmp(text.p, introducers[i], n) == 0)
             return n;
     }

@@ -40,7 +40,7 @@ enum dialect_event {
     EVENT_NOTHING,   /* comment, ping, unknown: no progress */
     EVENT_LIFECYCLE, /* belongs to the answer but is no output: role, usage; progress, no commit */
     EVENT_OUTPUT,    /* real output; a finish reason may stand in the same event (watch->stopped) */
-    EVENT_STOP,      /* a finish reason and no output */
+    EVENT_STOP,      /* the finish reason of a choice, the first one, and no output */
     EVENT_END,       /* the last marker */
     EVENT_ERROR,     /* an error: watch->failure and watch->error say which */
     EVENT_BAD,       /* cannot be read */
@@ -72,10 +72,8 @@ struct dialect {
                          const struct chat_usage *usage, struct strbuf *out);
 
     /* Appends the list of models in the dialect's shape. */
+    void (*write_model)(struct span name, uint64_t created, struct strbuf *out); /* one of them */
     void (*write_models)(const struct span *names, size_t n, uint64_t created, struct strbuf *out);
-
-    /* Appends one model of that list. */
-    void (*write_model)(struct span name, uint64_t created, struct strbuf *out);
 
     /* The provider side ---------------------------------------------------------------------- */
 

@@ -32,16 +32,26 @@ static enum field find_field(struct span key)
     return f;
 }
 
+/* "FIELD: expected WHAT, got VALUE", the value cut short. */
+static int expected(struct err *e, const char *field, const char *what, struct span raw)
+{
+    if (raw.n == 0)
+        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
+    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
+                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
+}
+
 static int read_fields(struct span body, struct span *value, struct err *e)
 {
     struct json j = json_read(body);
     struct span key;
 
     if (!json_enter(&j, JSON_OBJECT)) {
-        json_take(&j);
+        struct span raw = json_take(&j);
+
         if (!json_end(&j))
             goto bad;
-        return err_set(e, ERR_VALUE, "request body: expected a JSON object, got %.40s", j.start);
+        return expected(e, "request body", "a JSON object", raw);
     }
     while (json_member(&j, &key)) {
         enum field f = find_field(key);
@@ -59,15 +69,6 @@ static int read_fields(struct span body, struct span *value, struct err *e)
 bad:
     json_error(&j, e);
     return err_prefix(e, "request body");
-}
-
-/* "FIELD: expected WHAT, got VALUE", the value cut short. */
-static int expected(struct err *e, const char *field, const char *what, struct span raw)
-{
-    if (raw.n == 0)
-        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
-    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
-                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
 }
 
 static int check_model(struct span raw, struct arena *a, struct span *model, struct err *e)

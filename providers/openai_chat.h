@@ -1,7 +1,8 @@
 /* openai_chat.h - OpenAI chat completions: what its files share.
  *
  *   openai_chat.c        the table `dialect_openai_chat`, reading and writing requests
- *   openai_chat_read.c   answers, streamed or whole
+ *   openai_chat_read.c   answers, streamed or whole: what each means
+ *   openai_chat_object.c ... and what stands in one object of them
  *   openai_chat_write.c  answers and errors for a client
  *   openai_chat_error.c  what an error means, whoever of the many who speak this dialect sent it
  *
@@ -12,6 +13,28 @@
 #define HOLDFAST_PROVIDERS_OPENAI_CHAT_H
 
 #include "providers/dialect.h"
+
+/* What one event, or a whole answer, adds to the watch. It is put there only once all of it is
+ * known to be valid and no error. */
+struct openai_chat_found {
+    struct span id, model;  /* raw */
+    bool choices;           /* the key is there, be the list empty */
+    bool error;             /* a key `error` with something in it */
+    bool output, tools;     /* as in the watch */
+    bool cut_short;         /* the same */
+    uint64_t begun, closed; /* the same */
+    struct span bad_finish; /* a finish reason that says that the provider failed; raw */
+    struct chat_usage usage;
+};
+
+/* Reads one object of an answer: a chunk of a stream or, with `whole`, an answer in one piece.
+ * False where it is no valid JSON. Of the watch only what was closed before is looked at. */
+bool openai_chat_look(struct span text, bool whole, struct chat_watch *watch,
+                      struct openai_chat_found *found);
+
+/* Reads the same text once more, for the sink: only now is it known to be good. */
+void openai_chat_tell(struct span text, bool whole, struct chat_watch *watch,
+                      const struct openai_chat_found *found, chat_sink *sink, void *ctx);
 
 enum dialect_event openai_chat_read_event(const struct sse_event *ev, struct chat_watch *watch,
                                           chat_sink *sink, void *ctx);

@@ -1,7 +1,6 @@
 #include "providers/openai_chat.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 #define MAX_NESTING 4    /* how deep an error may stand inside an error */
 #define MAX_SEARCH  4096 /* bytes of a message that are looked through for what it means */
@@ -196,7 +195,7 @@ bool openai_chat_is_html(struct span body)
 
     if (!span_starts(start, "<"))
         return false;
-    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
         if (span_find_nocase(start, marks[i]) != NULL)
             return true;
     return false;
@@ -223,8 +222,8 @@ enum { S4XX = 1, S429 = 2, S5XX = 4, UNKNOWN = 8, NOT5XX = S4XX | S429 | UNKNOWN
 
 struct meaning {
     enum { CODE, TEXT } in; /* equals a code or type; stands in the message */
-    const char *word;
-    const char *too; /* stands in the message as well; NULL: need not */
+    const char *word;       /* TEXT in small letters; the message's case does not count */
+    const char *too;        /* stands in the message as well; NULL: need not */
     unsigned under;
     enum failure failure;
 };
@@ -253,7 +252,7 @@ static const struct meaning meanings[] = {
     {CODE, "authentication_error",                NULL,         NOT5XX,        AUTH},
     {CODE, "invalid_authentication_error",        NULL,         NOT5XX,        AUTH},
     {CODE, "UNAUTHENTICATED",                     NULL,         NOT5XX,        AUTH},
-    {TEXT, "API_KEY_INVALID",                     NULL,         NOT5XX,        AUTH},
+    {TEXT, "api_key_invalid",                     NULL,         NOT5XX,        AUTH},
     {TEXT, "incorrect api key",                   NULL,         NOT5XX,        AUTH},
     {TEXT, "invalid api key",                     NULL,         NOT5XX,        AUTH},
     {TEXT, "invalid x-api-key",                   NULL,         NOT5XX,        AUTH},
@@ -370,27 +369,40 @@ static enum failure google_quota(const struct told *t)
     return span_find(t->details, "PerMinute") != NULL ? RATE_LIMITED : FAILURE_NONE;
 }
 
+/* Adds the start of a text in small letters. */
+static void add_searchable(struct strbuf *out, struct span text)
+{
+    size_t from = out->len;
+
+    strbuf_add_span(out, at_most(text, MAX_SEARCH));
+    strbuf_add_char(out, '\n');
+    for (size_t i = from; i < out->len; i++)
+        if (out->buf[i] >= 'A' && out->buf[i] <= 'Z')
+            out->buf[i] |= 0x20;
+}
+
+static bool applies(const struct meaning *m, const struct told *t, unsigned status,
+                    struct span text)
+{
+    if ((m->under & family(status)) == 0)
+        return false;
+    if (m->in == CODE ? !has_code(t, m->word) : span_find(text, m->word) == NULL)
+        return false;
+    return m->too == NULL || span_find(text, m->too) != NULL;
+}
+
 /* FAILURE_NONE where nothing inside tells. */
 static enum failure by_meaning(const struct told *t, unsigned status, struct arena *a)
 {
-    struct strbuf text = strbuf_in(a, 3 * MAX_SEARCH + 8);
+    struct strbuf text = strbuf_in(a, 3 * MAX_SEARCH + 3);
     enum failure f = google_quota(t);
 
-    strbuf_add_span(&text, at_most(t->message, MAX_SEARCH));
-    strbuf_add_char(&text, '\n');
-    strbuf_add_span(&text, at_most(t->cause, MAX_SEARCH));
-    strbuf_add_char(&text, '\n');
-    strbuf_add_span(&text, at_most(t->details, MAX_SEARCH));
-    for (size_t i = 0; f == FAILURE_NONE && i < sizeof(meanings) / sizeof(meanings[0]); i++) {
-        const struct meaning *m = &meanings[i];
-        struct span in = strbuf_span(&text);
-
-        if ((m->under & family(status)) == 0)
-            continue;
-        if (m->in == CODE ? has_code(t, m->word) : span_find_nocase(in, m->word) != NULL)
-            if (m->too == NULL || span_find_nocase(in, m->too) != NULL)
-                f = m->failure;
-    }
+    add_searchable(&text, t->message);
+    add_searchable(&text, t->cause);
+    add_searchable(&text, t->details);
+    for (size_t i = 0; f == FAILURE_NONE && i < ARRAY_LEN(meanings); i++)
+        if (applies(&meanings[i], t, status, strbuf_span(&text)))
+            f = meanings[i].failure;
     return f;
 }
 
@@ -436,7 +448,7 @@ static enum failure by_status(unsigned status, bool html)
 
 static unsigned status_of_words(const struct told *t)
 {
-    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++)
         if (has_code(t, statuses[i].word))
             return statuses[i].status;
     return 0;

@@ -60,7 +60,7 @@ static const char *finish_reason(struct span raw)
     static const char *const known[] = {"stop", "length", "tool_calls", "content_filter",
                                         "function_call"};
 
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (json_is_string(raw, known[i]))
             return known[i];
     return json_is_string(raw, "model_length") || json_is_string(raw, "max_tokens") ? "length"

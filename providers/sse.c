@@ -2,6 +2,10 @@
 
 #include <assert.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 void sse_init(struct sse *s, size_t max_event)
 {
     *s = (struct sse){
@@ -15,23 +19,25 @@ void sse_release(struct sse *s)
     *s = (struct sse){.max = s->max, .tail = s->tail, .joined = s->joined};
 }
 
-/* The offset of the first LF or CR, or text.n. Both are looked for at once, eight bytes at a time:
- * a search for one and then for the other would read all that follows again for every line of a
- * stream that uses only the other. */
+/* The offset of the first LF or CR, or text.n. Both are looked for at once: a search for one and
+ * then for the other would read all that follows again for every line of a stream that uses only
+ * the other. */
 static size_t find_line_end(struct span text)
 {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
     size_t i = 0;
 
-    for (; i + 8 <= text.n; i += 8) {
-        uint64_t word, lf, cr;
+#ifdef __SSE2__
+    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
 
-        memcpy(&word, text.p + i, sizeof(word));
-        lf = word ^ (ones * '\n');
-        cr = word ^ (ones * '\r');
-        if (((((lf - ones) & ~lf) | ((cr - ones) & ~cr)) & highs) != 0)
-            break;
+    for (; i + 16 <= text.n; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
+        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(x, lf), _mm_cmpeq_epi8(x, cr));
+        int mask = _mm_movemask_epi8(ends);
+
+        if (mask != 0)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
     }
+#endif
     while (i < text.n && text.p[i] != '\n' && text.p[i] != '\r')
         i++;
     return i;

@@ -49,6 +49,7 @@ struct client {
     bool head_only;   /* HEAD: an answer without its body */
     bool body_left;   /* the request's body was not read to its end */
     bool paused;      /* the exchange waits for `drained` */
+    bool broken;      /* a write has failed; the client is lost as soon as nobody writes */
     struct strbuf in, out;
     size_t out_at; /* bytes of out already sent */
     size_t scanned;
@@ -199,8 +200,8 @@ static void answer_sent(struct client *c)
     }
 }
 
-/* Sends what waits. False when the client is lost. */
-static bool flush(struct client *c)
+/* Sends what waits, as far as it goes. False when the connection is broken. */
+static bool push(struct client *c)
 {
     while (client_waiting(c) > 0) {
         ssize_t n = send(c->lfd.fd, c->out.buf + c->out_at, client_waiting(c), MSG_NOSIGNAL);
@@ -212,7 +213,6 @@ static bool flush(struct client *c)
             c->writable = false;
             break;
         } else if (errno != EINTR) {
-            client_lost(c);
             return false;
         }
     }
@@ -221,6 +221,16 @@ static bool flush(struct client *c)
         c->out_at = 0;
         if (c->state == BUSY)
             set_deadline(c, NEVER);
+    }
+    return true;
+}
+
+/* The same when the client can take more. False when it is lost. */
+static bool flush(struct client *c)
+{
+    if (!push(c)) {
+        client_lost(c);
+        return false;
     }
     if (c->paused && client_waiting(c) < CLIENT_LOW_MARK) {
         c->paused = false;
@@ -231,7 +241,7 @@ static bool flush(struct client *c)
 }
 
 /* Sends the pieces, behind what already waits; keeps what does not go. A client that is lost here
- * is noticed by its own event a moment later: nobody above may be called back from inside a write.
+ * is told of a moment later: nobody above may be called back from inside a write.
  */
 static void send_pieces(struct client *c, struct iovec *v, size_t n)
 {
@@ -256,10 +266,13 @@ static void send_pieces(struct client *c, struct iovec *v, size_t n)
                 strbuf_add_n(&c->out, (char *)v[i].iov_base + gone, v[i].iov_len - gone);
         }
     }
-    if (client_waiting(c) > 0) {
+    if (client_waiting(c) > 0)
         set_deadline(c, STALL_MS);
-        if (!c->out.failed)
-            flush(c); /* a short write without EAGAIN brings no event: go on until one of them */
+    /* A short write without EAGAIN brings no event, so it goes on until one of them. Bytes that did
+     * not fit must not be missing from the middle of an answer: the connection is given up. */
+    if (c->out.failed || !push(c)) {
+        c->broken = true;
+        loop_soon(c->front->loop, &c->task);
     }
 }
 
@@ -531,7 +544,9 @@ static void go_on(struct loop_task *t)
 {
     struct client *c = CONTAINER_OF(t, struct client, task);
 
-    if (c->state == LINGER)
+    if (c->broken)
+        client_lost(c);
+    else if (c->state == LINGER)
         linger(c);
     else
         client_work(c);

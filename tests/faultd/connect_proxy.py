@@ -69,10 +69,14 @@ class ConnectProxy:
     def _tunnel(self, sock):
         with socket.create_connection(self.to, 5) as out:
             sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            other = {sock: out, out: sock}
+            ways = {sock.fileno(): (sock, out), out.fileno(): (out, sock)}
+            poll = select.poll()  # select() knows no descriptor above 1023
+            for fd in ways:
+                poll.register(fd, select.POLLIN)
             while not self.stopping:
-                for s in select.select([sock, out], [], [], 0.5)[0]:
-                    data = s.recv(65536)
+                for fd, _ in poll.poll(500):
+                    source, sink = ways[fd]
+                    data = source.recv(65536)
                     if not data:
                         return
-                    other[s].sendall(data)
+                    sink.sendall(data)

@@ -107,8 +107,8 @@ TEST(each_choice_that_began_must_finish)
     CHECK_INT(event(FINISH(0, "stop")), EVENT_STOP);
     CHECK(!w.stopped);
     CHECK_INT(d->judge_end(&w), TRUNCATED);
-    CHECK_INT(event(FINISH(0, "stop")), EVENT_STOP); /* repeated */
-    CHECK(!w.stopped);
+    CHECK_INT(event(FINISH(0, "length")), EVENT_LIFECYCLE); /* repeated: the first one counts */
+    CHECK(!w.stopped && !w.cut_short);
     CHECK_INT(event(FINISH(2, "stop")), EVENT_STOP);
     CHECK(w.stopped);
     CHECK_INT(d->judge_end(&w), FAILURE_NONE);
@@ -140,7 +140,7 @@ TEST(the_end_is_judged_by_the_finish_reasons_not_by_the_marker)
     CHECK_INT(d->judge_end(&w), EMPTY);
 
     CHECK_INT(first_event(TEXT(0)), EVENT_OUTPUT);
-    CHECK_INT(event(" [DONE]  "), EVENT_END);
+    CHECK_INT(event("\n [DONE]  "), EVENT_END);
     CHECK_INT(d->judge_end(&w), TRUNCATED);
 
     CHECK_INT(delta("\"role\":\"assistant\""), EVENT_LIFECYCLE);
@@ -280,6 +280,8 @@ TEST(some_finish_reasons_are_failures)
     CHECK_INT(w.failure, OVERLOADED);
     CHECK_INT(first_event(FINISH(0, "function_call_filter: MALFORMED_FUNCTION_CALL")), EVENT_ERROR);
     CHECK_INT(w.failure, SERVER_ERROR);
+    CHECK_STR(w.error.message, "the provider ended its answer with finish_reason "
+                               "\"function_call_filter: MALFORMED_FUNCTIO");
 }
 
 TEST(text_outside_of_any_field_tells_of_a_failure_or_of_nothing)

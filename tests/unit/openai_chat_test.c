@@ -96,6 +96,15 @@ TEST(a_bad_request_is_refused_with_field_value_and_what_was_expected)
     check_refused("{\"model\":\"m\"," MESSAGES "} x",
                   "request body: JSON: byte 58: expected nothing behind the value, found 'x'");
     check_refused("[1]", "request body: expected a JSON object, got [1]");
+    /* Exactly sized, so that reading on behind the value would be seen. */
+    {
+        char *two = malloc(1);
+
+        *two = '2';
+        CHECK(d->read_request((struct span){two, 1}, &a, &req, &e) < 0);
+        CHECK_STR(e.msg, "request body: expected a JSON object, got 2");
+        free(two);
+    }
 
     snprintf(want, sizeof(want), "%sbut it is missing", model);
     check_refused("{" MESSAGES "}", want);
