@@ -27,7 +27,7 @@ struct exchange {
     struct arena arena;
     struct loop_timer timer;
     struct loop_task release; /* gives it back once no callback can hold it */
-    bool ended;
+    bool recorded, ended;
 
     char id[72];
     const char *address; /* the client's, for the log */
@@ -128,27 +128,34 @@ static struct exchange *exchange_new(struct exchange_space *s, struct client *c)
 
 static void log_exchange(struct exchange *x, const char *outcome);
 
-/* The exchange is over: everything it holds goes, and its line is written. `outcome`: a label. */
-static void end(struct exchange *x, enum failure outcome, const char *label)
+/* The one terminal outcome, recorded once: before the last bytes go out, so that whoever has the
+ * answer finds it in the metrics. `label`: a failure's, or the code of a refusal. */
+static void record(struct exchange *x, enum failure outcome, const char *label)
 {
-    struct exchange_space *s = x->space;
-    struct service *service = s->service;
-    uint64_t now_us = clock_us();
+    struct service *service = x->space->service;
+    size_t route = x->route != NULL ? (size_t)(x->route - service->config->routes) : METRICS_NONE;
 
-    assert(!x->ended); /* one terminal outcome, recorded once */
-    x->ended = true;
-    x->client = NULL;
-    metrics_request(service->metrics,
-                    x->route != NULL ? (size_t)(x->route - service->config->routes) : METRICS_NONE,
-                    0, outcome, now_us - x->started_us);
+    assert(!x->recorded);
+    x->recorded = true;
+    metrics_request(service->metrics, route, 0, outcome, clock_us() - x->started_us);
     if (service->access_log)
         log_exchange(x, label);
+}
+
+/* Gives back everything it holds. */
+static void end(struct exchange *x)
+{
+    struct exchange_space *s = x->space;
+
+    assert(x->recorded && !x->ended);
+    x->ended = true;
+    x->client = NULL;
     if (x->attempt != NULL)
         attempt_stop(x->attempt);
     if (x->deciding != NULL && x->deciding != x->attempt)
         attempt_stop(x->deciding);
     strbuf_release(&x->body);
-    service_return(service, x->reserved);
+    service_return(s->service, x->reserved);
     loop_timer_clear(s->loop, &x->timer);
     if (x->next != NULL)
         x->next->prev = x->prev;
@@ -238,10 +245,10 @@ static void answer(struct exchange *x, unsigned status, struct strbuf *fields, s
 
     x->status = status;
     x->answer_bytes = body.n;
+    record(x, outcome, label);
     if (c != NULL)
         client_answer(c, status, strbuf_span(fields), body);
-    x->client = NULL;
-    end(x, outcome, label);
+    end(x);
 }
 
 /* An error of our own making: no target was asked. */
@@ -657,18 +664,18 @@ static void finish(struct exchange *x)
         finish_whole(x, a);
         return;
     }
-    if (x->client != NULL) {
-        if (!a->watch.end) {
-            char mem[64];
-            struct strbuf last = strbuf_on(mem, sizeof(mem));
+    if (x->client != NULL && !a->watch.end) {
+        char mem[64];
+        struct strbuf last = strbuf_on(mem, sizeof(mem));
 
-            x->dialect->write_end(&last);
-            x->answer_bytes += last.len;
-            client_stream_write(x->client, strbuf_span(&last));
-        }
-        client_stream_end(x->client);
+        x->dialect->write_end(&last);
+        x->answer_bytes += last.len;
+        client_stream_write(x->client, strbuf_span(&last));
     }
-    end(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
+    record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
+    if (x->client != NULL)
+        client_stream_end(x->client);
+    end(x);
 }
 
 static const struct chat_error *what_was_said(const struct exchange *x)
@@ -692,9 +699,10 @@ static void break_off(struct exchange *x)
     x->dialect->write_stream_error(&error, &event);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     x->answer_bytes += event.len;
+    record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
     client_stream_write(x->client, strbuf_span(&event));
     client_stream_abort(x->client);
-    end(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
+    end(x);
 }
 
 static void give_up(struct exchange *x)
@@ -900,7 +908,8 @@ static void gone(void *exchange)
 
     x->client = NULL;
     if (!x->planned) {
-        end(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+        record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+        end(x);
         return;
     }
     /* Whoever leaves after the last marker has the whole answer. */
@@ -911,8 +920,8 @@ static void gone(void *exchange)
         return;
     }
     step(x, &ev);
-    if (!x->ended)
-        end(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+    record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+    end(x);
 }
 
 static void drained(void *exchange)
