@@ -333,6 +333,14 @@ static void ended(struct attempt *a, bool cut, const char *text)
     }
 }
 
+static void on_pause(void *ctx)
+{
+    struct attempt *a = ctx;
+
+    if (a->owns)
+        a->events->flush(a->ctx);
+}
+
 static void on_end(void *ctx)
 {
     ended(ctx, false, "the stream ended without a finish reason");
@@ -352,6 +360,7 @@ static const struct upstream_events upstream_events = {
     .connected = on_connected,
     .head = on_head,
     .body = on_body,
+    .pause = on_pause,
     .end = on_end,
     .failed = on_failed,
 };

@@ -24,7 +24,8 @@ enum attempt_mode {
 /* Upward calls; wired by the exchange. */
 struct attempt_events {
     void (*happened)(void *ctx, const struct failover_event *ev);
-    void (*write)(void *ctx, struct span bytes); /* once it owns the client */
+    void (*write)(void *ctx, struct span bytes); /* once it owns the client; gathered until flush */
+    void (*flush)(void *ctx);                    /* ... sends them */
     void (*progress)(void *ctx);                 /* the same: something of the answer came */
 };
 

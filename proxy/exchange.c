@@ -529,6 +529,13 @@ static void write_out(void *ctx, struct span bytes)
 
     x->answer_bytes += bytes.n;
     client_stream_write(x->client, bytes);
+}
+
+static void flush(void *ctx)
+{
+    struct exchange *x = ctx;
+
+    client_stream_flush(x->client);
     if (client_waiting(x->client) > CLIENT_HIGH_MARK)
         upstream_pause(&x->attempt->call);
 }
@@ -543,6 +550,7 @@ static void progress(void *ctx)
 static const struct attempt_events attempt_events = {
     .happened = happened,
     .write = write_out,
+    .flush = flush,
     .progress = progress,
 };
 
@@ -601,6 +609,7 @@ static void heartbeat(struct exchange *x)
     if (!x->opened)
         open_stream(x);
     client_stream_write(x->client, SPAN(": keep-alive\n\n"));
+    client_stream_flush(x->client);
 }
 
 static void commit(struct exchange *x)

@@ -78,6 +78,9 @@ struct client_front {
     unsigned open, busy;
     bool draining;
     struct http1_head head;
+    struct client *gatherer; /* whose bytes wait for their flush, within one turn */
+    size_t gathered;
+    char gather[SCRATCH_BYTES];
     char scratch[SCRATCH_BYTES];
 };
 
@@ -125,6 +128,10 @@ static void client_close(struct client *c, bool reset)
 
     assert(c->state != CLOSED && c->exchange == NULL);
     set_state(c, CLOSED);
+    if (f->gatherer == c) {
+        f->gatherer = NULL;
+        f->gathered = 0;
+    }
     if (reset)
         setsockopt(c->lfd.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     loop_remove(f->loop, &c->lfd);
@@ -320,8 +327,7 @@ void client_answer(struct client *c, unsigned status, struct span fields, struct
     v[1] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
     c->exchange = NULL; /* from here on nobody is called back */
     send_pieces(c, v, body.n > 0 && !c->head_only ? 2 : 1);
-    if (c->state != CLOSED)
-        answered(c);
+    answered(c);
 }
 
 void client_stream_start(struct client *c, unsigned status, struct span fields)
@@ -333,7 +339,8 @@ void client_stream_start(struct client *c, unsigned status, struct span fields)
     strbuf_add(&c->out, c->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
 }
 
-void client_stream_write(struct client *c, struct span bytes)
+/* Sends a run of the answer's bytes as one chunk, and with the last one what ends the body. */
+static void send_run(struct client *c, struct span bytes, bool last)
 {
     char size[HTTP1_CHUNK_HEAD];
     struct iovec v[4];
@@ -341,37 +348,76 @@ void client_stream_write(struct client *c, struct span bytes)
     struct strbuf head = c->out; /* a head that was held, and nothing else, goes in the same send */
     bool held = c->out_at == 0 && c->out.len > 0 && c->out.len < 4096 && c->writable;
 
-    if (bytes.n == 0)
-        return;
     if (held) {
         c->out = strbuf_heap(c->out.max);
         v[n++] = (struct iovec){head.buf, head.len};
     }
-    if (c->chunked)
+    if (c->chunked && bytes.n > 0)
         v[n++] = (struct iovec){size, http1_chunk_head(size, bytes.n)};
-    v[n++] = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.n};
-    if (c->chunked)
-        v[n++] = (struct iovec){(void *)(uintptr_t) "\r\n", 2};
+    if (bytes.n > 0)
+        v[n++] = (struct iovec){(void *)(uintptr_t)bytes.p, bytes.n};
+    if (c->chunked) {
+        const char *tail = bytes.n == 0 ? "0\r\n\r\n" : last ? "\r\n0\r\n\r\n" : "\r\n";
+
+        v[n++] = (struct iovec){(void *)(uintptr_t)tail, strlen(tail)};
+    }
     send_pieces(c, v, n);
     if (held)
         strbuf_release(&head);
-    if (c->state != CLOSED && client_waiting(c) > CLIENT_HIGH_MARK)
+    if (client_waiting(c) > CLIENT_HIGH_MARK)
         c->paused = true;
+}
+
+/* What was gathered for this client, taken. */
+static struct span take_gathered(struct client *c)
+{
+    struct client_front *f = c->front;
+    struct span bytes = {f->gather, f->gatherer == c ? f->gathered : 0};
+
+    if (f->gatherer == c) {
+        f->gatherer = NULL;
+        f->gathered = 0;
+    }
+    return bytes;
+}
+
+void client_stream_flush(struct client *c)
+{
+    struct span bytes = take_gathered(c);
+
+    if (bytes.n > 0)
+        send_run(c, bytes, false);
+}
+
+void client_stream_write(struct client *c, struct span bytes)
+{
+    struct client_front *f = c->front;
+
+    if (bytes.n == 0)
+        return;
+    if (f->gatherer != NULL && (f->gatherer != c || bytes.n > sizeof(f->gather) - f->gathered))
+        client_stream_flush(f->gatherer);
+    if (bytes.n > sizeof(f->gather)) {
+        send_run(c, bytes, false);
+        return;
+    }
+    memcpy(f->gather + f->gathered, bytes.p, bytes.n);
+    f->gatherer = c;
+    f->gathered += bytes.n;
 }
 
 void client_stream_end(struct client *c)
 {
-    struct iovec last = {(void *)(uintptr_t) "0\r\n\r\n", 5};
+    struct span bytes = take_gathered(c);
 
     c->exchange = NULL;
-    if (c->chunked)
-        send_pieces(c, &last, 1);
-    if (c->state != CLOSED)
-        answered(c);
+    send_run(c, bytes, true);
+    answered(c);
 }
 
 void client_stream_abort(struct client *c)
 {
+    client_stream_flush(c);
     c->exchange = NULL;
     c->keep_alive = false;
     if (flush(c)) {
@@ -704,6 +750,8 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
     f->listeners = NULL;
     f->open = f->busy = 0;
     f->draining = false;
+    f->gatherer = NULL;
+    f->gathered = 0;
     return f;
 }
 

@@ -67,10 +67,11 @@ int client_listen(const struct config_listen *l, bool reuse_port, struct err *e)
  * Connection, which are added here. Ends the exchange's use of the connection. */
 void client_answer(struct client *c, unsigned status, struct span fields, struct span body);
 
-/* An answer in pieces: start, any number of writes, then end or abort. Writes go out at once where
- * the client can take them; start alone is held until the first write. */
+/* An answer in pieces: start, any number of writes, then end or abort. What is written is gathered
+ * until the flush (or the end, or until there is much), so that many small events cost one send. */
 void client_stream_start(struct client *c, unsigned status, struct span fields);
 void client_stream_write(struct client *c, struct span bytes);
+void client_stream_flush(struct client *c);
 void client_stream_end(struct client *c); /* well: with the last chunk */
 void client_stream_abort(
     struct client *c); /* sends what is waiting, then breaks off: no last chunk */

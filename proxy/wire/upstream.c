@@ -356,6 +356,7 @@ static void conn_readable(struct upstream_conn *k)
         k->call->bytes_in += (size_t)n;
         if (!consume(k->call, (struct span){k->pool->scratch, (size_t)n}))
             return;
+        k->call->events->pause(k->call->ctx);
     }
 }
 

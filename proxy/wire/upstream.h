@@ -22,6 +22,7 @@ struct upstream_events {
     void (*head)(void *ctx,
                  const struct http1_head *head); /* status >= 200; views, copy what stays */
     void (*body)(void *ctx, struct span bytes);  /* decoded */
+    void (*pause)(void *ctx);                    /* no more bytes for now: send what was gathered */
     void (*end)(void *ctx);                      /* the body is whole, as HTTP sees it */
     void (*failed)(void *ctx, enum failure why, const char *text); /* TRUNCATED: after the head */
 };
