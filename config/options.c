@@ -30,6 +30,7 @@
 #define READY   .ready = true
 #define RESTART .ready = true, .restart = true
 #define LATER   .ready = false, .at = NO_FIELD
+#define TUNING  .ready = false, .ignorable = true, .at = NO_FIELD
 
 /* clang-format off */
 
@@ -107,9 +108,9 @@ static const struct option rows[] = {
     {"failover.per_target", OPTION_INTEGER, "2", 1, 32, IN(config, failover.per_target), READY,
      .help = "attempts at one target"},
 
-    {"retry_budget", OPTION_SECTION, LATER, .help = "a limit for retries over all requests"},
-    {"retry_budget.ratio", OPTION_NUMBER, "0.2", 0, 1, LATER, .help = "retries per request"},
-    {"retry_budget.capacity", OPTION_INTEGER, "10", 0, 1e6, LATER,
+    {"retry_budget", OPTION_SECTION, TUNING, .help = "a limit for retries over all requests"},
+    {"retry_budget.ratio", OPTION_NUMBER, "0.2", 0, 1, TUNING, .help = "retries per request"},
+    {"retry_budget.capacity", OPTION_INTEGER, "10", 0, 1e6, TUNING,
      .help = "retries that can be saved up"},
 
     {"breaker", OPTION_SECTION, READY, NOWHERE,
@@ -127,24 +128,26 @@ static const struct option rows[] = {
     {"breaker.open_cap", OPTION_DURATION, "15s", 1, HOUR, IN(config, breaker.open_cap), READY,
      .help = "the longest time it stays open"},
 
-    {"hedge", OPTION_SECTION, LATER, .help = "a second target beside a slow first one"},
-    {"hedge.after", OPTION_DURATION, "auto", 1, HOUR, LATER, .words = "auto off",
+    {"hedge", OPTION_SECTION, TUNING, .help = "a second target beside a slow first one"},
+    {"hedge.after", OPTION_DURATION, "auto", 1, HOUR, TUNING, .words = "auto off",
      .help = "silence after which the next target starts beside the first"},
-    {"hedge.max_ratio", OPTION_NUMBER, "0.05", 0, 1, LATER, .help = "hedges per request"},
-    {"hedge.floor", OPTION_INTEGER, "2", 0, 1e6, LATER,
+    {"hedge.max_ratio", OPTION_NUMBER, "0.05", 0, 1, TUNING, .help = "hedges per request"},
+    {"hedge.floor", OPTION_INTEGER, "2", 0, 1e6, TUNING,
      .help = "hedges always granted in any 10 s"},
 
-    {"overload", OPTION_SECTION, LATER, .help = "what happens above a target's capacity"},
-    {"overload.stance", OPTION_ENUM, "balanced", LATER, .words = "balanced",
+    {"overload", OPTION_SECTION, TUNING, .help = "what happens above a target's capacity"},
+    {"overload.stance", OPTION_ENUM, "balanced", TUNING, .words = "balanced",
      .help = "what is given up first"},
-    {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, LATER,
+    {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, TUNING,
      .help = "longest wait for a free slot"},
 
     {"stream", OPTION_SECTION, READY, NOWHERE, .help = "streamed answers"},
     {"stream.commit", OPTION_ENUM, "first_content", NOWHERE, READY, .words = "first_content",
      .later = "full", .help = "when an answer begins to be passed on"},
-    {"stream.midstream", OPTION_ENUM, "error", NOWHERE, READY, .words = "error",
-     .later = "auto continue", .help = "what a client gets when an answer breaks after its start"},
+    {"stream.midstream", OPTION_ENUM, "auto", NOWHERE, READY, .words = "auto error",
+     .later = "continue",
+     .help = "when an answer breaks after its start: `auto` carries it on where that is surely right "
+             "(in this version nowhere yet), else and with `error` the client gets a true error"},
     {"stream.heartbeat_after", OPTION_DURATION, "45s", SECOND, HOUR,
      IN(config, stream.heartbeat_after), READY,
      .help = "silence before the first output after which the client gets a comment, so that "

@@ -54,7 +54,8 @@ struct option {
     enum option_form form;
     const char *words; /* ENUM: the values; others: a word that stands for 0 or off; or NULL */
     const char *later; /* ENUM: values that this version does not have yet, or NULL */
-    bool ready;        /* false: known, but setting it is an error in this version */
+    bool ready;        /* false: known, but setting it is an error in this version ... */
+    bool ignorable;    /* ... or, where serving without it is safe, a warning */
     bool restart;      /* a reload does not change it */
     const char *help;
 };

@@ -661,20 +661,14 @@ TEST(mistakes_in_values_say_what_was_expected)
 TEST(what_this_version_lacks_is_refused_and_not_ignored)
 {
     static const struct bad rows[] = {
-        {"hedge:\n  after: auto",
-         "t:2:3: hedge.after: not available in this version (0.1.0); remove the line"},
         {"hedge: off", "t:1:1: hedge: not available in this version (0.1.0); remove the line"},
         {"hedge: {aftr: 1s}", "t:1:9: hedge.aftr: unknown key; did you mean after?"},
-        {"overload: {stance: balanced}",
-         "t:1:12: overload.stance: not available in this version (0.1.0); remove the line"},
-        {"retry_budget: {ratio: 0.2}",
-         "t:1:16: retry_budget.ratio: not available in this version (0.1.0); remove the line"},
         {"tls: {cert: a, key: b}",
          "t:1:7: tls.cert: not available in this version (0.1.0); remove the line"},
         {"providers: {p: {dialect: chat}}",
          "t:1:17: providers.p.dialect: not available in this version (0.1.0); remove the line"},
-        {"stream: {midstream: auto}", "t:1:21: stream.midstream: \"auto\" is not available in this "
-                                      "version (0.1.0); write error"},
+        {"stream: {midstream: continue}", "t:1:21: stream.midstream: \"continue\" is not available "
+                                          "in this version (0.1.0); write auto"},
         {"stream: {on_disconnect: drain}",
          "t:1:25: stream.on_disconnect: \"drain\" is not available in this version (0.1.0); write "
          "cancel"},
@@ -685,6 +679,17 @@ TEST(what_this_version_lacks_is_refused_and_not_ignored)
     };
 
     check_all(rows, ARRAY_LEN(rows));
+}
+
+TEST(tuning_that_this_version_lacks_is_warned_of)
+{
+    struct config *c = parse("hedge:\n  after: auto\noverload: {stance: balanced}\n"
+                             "retry_budget: {ratio: 0.2}\n" PROVIDERS ROUTES);
+
+    CHECK_INT(c->n_warnings, 3);
+    CHECK_STR(c->warnings[0], "t:2:3: hedge.after: has no effect in this version (0.1.0)");
+    CHECK_STR(c->warnings[2], "t:4:16: retry_budget.ratio: has no effect in this version (0.1.0)");
+    config_free(c);
 }
 
 TEST(providers_must_be_complete_and_safe)
@@ -951,8 +956,8 @@ TEST(mistakes_in_variables_name_the_variable)
         {"HOLDFAST_LISTEN", "127.0.0.1:1,",
          "HOLDFAST_LISTEN: \"127.0.0.1:1,\" has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or "
          "unix:/path"},
-        {"HOLDFAST_HEDGE_AFTER", "auto",
-         "HOLDFAST_HEDGE_AFTER: hedge.after is not available in this version (0.1.0); unset it"},
+        {"HOLDFAST_TLS_CERT", "x",
+         "HOLDFAST_TLS_CERT: tls.cert is not available in this version (0.1.0); unset it"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
