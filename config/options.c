@@ -353,7 +353,7 @@ static int store_enum(const struct option *o, char **field, const char *text, st
         return 0;
     }
     if (o->later != NULL && value_is_word(text, o->later))
-        return err_set(e, ERR_VALUE, "is not available in this version (%s); write %s",
+        return err_set(e, ERR_VALUE, "is not available in this version (%s); expected %s",
                        HOLDFAST_VERSION, o->words);
     return err_set(e, ERR_VALUE, "is not known; expected %s", option_expects(o, expects));
 }

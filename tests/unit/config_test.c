@@ -20,7 +20,7 @@ static const char *const variables[] = {
     "OPENAI_API_KEY",         "OPENAI_BASE_URL",       "ANTHROPIC_API_KEY",
     "ANTHROPIC_BASE_URL",     "GEMINI_API_KEY",        "GEMINI_BASE_URL",
     "HOLDFAST_LISTEN",        "HOLDFAST_ADMIN",        "HOLDFAST_HOSTS",
-    "HOLDFAST_TIMEOUTS_IDLE", "HOLDFAST_INSECURE",     "HOLDFAST_HEDGE_AFTER",
+    "HOLDFAST_TIMEOUTS_IDLE", "HOLDFAST_INSECURE",     "HOLDFAST_TLS_CERT",
     "HOLDFAST_LOG_LEVEL",     "HOLDFAST_TIMEOUT_IDLE", "HOLDFAST_CONFIG",
     "HOLDFAST_PORT",          "HOLDFAST_SERVICE_HOST", "HOLDFAST_TIMEOUTS_FIRST_TOKEN",
     "HOLDFAST_COLOUR",        "XDG_CONFIG_HOME",
@@ -668,12 +668,12 @@ TEST(what_this_version_lacks_is_refused_and_not_ignored)
         {"providers: {p: {dialect: chat}}",
          "t:1:17: providers.p.dialect: not available in this version (0.1.0); remove the line"},
         {"stream: {midstream: continue}", "t:1:21: stream.midstream: \"continue\" is not available "
-                                          "in this version (0.1.0); write auto"},
-        {"stream: {on_disconnect: drain}",
-         "t:1:25: stream.on_disconnect: \"drain\" is not available in this version (0.1.0); write "
-         "cancel"},
+                                          "in this version (0.1.0); expected auto error"},
+        {"stream: {on_disconnect: drain}", "t:1:25: stream.on_disconnect: \"drain\" is not "
+                                           "available in this version (0.1.0); expected "
+                                           "cancel"},
         {"stream: {commit: full}", "t:1:18: stream.commit: \"full\" is not available in this "
-                                   "version (0.1.0); write first_content"},
+                                   "version (0.1.0); expected first_content"},
         {"stream: {commit: later}",
          "t:1:18: stream.commit: \"later\" is not known; expected first_content"},
     };
@@ -1323,7 +1323,7 @@ TEST(the_manual_has_every_key)
     CHECK(strstr(text,
                  "| `timeouts.idle` | 1ms to 24h | `20s` | reload | `HOLDFAST_TIMEOUTS_IDLE` | "
                  "longest silence inside a streamed answer |\n") != NULL);
-    CHECK(strstr(text, "Not available in 0.1.0 yet: `auto continue` |\n") != NULL);
+    CHECK(strstr(text, "Not available in 0.1.0 yet: `continue` |\n") != NULL);
     free(text);
 }
 
