@@ -86,6 +86,7 @@ struct chat_watch {
     bool end;               /* the dialect's last marker was seen ([DONE]) */
     uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished; a later choice counts as
                                output, but nobody waits for its end */
+    unsigned own[4];        /* the reader's own state between two events */
     bool calling;           /* a tool call began; the last one is `tool` of `choice`: for readers */
     unsigned choice, tool;
     struct chat_usage usage;

@@ -15,6 +15,8 @@
 #include "proxy/base/json.h"
 #include "proxy/base/strbuf.h"
 #include "providers/chat.h"
+#include "providers/conversation.h"
+#include "providers/fold.h"
 #include "providers/sse.h"
 
 /* Where a request goes and as whom: from the configuration only, never from the request. */
@@ -46,6 +48,19 @@ enum dialect_event {
     EVENT_BAD,       /* cannot be read */
 };
 
+/* An answer being written to a client from events of whatever dialect. Zero, then set the first
+ * block. */
+struct answer_writer {
+    struct span id, model; /* plain text: for every event of the answer */
+    uint64_t created;      /* seconds since 1970 */
+    bool usage_asked;      /* the client wants token counts in its stream */
+    struct arena *arena;
+
+    bool started, stopped; /* the writer's own state from here on */
+    unsigned own[4];
+    struct chat_usage usage;
+};
+
 struct dialect {
     const char *name;
 
@@ -63,13 +78,18 @@ struct dialect {
      */
     void (*write_end)(struct strbuf *out);
 
-    /* Appends one event of an answer as stream bytes. CHAT_START comes first. */
-    void (*write_event)(const struct chat_event *ev, struct span id, struct span model,
-                        uint64_t created, struct strbuf *out);
+    /* Reads the whole request into its canonical form, once read_request has accepted it. Every
+     * field of the request ends up in it: the ones that nothing stands for in `others`. -1 with *e
+     * (for the client: 400). */
+    int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
+                             struct err *e);
 
-    /* Appends a whole answer that is not streamed, from its text. */
-    void (*write_answer)(struct span id, struct span model, uint64_t created, struct span text_raw,
-                         const struct chat_usage *usage, struct strbuf *out);
+    /* Appends one event of an answer as stream bytes. CHAT_START comes first, CHAT_END last; what
+     * the dialect needs in between (roles, indices, lifecycle events) the writer makes. */
+    void (*write_event)(struct answer_writer *w, const struct chat_event *ev, struct strbuf *out);
+
+    /* Appends a whole answer that is not streamed. */
+    void (*write_answer)(struct answer_writer *w, const struct fold *f, struct strbuf *out);
 
     /* Appends the list of models in the dialect's shape. */
     void (*write_model)(struct span name, uint64_t created, struct strbuf *out); /* one of them */
@@ -80,6 +100,13 @@ struct dialect {
     /* Writes the request for a target from the client's original one. */
     void (*write_request)(const struct chat_request *req, const struct dialect_target *target,
                           struct arena *a, struct dialect_request *out);
+
+    /* The same from the canonical form: for a client that speaks another dialect. Fields that
+     * cannot be said are dropped and named, or refused: -1 with *e, which names the field and what
+     * this dialect would take (the exchange puts the provider's name before it). */
+    int (*write_conversation)(const struct conversation *c, const struct dialect_target *target,
+                              struct arena *a, struct dialect_request *out, struct drops *drops,
+                              struct err *e);
 
     /* Reads one event of a streamed answer; tells the watch and, where it is not NULL, the sink. An
      * event that is bad or an error changes nothing else in the watch and sends nothing to the
@@ -103,5 +130,7 @@ struct dialect {
 };
 
 extern const struct dialect dialect_openai_chat;
+extern const struct dialect dialect_anthropic_messages; /* provider side */
+extern const struct dialect dialect_gemini;             /* provider side */
 
 #endif
