@@ -189,7 +189,7 @@ static void check_orders(struct run *r, struct client *c, const struct failover_
     HOLDS(r, c, ends == (f->ended && (ev == NULL || ev->kind != FAILOVER_GONE))); /* I1 */
     c->ended = f->ended;
     if (c->ended)
-        c->next_ms = r->now + rng_between(&r->rng, 0, 4000);
+        c->next_ms = r->now + rng_between(&r->rng, 0, chance(r, 5) ? 600000 : 1000);
 }
 
 /* ---- one step ---------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ static bool turn(struct run *r)
             at = tick ? due : c->next_ms;
         }
     }
-    if (next == NULL) {
+    if (next == NULL) { /* all rest between two of their exchanges */
         r->now += 100;
         return r->begun < EXCHANGES;
     }
