@@ -14,7 +14,7 @@ LOG=$ROOT/build/run.log
 
 die() {
     printf 'deploy/run.sh: %s\n' "$1" >&2
-    exit 1
+    exit "${2:-1}"
 }
 
 # -- what the build needs -----------------------------------------------------------------------
@@ -95,6 +95,7 @@ build() {
 # -- the line to paste --------------------------------------------------------------------------
 # From what holdfast itself makes of the same arguments. Nothing is printed where they are wrong or
 # ask for something else than serving: holdfast says so itself then.
+# Holdfast finds this too, but after the curl line, and it does not know this script's options.
 taken() {
     [[ $1 == *:* && $1 != unix:* ]] && (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null
 }
@@ -107,9 +108,9 @@ print_curl() {
     admin=$(sed -n 's/^admin  *//p' <<<"$summary")
     [ -n "$listen" ] || return
     taken "$listen" && die "something listens on $listen already, perhaps another Holdfast. End it, or
-choose another address with --listen, for example: deploy/run.sh --listen 127.0.0.1:8190"
+choose another address with --listen, for example: deploy/run.sh --listen 127.0.0.1:8190" 69
     taken "$admin" && die "something listens on $admin already, where the admin port shall be. End it,
-or choose another address: HOLDFAST_ADMIN=127.0.0.1:8191 deploy/run.sh ..."
+or choose another address: HOLDFAST_ADMIN=127.0.0.1:8191 deploy/run.sh ..." 69
     model=$(sed -n '/^routes/,$s/^  \([^ ,*][^,*]*\).*/\1/p' <<<"$summary" | head -n 1)
     grep -q '^clients  *everybody' <<<"$summary" || key=" -H 'authorization: Bearer YOUR_CLIENT_KEY'"
     case $listen in
