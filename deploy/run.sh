@@ -28,7 +28,7 @@ gcc                  command -v cc
 libc6-dev            echo '#include <stdio.h>' | cc -E -
 ninja-build          command -v ninja
 pkg-config           command -v pkg-config
-libcurl4-openssl-dev pkg-config --exists libcurl
+libcurl4-openssl-dev pkg-config --exists libcurl && curl-config --ssl-backends | grep -q OpenSSL
 libmicrohttpd-dev    pkg-config --exists libmicrohttpd
 libssl-dev           pkg-config --exists openssl
 libyaml-dev          pkg-config --exists yaml-0.1
@@ -64,7 +64,7 @@ Install them the way this system does it and run this again."
   apt-get install ${missing[*]}"
     echo "installing: ${missing[*]}"
     as_root apt-get update -qq &&
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 \
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-remove -o Dpkg::Use-Pty=0 \
             -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}" >/dev/null ||
         die "apt-get could not install: ${missing[*]}"
     mapfile -t missing < <(missing_packages)
