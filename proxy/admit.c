@@ -37,6 +37,14 @@ static struct span host_name(struct span host)
     return host;
 }
 
+/* An IPv6 address stands in brackets in a Host header, and without them in the configuration. */
+static struct span without_brackets(struct span name)
+{
+    if (name.n < 2 || name.p[0] != '[' || name.p[name.n - 1] != ']')
+        return name;
+    return (struct span){name.p + 1, name.n - 2};
+}
+
 static bool is_loopback_name(struct span name)
 {
     struct span rest = name;
@@ -58,6 +66,7 @@ static bool host_allowed(const struct config *c, struct span host)
 
     if (host.n == 0 || is_loopback_name(name)) /* HTTP/1.0 may lack it; the codec sees to 1.1 */
         return true;
+    name = without_brackets(name);
     for (size_t i = 0; i < c->n_hosts; i++)
         if (span_is_nocase(name, c->hosts[i]) || span_is_nocase(host, c->hosts[i]))
             return true;

@@ -335,10 +335,15 @@ static enum failure expired(const struct failover *f, bool tcp_up, uint64_t now_
     }
 }
 
-/* The exchange itself is at its end, whatever its attempt does. */
+/* The exchange itself is at its end, whatever its attempt does. An answer that only lacks its end
+ * marker is whole, and is not broken off. */
 static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms, uint64_t now_ms,
                  struct failover_orders *out)
 {
+    if (f->current >= 0 && f->tries[f->current].phase == PHASE_FINISHING) {
+        complete(f, now_ms, out);
+        return;
+    }
     if (f->current >= 0) {
         end_try(f, why, 0, retry_after_ms, now_ms);
         order(out, ORDER_DROP);

@@ -1,0 +1,518 @@
+#include "proxy/admit.h"
+
+#include "tests/unit/world.h"
+
+#define ROUTES                                                                                     \
+    "providers: {p: {type: scripted, text: hello}}\nroutes: [{model: \"*\", targets: [p]}]\n"
+
+/* On this machine only. */
+#define LOCAL_ONLY "listen: [127.0.0.1:8090]\n" ROUTES
+
+/* The keys are "alpha-key" and "beta-key". */
+#define CLIENTS                                                                                    \
+    "clients:\n"                                                                                   \
+    "- {name: alpha, key_sha256: "                                                                 \
+    "677509799af78b2efa2f2af71d0f906e0a0c50c048efd3b515625f788e92b99a}\n"                          \
+    "- {name: beta, key_sha256: "                                                                  \
+    "7a3d637bc601f7000cc2c33141c8c8a7554e02e319fa8b293a0c88c613b77620}\n"
+
+static struct config *parse(const char *yaml)
+{
+    struct config *c = NULL;
+    struct err e = {0};
+
+    if (config_parse("t", yaml, strlen(yaml), &catalog_config_types, &c, &e) < 0)
+        fail_msg("%s", e.msg);
+    return c;
+}
+
+static struct admit_request get(const char *target)
+{
+    return (struct admit_request){
+        .method = SPAN("GET"), .target = span_of(target), .host = SPAN("127.0.0.1:8090")};
+}
+
+static struct admit_request post(void)
+{
+    struct admit_request r = get("/v1/chat/completions");
+
+    r.method = SPAN("POST");
+    r.content_type = SPAN("application/json");
+    return r;
+}
+
+/* The status of the refusal, or 0. */
+static unsigned refusal(const struct config *c, const struct admit_request *r)
+{
+    struct admission out;
+    bool in = admit(c, r, &out);
+
+    CHECK((out.error.status == 0) == in);
+    CHECK(in || (out.error.code[0] != '\0' && out.error.message[0] != '\0'));
+    return out.error.status;
+}
+
+/* ---- where it comes from ----------------------------------------------------------------------
+ */
+
+struct host_row {
+    const char *host;
+    bool in;
+};
+
+static void check_hosts(const char *yaml, const struct host_row *rows, size_t n)
+{
+    struct config *c = parse(yaml);
+
+    for (size_t i = 0; i < n; i++) {
+        struct admit_request r = get("/livez");
+        unsigned want = rows[i].in ? 0 : 421;
+
+        r.host = span_of(rows[i].host);
+        if (refusal(c, &r) != want)
+            fail_msg("host %s: got %u, want %u", rows[i].host, refusal(c, &r), want);
+    }
+    config_free(c);
+}
+
+TEST(only_names_of_this_machine_are_its_hosts)
+{
+    static const struct host_row rows[] = {
+        {"127.0.0.1:8090", true},
+        {"127.0.0.1", true},
+        {"127.9.8.7:1", true},
+        {"localhost:8090", true},
+        {"LOCALHOST", true},
+        {"[::1]:8090", true},
+        {"[::1]", true},
+        {NULL, true}, /* HTTP/1.0 */
+        {"127.evil.example", false},
+        {"127.0.0.1.evil.example:8090", false},
+        {"127.0.0.1x", false},
+        {"evil.example", false},
+        {"evil.example:8090", false},
+        {"localhost.evil.example", false},
+        {"xlocalhost", false},
+        {"[::2]:8090", false},
+        {"[::1].evil.example", false},
+        {"[::1", false},
+        {"10.0.0.1:8090", false},
+        {"0.0.0.0:8090", false},
+        {"128.0.0.1", false},
+        {":8090", false},
+        {"evil.example:127.0.0.1", false},
+        {"localhost:80:90", false},
+    };
+
+    check_hosts(LOCAL_ONLY, rows, ARRAY_LEN(rows));
+}
+
+TEST(configured_hosts_are_names_with_any_port_or_none)
+{
+    static const struct host_row rows[] = {
+        {"llm.example", true},       {"LLM.example:443", true},  {"10.1.2.3:1", true},
+        {"[fd00::9]:8090", true},    {"[fd00::9]", true},        {"x.llm.example", false},
+        {"llm.example.evil", false}, {"[fd00::99]:8090", false}, {"[fd00::9]x", false},
+    };
+
+    check_hosts("hosts: [llm.example, 10.1.2.3, \"fd00::9\"]\n" LOCAL_ONLY, rows, ARRAY_LEN(rows));
+}
+
+TEST(the_listeners_own_addresses_are_hosts)
+{
+    static const struct host_row rows[] = {
+        {"10.1.2.3:8090", true}, {"10.1.2.3", true},        {"[fd00::7]:8091", true},
+        {"[fd00::7]", true},     {"[fd00::8]:8091", false}, {"fd00::7", false},
+        {"evil.example", false},
+    };
+
+    check_hosts("listen: [\"10.1.2.3:8090\", \"[fd00::7]:8091\"]\ninsecure: true\n" ROUTES, rows,
+                ARRAY_LEN(rows));
+}
+
+TEST(where_every_caller_shows_a_key_an_open_listener_takes_any_host)
+{
+    static const struct host_row any[] = {{"anything.example", true}};
+    static const struct host_row none[] = {{"anything.example", false}};
+
+    check_hosts("listen: [\"0.0.0.0:8090\"]\n" CLIENTS ROUTES, any, 1);
+    check_hosts(CLIENTS LOCAL_ONLY, none, 1);
+    check_hosts("listen: [\"0.0.0.0:8090\"]\ninsecure: true\n" ROUTES, none, 1);
+}
+
+TEST(a_foreign_host_is_refused_before_anything_else_and_named)
+{
+    struct config *c = parse(CLIENTS LOCAL_ONLY);
+    struct admit_request r = get("/nothing");
+    struct admission out;
+
+    r.host = SPAN("evil.example");
+    r.origin = SPAN("https://evil.example");
+    CHECK(!admit(c, &r, &out));
+    CHECK_INT(out.error.status, 421);
+    CHECK_STR(out.error.code, "host_not_allowed");
+    CHECK(strstr(out.error.message, "evil.example") != NULL);
+    config_free(c);
+}
+
+TEST(web_pages_are_refused_unless_their_origin_is_configured)
+{
+    static const struct {
+        const char *origin, *site;
+        unsigned want;
+    } rows[] = {
+        {NULL, NULL, 0},
+        {NULL, "none", 0},
+        {NULL, "same-origin", 0},
+        {NULL, "cross-site", 403},
+        {NULL, "same-site", 403},
+        {NULL, "", 403},
+        {"https://app.example", "cross-site", 0},
+        {"HTTPS://APP.example", NULL, 0},
+        {"http://app.example", NULL, 403},
+        {"https://app.example:444", NULL, 403},
+        {"https://evil.example", NULL, 403},
+        {"https://evil.example", "same-origin", 403},
+        {"null", NULL, 403},
+        {"", NULL, 403},
+    };
+    struct config *c = parse("origins: [\"https://app.example\"]\n" LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = get("/livez");
+
+        r.origin = span_of(rows[i].origin);
+        r.sec_fetch_site = span_of(rows[i].site);
+        if (refusal(c, &r) != rows[i].want)
+            fail_msg("origin %s, site %s: got %u", rows[i].origin, rows[i].site, refusal(c, &r));
+    }
+    config_free(c);
+}
+
+/* ---- what it wants ----------------------------------------------------------------------------
+ */
+
+TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
+{
+    static const struct {
+        const char *target;
+        enum endpoint endpoint;
+        const char *model;
+    } rows[] = {
+        {"/livez", ENDPOINT_LIVEZ, NULL},
+        {"/livez?verbose", ENDPOINT_LIVEZ, NULL},
+        {"//livez", ENDPOINT_LIVEZ, NULL},
+        {"/readyz", ENDPOINT_READYZ, NULL},
+        {"/v1/livez", ENDPOINT_NONE, NULL},
+        {"/livez/x", ENDPOINT_NONE, NULL},
+        {"/v1/models", ENDPOINT_MODELS, NULL},
+        {"/v1/models/", ENDPOINT_MODELS, NULL},
+        {"/models?limit=3", ENDPOINT_MODELS, NULL},
+        {"//v1///models", ENDPOINT_MODELS, NULL},
+        {"/v1/models/gpt-4o", ENDPOINT_MODEL, "gpt-4o"},
+        {"/models//gpt-4o?a/b", ENDPOINT_MODEL, "gpt-4o"},
+        {"/v1/models/openai/gpt-4o", ENDPOINT_MODEL, "openai/gpt-4o"},
+        {"/v1/modelsx", ENDPOINT_NONE, NULL},
+        {"/v1", ENDPOINT_NONE, NULL},
+        {"/", ENDPOINT_NONE, NULL},
+        {"", ENDPOINT_NONE, NULL},
+        {"*", ENDPOINT_NONE, NULL},
+        {"/v1/v1/models", ENDPOINT_NONE, NULL},
+        {"/v2/models", ENDPOINT_NONE, NULL},
+        {"/v1/embeddings", ENDPOINT_NONE, NULL},
+        {"/V1/models", ENDPOINT_NONE, NULL},
+    };
+    struct config *c = parse(LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = get(rows[i].target);
+        struct admission out;
+        bool in = admit(c, &r, &out);
+
+        if (out.endpoint != rows[i].endpoint || in != (rows[i].endpoint != ENDPOINT_NONE))
+            fail_msg("%s leads to %d", rows[i].target, out.endpoint);
+        CHECK_INT(out.error.status, in ? 0 : 404);
+        CHECK_SPAN(out.model, rows[i].model != NULL ? rows[i].model : "");
+    }
+    config_free(c);
+}
+
+TEST(chat_is_found_under_all_its_spellings)
+{
+    static const struct {
+        const char *target;
+        unsigned want;
+    } rows[] = {
+        {"/v1/chat/completions", 0},
+        {"/chat/completions", 0},
+        {"//v1//chat//completions", 0},
+        {"/v1/chat/completions/", 0},
+        {"/v1/chat/completions?x=/y", 0},
+        {"/v1/chat/completions/x", 404},
+        {"/v1/chat", 404},
+        {"/v1/completions", 404},
+        {"/v1/chat/completionsx", 404},
+        {"/v1/xchat/completions", 404},
+    };
+    struct config *c = parse(LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = post();
+
+        r.target = span_of(rows[i].target);
+        if (refusal(c, &r) != rows[i].want)
+            fail_msg("%s: got %u", rows[i].target, refusal(c, &r));
+    }
+    config_free(c);
+}
+
+TEST(what_is_not_there_is_named_without_its_query)
+{
+    struct config *c = parse(LOCAL_ONLY);
+    struct admit_request r = get("/v1/nothing?key=secret");
+    struct admission out;
+
+    CHECK(!admit(c, &r, &out));
+    CHECK(strstr(out.error.message, "/v1/nothing;") != NULL);
+    CHECK(strstr(out.error.message, "secret") == NULL);
+    config_free(c);
+}
+
+TEST(each_endpoint_has_its_methods)
+{
+    static const struct {
+        const char *method, *target;
+        unsigned want;
+        const char *allow;
+    } rows[] = {
+        {"GET", "/livez", 0, NULL},
+        {"HEAD", "/livez", 0, NULL},
+        {"POST", "/livez", 405, "GET, HEAD"},
+        {"HEAD", "/v1/models", 0, NULL},
+        {"POST", "/v1/models", 405, "GET, HEAD"},
+        {"DELETE", "/v1/models/x", 405, "GET, HEAD"},
+        {"POST", "/v1/chat/completions", 0, NULL},
+        {"GET", "/v1/chat/completions", 405, "POST"},
+        {"post", "/v1/chat/completions", 405, "POST"},
+        {"OPTIONS", "/v1/chat/completions", 405, "POST"},
+    };
+    struct config *c = parse(LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = post();
+        struct admission out;
+
+        r.method = span_of(rows[i].method);
+        r.target = span_of(rows[i].target);
+        admit(c, &r, &out);
+        CHECK_INT(out.error.status, rows[i].want);
+        if (rows[i].allow != NULL)
+            CHECK_STR(out.allow, rows[i].allow);
+        else
+            CHECK(out.allow == NULL);
+    }
+    config_free(c);
+}
+
+/* ---- who it is ----------------------------------------------------------------------------------
+ */
+
+TEST(a_key_is_taken_from_any_of_the_places_where_sdks_put_it)
+{
+    static const struct {
+        const char *authorization, *x_api_key, *x_goog_api_key, *api_key, *target;
+        const char *client; /* NULL: refused */
+    } rows[] = {
+        {.authorization = "Bearer alpha-key", .client = "alpha"},
+        {.authorization = "bearer  beta-key ", .client = "beta"},
+        {.x_api_key = "alpha-key", .client = "alpha"},
+        {.x_goog_api_key = "beta-key", .client = "beta"},
+        {.api_key = "alpha-key", .client = "alpha"},
+        {.target = "/v1/models?key=alpha-key", .client = "alpha"},
+        {.target = "/v1/models?alt=sse&key=beta-key&x=1", .client = "beta"},
+        {.authorization = "Bearer wrong", .x_api_key = "beta-key", .client = "beta"},
+        {.client = NULL},
+        {.authorization = "Bearer alpha-ke"},
+        {.authorization = "Bearer alpha-key2"},
+        {.authorization = "Bearer "},
+        {.authorization = "Bearer"},
+        {.authorization = "alpha-key"},
+        {.authorization = "Basic alpha-key"},
+        {.authorization = "Bearer ALPHA-KEY"},
+        {.x_api_key = "Bearer alpha-key"},
+        {.x_api_key = ""},
+        {.target = "/v1/models?xkey=alpha-key"},
+        {.target = "/v1/models?key=alpha-key2&key2=x"},
+        {.target = "/v1/models&key=alpha-key"},
+        {.target = "/v1/models?key="},
+    };
+    struct config *c = parse(CLIENTS LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = get(rows[i].target != NULL ? rows[i].target : "/v1/models");
+        struct admission out;
+        const char *name;
+
+        r.authorization = span_of(rows[i].authorization);
+        r.x_api_key = span_of(rows[i].x_api_key);
+        r.x_goog_api_key = span_of(rows[i].x_goog_api_key);
+        r.api_key = span_of(rows[i].api_key);
+        admit(c, &r, &out);
+        name = out.client != NULL ? out.client->name : "nobody";
+        if (strcmp(name, rows[i].client != NULL ? rows[i].client : "nobody") != 0)
+            fail_msg("row %zu is %s", i, name);
+        CHECK(out.error.status == (rows[i].client != NULL ? 0 : 401) ||
+              (rows[i].target != NULL && strchr(rows[i].target, '&') != NULL));
+    }
+    config_free(c);
+}
+
+TEST(whoever_has_no_valid_key_gets_one_and_the_same_answer)
+{
+    static const char *const keys[] = {NULL,
+                                       "",
+                                       "Bearer",
+                                       "Bearer x",
+                                       "Bearer alpha-kez",
+                                       "Basic eDp5",
+                                       "Bearer beta-key-and-more"};
+    static const char *const targets[] = {"/v1/models", "/v1/models/x", "/v1/chat/completions",
+                                          "/nothing"};
+    struct config *c = parse(CLIENTS LOCAL_ONLY);
+    struct admission first, out;
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(targets); k++) {
+            struct admit_request r = get(targets[k]);
+
+            r.authorization = span_of(keys[i]);
+            CHECK(!admit(c, &r, &out));
+            if (i == 0 && k == 0)
+                first = out;
+            CHECK_INT(out.error.status, 401);
+            CHECK_STR(out.error.message, first.error.message);
+            CHECK_STR(out.error.code, "invalid_api_key");
+            CHECK(out.client == NULL);
+        }
+    }
+    config_free(c);
+}
+
+TEST(probes_of_life_need_no_key)
+{
+    struct config *c = parse(CLIENTS LOCAL_ONLY);
+    struct admit_request live = get("/livez"), ready = get("/readyz");
+
+    CHECK_INT(refusal(c, &live), 0);
+    CHECK_INT(refusal(c, &ready), 0);
+    config_free(c);
+}
+
+TEST(without_clients_no_key_is_asked_for)
+{
+    struct config *c = parse(LOCAL_ONLY);
+    struct admit_request r = get("/v1/models");
+    struct admission out;
+
+    r.authorization = SPAN("Bearer sk-whatever");
+    CHECK(admit(c, &r, &out));
+    CHECK(out.client == NULL);
+    config_free(c);
+}
+
+/* ---- what it brings
+ * ------------------------------------------------------------------------------ */
+
+TEST(a_body_is_json_in_plain_and_says_so)
+{
+    static const struct {
+        const char *type, *encoding;
+        unsigned want;
+    } rows[] = {
+        {"application/json", NULL, 0},
+        {"Application/JSON; charset=utf-8", NULL, 0},
+        {"application/json;charset=utf-8", NULL, 0},
+        {"application/json ; charset=utf-8", NULL, 0},
+        {"application/json", "identity", 0},
+        {"application/json", "", 0},
+        {"application/jsonp", NULL, 415},
+        {"application/json-seq", NULL, 415},
+        {"text/json", NULL, 415},
+        {"text/plain", NULL, 415}, /* what a web page can send without asking first */
+        {"application/x-www-form-urlencoded", NULL, 415},
+        {"multipart/form-data; boundary=application/json", NULL, 415},
+        {"application/jso", NULL, 415},
+        {"", NULL, 415},
+        {NULL, NULL, 415},
+        {"application/json", "gzip", 415},
+        {"application/json", "br", 415},
+    };
+    struct config *c = parse(LOCAL_ONLY);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct admit_request r = post();
+
+        r.content_type = span_of(rows[i].type);
+        r.content_encoding = span_of(rows[i].encoding);
+        if (refusal(c, &r) != rows[i].want)
+            fail_msg("%s %s: got %u", rows[i].type, rows[i].encoding, refusal(c, &r));
+    }
+    config_free(c);
+}
+
+TEST(what_brings_no_body_needs_no_content_type)
+{
+    struct config *c = parse(LOCAL_ONLY);
+    struct admit_request r = get("/v1/models");
+
+    r.content_type = SPAN("text/plain");
+    CHECK_INT(refusal(c, &r), 0);
+    config_free(c);
+}
+
+TEST(a_body_that_announces_more_than_the_limit_is_refused_with_both_numbers)
+{
+    struct config *c = parse("limits: {request_body: 2KiB}\n" LOCAL_ONLY);
+    struct admit_request r = post();
+    struct admission out;
+
+    r.length = 5000;
+    CHECK_INT(refusal(c, &r), 0); /* nothing was announced: it is counted as it comes */
+    r.has_length = true;
+    r.length = 2048;
+    CHECK_INT(refusal(c, &r), 0);
+    r.length = 2049;
+    CHECK(!admit(c, &r, &out));
+    CHECK_INT(out.error.status, 413);
+    CHECK(strstr(out.error.message, "2049") != NULL && strstr(out.error.message, "2048") != NULL);
+    config_free(c);
+}
+
+TEST(long_input_does_not_flood_the_message)
+{
+    struct config *c = parse(LOCAL_ONLY);
+    struct admit_request r = post();
+    struct admission out;
+    char text[2000];
+
+    memset(text, 'x', sizeof(text));
+    text[0] = '/';
+    r.target = (struct span){text, sizeof(text)};
+    CHECK(!admit(c, &r, &out));
+    CHECK(strstr(out.error.message, "GET /v1/models") != NULL);
+    r = post();
+    r.content_type = (struct span){text, sizeof(text)};
+    CHECK(!admit(c, &r, &out));
+    CHECK(strstr(out.error.message, "send application/json") != NULL);
+    r = post();
+    r.method = (struct span){text, sizeof(text)};
+    CHECK(!admit(c, &r, &out));
+    CHECK(strstr(out.error.message, "use POST") != NULL);
+    r = post();
+    r.host = (struct span){text, sizeof(text)};
+    CHECK(!admit(c, &r, &out));
+    CHECK(strstr(out.error.message, "hosts:") != NULL);
+    config_free(c);
+}
+
+TEST_MAIN()

@@ -1,0 +1,979 @@
+#include "proxy/failover.h"
+
+#include "tests/unit/world.h"
+
+/* What an attempt itself can end in; the other rows are the request's own end. */
+static bool ends_attempts(enum failure f)
+{
+    return f != FAILURE_NONE && f != SKIPPED_OPEN && f != SKIPPED_REST && f != DEADLINE &&
+           f != STOPPING && f != REJECTED && f != CLIENT_GONE;
+}
+
+static struct target *target_of(struct world *w, unsigned i)
+{
+    return &w->set->targets[i];
+}
+
+/* Opens the breaker of a target from outside the exchange. */
+static void break_target(struct world *w, unsigned i)
+{
+    while (target_of(w, i)->breaker.state != BREAKER_OPEN) {
+        struct ticket t;
+        uint64_t wait;
+
+        CHECK_INT(target_ask(target_of(w, i), 0, false, w->now, &t, &wait), FAILURE_NONE);
+        target_end(target_of(w, i), &t, RESET, RETRY_AFTER_NONE, w->now);
+    }
+}
+
+/* Nobody holds a ticket any more. */
+static void check_all_returned(struct world *w)
+{
+    for (size_t i = 0; i < w->set->n_targets; i++)
+        CHECK_INT(atomic_load(&w->set->targets[i].in_flight), 0);
+}
+
+/* ---- which target comes next ------------------------------------------------------------- */
+
+TEST(the_preferred_target_is_asked_first_and_its_whole_answer_ends_the_exchange_well)
+{
+    struct world w = world_new(THREE);
+
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(atomic_load(&target_of(&w, 0)->in_flight), 1);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_ORDERS(&w, "");
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "commit");
+    complete(&w);
+    CHECK_ORDERS(&w, "finish");
+    CHECK(w.f.ended);
+    CHECK_INT(failover_outcome(&w.f), FAILURE_NONE);
+    CHECK_INT(w.f.verdict, 0);
+    CHECK_INT(w.f.n_attempts, 1);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(every_row_of_the_failure_table_decides_what_comes_next)
+{
+    for (unsigned i = 0; i < FAILURE_KINDS; i++) {
+        const struct failure_row *row = failure_row((enum failure)i);
+        struct world w;
+
+        if (!ends_attempts((enum failure)i))
+            continue;
+        w = world_new(TWO);
+        begin(&w);
+        act(&w, FAILOVER_CONNECTED);
+        fail_with(&w, (enum failure)i);
+        if (!row->next) {
+            CHECK_ORDERS(&w, "refuse");
+            CHECK_INT(w.f.verdict, 0);
+            CHECK_INT(failover_outcome(&w.f), i);
+            check_all_returned(&w);
+        } else {
+            CHECK_ORDERS(&w, "try");
+            CHECK_STR(asked(&w), row->again == AGAIN_KEY ? "a/x" : "b/x");
+            CHECK_INT(w.f.tries[1].ticket.key, row->again == AGAIN_KEY ? 1 : 0);
+        }
+        world_release(&w);
+    }
+}
+
+TEST(every_row_decides_whether_the_only_target_is_asked_again)
+{
+    for (unsigned i = 0; i < FAILURE_KINDS; i++) {
+        const struct failure_row *row = failure_row((enum failure)i);
+        struct world w;
+
+        if (!ends_attempts((enum failure)i))
+            continue;
+        w = world_new(ONE);
+        begin(&w);
+        fail_with(&w, (enum failure)i);
+        if (row->next && row->again == AGAIN_LATER) {
+            CHECK_ORDERS(&w, "");
+            tick_at(&w, failover_due(&w.f), false);
+            CHECK_ORDERS(&w, "try");
+            CHECK_INT(w.f.n_attempts, 2);
+        } else {
+            CHECK_ORDERS(&w, "refuse");
+            CHECK_INT(w.f.n_attempts, 1);
+        }
+        world_release(&w);
+    }
+}
+
+TEST(every_row_decides_what_the_breaker_and_the_key_make_of_it)
+{
+    for (unsigned i = 0; i < FAILURE_KINDS; i++) {
+        const struct failure_row *row = failure_row((enum failure)i);
+        bool rests;
+        struct world w;
+
+        if (!ends_attempts((enum failure)i))
+            continue;
+        w = world_new(TWO);
+        begin(&w);
+        fail_with(&w, (enum failure)i);
+        rests = target_of(&w, 0)->rests[0].until_ms > w.now ||
+                target_of(&w, 0)->provider->rests[0].until_ms > w.now;
+        CHECK_INT(target_of(&w, 0)->breaker.failures, row->blame == BLAME ? 1 : 0);
+        CHECK_INT(rests, row->blame == KEY_REST || row->blame == THROTTLE);
+        world_release(&w);
+    }
+}
+
+TEST(attempts_never_exceed_max_attempts)
+{
+    struct world w = world_new(THREE);
+
+    w.policy.max_attempts = 2;
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "try");
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_attempts, 2);
+    CHECK_INT(w.f.n_tries, 2);
+    world_release(&w);
+}
+
+TEST(one_target_is_asked_per_target_times_at_most)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.per_target = 2;
+    w.policy.max_attempts = 9;
+    begin(&w);
+    fail_with(&w, EMPTY);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    fail_with(&w, EMPTY);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(other_keys_count_towards_per_target)
+{
+    struct world w = world_new(ONE_WITH_KEYS);
+
+    w.policy.per_target = 2;
+    begin(&w);
+    fail_with(&w, AUTH);
+    CHECK_ORDERS(&w, "try");
+    fail_with(&w, AUTH);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(a_refused_key_is_followed_at_once_by_each_other_key_and_by_none_twice)
+{
+    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN, RATE_LIMITED};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(ONE_WITH_KEYS);
+
+        w.policy.per_target = w.policy.max_attempts = 9;
+        begin(&w);
+        for (unsigned key = 0; key < 3; key++) {
+            CHECK_ORDERS(&w, "try");
+            CHECK_INT(w.f.tries[w.f.current].ticket.key, key);
+            CHECK_INT(w.f.tries[w.f.current].started_ms, T0);
+            fail_after(&w, kinds[i], 400, 0);
+        }
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(w.f.n_attempts, 3);
+        world_release(&w);
+    }
+}
+
+/* ---- the same target again --------------------------------------------------------------- */
+
+TEST(a_target_is_asked_again_after_the_others_and_a_back_off_of_100_to_300_ms)
+{
+    struct world w = world_new(TWO);
+    uint64_t wait;
+
+    begin(&w);
+    fail_with(&w, RESET);
+    CHECK_STR(asked(&w), "b/x");
+    w.now += 10;
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "");
+    wait = failover_due(&w.f) - T0; /* counted from its own failure */
+    CHECK(wait >= 100 && wait <= 300);
+    tick_at(&w, T0 + wait - 1, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + wait, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(a_back_off_that_the_others_have_used_up_is_not_waited_for)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    fail_with(&w, OVERLOADED);
+    w.now += 5000;
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(of_several_that_may_be_asked_again_the_soonest_ends_the_wait)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2000);
+    fail_after(&w, OVERLOADED, 503, 700);
+    CHECK_INT(failover_due(&w.f), T0 + 700);
+    tick_at(&w, T0 + 700, false);
+    CHECK_STR(asked(&w), "b/x");
+    fail_with(&w, MALFORMED);
+    CHECK_INT(failover_due(&w.f), T0 + 2000);
+    tick_at(&w, T0 + 2000, false);
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(a_short_retry_after_is_waited_out_to_the_ms)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2500);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(failover_due(&w.f), T0 + 2500);
+    tick_at(&w, T0 + 2499, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + 2500, false);
+    CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(a_long_retry_after_is_told_and_not_waited_out)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2501);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.retry_after_ms, 2501);
+    world_release(&w);
+}
+
+TEST(a_wait_that_would_leave_no_time_for_a_try_is_not_begun)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.total_ms = 1000;
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 991);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), OVERLOADED);
+    world_release(&w);
+
+    w = world_new(ONE);
+    w.policy.total_ms = 1000;
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 990);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + 990, false);
+    CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(a_target_whose_breaker_opened_during_the_back_off_is_not_asked_again)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_with(&w, RESET);
+    break_target(&w, 0);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), RESET);
+    world_release(&w);
+}
+
+/* ---- targets that may not be asked -------------------------------------------------------- */
+
+TEST(an_open_breaker_is_passed_over_and_stands_in_the_trail)
+{
+    struct world w = world_new(TWO);
+
+    break_target(&w, 0);
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x");
+    CHECK_INT(w.f.n_tries, 2);
+    CHECK_INT(w.f.n_attempts, 1);
+    CHECK(w.f.tries[0].skipped);
+    CHECK_INT(w.f.tries[0].candidate, 0);
+    CHECK_INT(w.f.tries[0].outcome, SKIPPED_OPEN);
+    CHECK_INT(w.f.tries[0].phase, PHASE_ENDED);
+    CHECK_INT(w.f.tries[0].retry_after_ms, target_of(&w, 0)->breaker.retry_at - T0);
+    CHECK(!w.f.tries[1].skipped);
+    world_release(&w);
+}
+
+TEST(a_target_that_was_passed_over_is_noted_once_only)
+{
+    struct world w = world_new(TWO);
+
+    break_target(&w, 0);
+    begin(&w);
+    fail_with(&w, RESET);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    fail_with(&w, RESET);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_tries, 3);
+    CHECK_INT(failover_outcome(&w.f), RESET);
+    world_release(&w);
+}
+
+TEST(when_every_target_is_open_the_first_that_may_is_the_last_resort)
+{
+    struct world w = world_new(TWO);
+
+    break_target(&w, 0);
+    break_target(&w, 1);
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_HALF_OPEN);
+    CHECK_INT(w.f.n_tries, 3);
+    act(&w, FAILOVER_OUTPUT);
+    complete(&w);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_CLOSED);
+    CHECK_INT(target_of(&w, 1)->breaker.state, BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(the_last_resort_is_for_requests_of_which_nobody_was_asked)
+{
+    struct world w = world_new(TWO);
+
+    break_target(&w, 1);
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_attempts, 1);
+    CHECK_INT(target_of(&w, 1)->breaker.state, BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(when_nobody_may_be_asked_at_all_the_refusal_tells_the_shortest_wait)
+{
+    struct world w = world_new(TWO);
+    struct ticket t;
+    uint64_t wait;
+
+    for (unsigned key = 0; key < 2; key++) {
+        CHECK_INT(target_ask(target_of(&w, 0), 0, false, w.now, &t, &wait), FAILURE_NONE);
+        target_end(target_of(&w, 0), &t, RATE_LIMITED, 40000, w.now);
+    }
+    CHECK_INT(target_ask(target_of(&w, 1), 0, false, w.now, &t, &wait), FAILURE_NONE);
+    target_end(target_of(&w, 1), &t, RATE_LIMITED, 25000, w.now);
+    w.now += 5000;
+    begin(&w);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_attempts, 0);
+    CHECK_INT(w.f.n_tries, 2);
+    CHECK_INT(failover_outcome(&w.f), SKIPPED_REST);
+    CHECK_INT(w.f.retry_after_ms, 20000);
+    world_release(&w);
+}
+
+TEST(without_any_target_the_refusal_blames_nobody)
+{
+    struct world w = world_new(ONE);
+
+    failover_init(&w.f, &w.policy, 1, 1, &w.arena);
+    failover_begin(&w.f, w.now, &w.orders);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.verdict, -1);
+    CHECK_INT(failover_outcome(&w.f), LOCAL);
+    CHECK(w.f.retry_after_ms == RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+/* ---- the timers --------------------------------------------------------------------------- */
+
+/* Nothing happens a ms before `at`; at it the attempt is dropped for `why`. */
+static void check_timer(struct world *w, uint64_t at, bool tcp_up, enum failure why)
+{
+    CHECK_INT(failover_due(&w->f), at);
+    tick_at(w, at - 1, tcp_up);
+    CHECK_ORDERS(w, "");
+    CHECK_INT(failover_due(&w->f), at);
+    tick_at(w, at, tcp_up);
+    CHECK_ORDERS(w, "drop try");
+    CHECK_INT(w->f.tries[0].outcome, why);
+    CHECK_INT(w->f.tries[0].ended_ms, at);
+    CHECK_INT(w->f.tries[1].started_ms, at);
+    CHECK_STR(asked(w), "b/x");
+}
+
+TEST(a_connection_that_is_not_up_at_connect_ends_the_attempt)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    check_timer(&w, T0 + 4000, false, CONNECT_TIMEOUT);
+    world_release(&w);
+}
+
+TEST(a_handshake_that_is_not_done_at_tls_ends_the_attempt)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    CHECK_INT(failover_due(&w.f), T0 + 4000);
+    tick_at(&w, T0 + 4000, true);
+    CHECK_ORDERS(&w, "");
+    check_timer(&w, T0 + 6000, true, TLS_FAILED);
+    world_release(&w);
+}
+
+TEST(a_tls_limit_shorter_than_connect_does_not_cut_connecting_short)
+{
+    struct world w = world_new(TWO);
+
+    w.timers.tls = 2000;
+    begin(&w);
+    CHECK_INT(failover_due(&w.f), T0 + 2000);
+    tick_at(&w, T0 + 2000, false);
+    CHECK_ORDERS(&w, "");
+    check_timer(&w, T0 + 4000, false, CONNECT_TIMEOUT);
+    world_release(&w);
+}
+
+TEST(no_output_at_first_token_ends_the_attempt_though_it_is_alive)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    w.now += 3000;
+    act(&w, FAILOVER_CONNECTED);
+    w.now += 20000;
+    act(&w, FAILOVER_PROGRESS); /* signs of life are no output */
+    check_timer(&w, T0 + 30000, false, FIRST_TOKEN);
+    world_release(&w);
+}
+
+TEST(first_token_holds_while_connecting_too)
+{
+    struct world w = world_new(TWO);
+
+    w.timers.first_output = 1500;
+    begin(&w);
+    check_timer(&w, T0 + 1500, false, FIRST_TOKEN);
+    world_release(&w);
+}
+
+TEST(silence_after_output_ends_the_attempt_at_idle_since_the_last_sign)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    w.now += 29999;
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(failover_due(&w.f), w.now + 20000);
+    w.now += 19999;
+    failover_progress(&w.f, w.now);
+    CHECK_INT(failover_due(&w.f), w.now + 20000);
+    tick_at(&w, w.now + 19999, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, w.now + 1, false);
+    CHECK_ORDERS(&w, "drop break");
+    CHECK_INT(w.f.tries[0].outcome, IDLE);
+    world_release(&w);
+}
+
+TEST(one_deadline_covers_all_attempts_and_waits)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 10000;
+    w.policy.max_attempts = w.policy.per_target = 9;
+    begin(&w);
+    tick_at(&w, T0 + 4000, false);
+    CHECK_ORDERS(&w, "drop try");
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), T0 + 10000);
+    tick_at(&w, T0 + 9999, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + 10000, false);
+    CHECK_ORDERS(&w, "drop refuse");
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
+    CHECK_INT(target_of(&w, 1)->breaker.failures, 0); /* our limit is not its fault */
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(the_deadline_ends_a_wait_as_well)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.total_ms = 3000;
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2000);
+    tick_at(&w, T0 + 3000, false); /* a driver that slept too long */
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
+    CHECK_INT(last_try(&w)->candidate, UINT8_MAX);
+    world_release(&w);
+}
+
+TEST(no_try_begins_in_the_last_10_ms)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 1000;
+    begin(&w);
+    w.now = T0 + 991;
+    fail_with(&w, RESET);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
+    world_release(&w);
+
+    w = world_new(TWO);
+    w.policy.total_ms = 1000;
+    begin(&w);
+    w.now = T0 + 990;
+    fail_with(&w, RESET);
+    CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(there_is_no_wait_without_a_timer)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    CHECK(failover_due(&w.f) > w.now && failover_due(&w.f) < w.f.deadline_ms);
+    tick_at(&w, T0 + 4000, true);
+    CHECK(failover_due(&w.f) > w.now && failover_due(&w.f) < w.f.deadline_ms);
+    tick_at(&w, T0 + 5000, true);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK(failover_due(&w.f) > w.now && failover_due(&w.f) < w.f.deadline_ms);
+    act(&w, FAILOVER_OUTPUT);
+    CHECK(failover_due(&w.f) > w.now && failover_due(&w.f) < w.f.deadline_ms);
+    act(&w, FAILOVER_STOPPED);
+    CHECK(failover_due(&w.f) > w.now && failover_due(&w.f) < w.f.deadline_ms);
+    world_release(&w);
+}
+
+/* ---- commit and after ---------------------------------------------------------------------- */
+
+TEST(an_answer_is_committed_once_however_much_output_comes)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "commit");
+    w.now += 5;
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(w.f.tries[0].output_ms, T0);
+    complete(&w);
+    CHECK_ORDERS(&w, "finish");
+    world_release(&w);
+}
+
+TEST(an_answer_in_one_piece_is_committed_and_finished_together)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    w.now += 700;
+    complete(&w);
+    CHECK_ORDERS(&w, "commit finish");
+    CHECK_INT(w.f.tries[0].status, 200);
+    CHECK_INT(w.f.tries[0].ended_ms, T0 + 700);
+    world_release(&w);
+}
+
+TEST(after_the_commit_no_failure_leads_to_another_try)
+{
+    for (unsigned i = 0; i < FAILURE_KINDS; i++) {
+        struct world w;
+
+        if (!ends_attempts((enum failure)i))
+            continue;
+        w = world_new(TWO);
+        begin(&w);
+        fail_with(&w, RESET); /* ... and one that could be asked again */
+        act(&w, FAILOVER_CONNECTED);
+        act(&w, FAILOVER_OUTPUT);
+        w.now += 1000;
+        fail_with(&w, (enum failure)i);
+        CHECK_ORDERS(&w, "break");
+        CHECK(w.f.ended);
+        CHECK_INT(w.f.verdict, 1);
+        CHECK_INT(failover_outcome(&w.f), i);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(the_first_output_wins_a_probe_though_the_answer_breaks_off_later)
+{
+    struct world w = world_new(ONE);
+
+    break_target(&w, 0);
+    w.now = target_of(&w, 0)->breaker.retry_at;
+    begin(&w);
+    CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_HALF_OPEN);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_CLOSED);
+    fail_with(&w, TRUNCATED);
+    CHECK_ORDERS(&w, "break");
+    CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_CLOSED);
+    CHECK_INT(target_of(&w, 0)->breaker.failures, 1);
+    world_release(&w);
+}
+
+TEST(after_the_finish_reason_500_ms_of_silence_are_a_whole_answer)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    w.now += 3000;
+    act(&w, FAILOVER_STOPPED);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(failover_due(&w.f), w.now + 500);
+    tick_at(&w, w.now + 499, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, w.now + 1, false);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(failover_outcome(&w.f), FAILURE_NONE);
+    CHECK_INT(w.f.tries[0].status, 200);
+    world_release(&w);
+}
+
+TEST(an_answer_without_output_that_was_cut_short_is_committed_when_it_is_whole)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_STOPPED);
+    tick_at(&w, w.now + 500, false);
+    CHECK_ORDERS(&w, "commit finish");
+    world_release(&w);
+}
+
+TEST(the_deadline_does_not_break_an_answer_whose_finish_reason_is_there)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 1000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    w.now = T0 + 900;
+    act(&w, FAILOVER_STOPPED);
+    CHECK_INT(failover_due(&w.f), T0 + 1000);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(failover_outcome(&w.f), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(the_deadline_after_the_commit_breaks_the_answer)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 1000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "drop break");
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
+    world_release(&w);
+}
+
+TEST(the_end_of_the_program_does_not_break_an_answer_whose_finish_reason_is_there)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    act(&w, FAILOVER_STOPPED);
+    act(&w, FAILOVER_STOP);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(failover_outcome(&w.f), FAILURE_NONE);
+    world_release(&w);
+}
+
+/* ---- ends from outside ---------------------------------------------------------------------- */
+
+TEST(a_client_that_leaves_ends_the_attempt_and_blames_nobody)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    fail_with(&w, RESET);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_GONE);
+    CHECK_ORDERS(&w, "drop");
+    CHECK(w.f.ended);
+    CHECK_INT(w.f.tries[1].outcome, CLIENT_GONE);
+    CHECK_INT(failover_outcome(&w.f), CLIENT_GONE);
+    CHECK_INT(target_of(&w, 1)->breaker.failures, 0);
+    CHECK_INT(atomic_load(&target_of(&w, 1)->failures), 0);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(a_client_may_leave_during_a_back_off)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_with(&w, RESET);
+    act(&w, FAILOVER_GONE);
+    CHECK_ORDERS(&w, "");
+    CHECK(w.f.ended);
+    CHECK_INT(failover_outcome(&w.f), CLIENT_GONE);
+    CHECK_INT(last_try(&w)->candidate, UINT8_MAX);
+    world_release(&w);
+}
+
+TEST(the_end_of_the_program_refuses_with_a_time_or_breaks_what_has_begun)
+{
+    static const struct {
+        bool committed;
+        const char *orders;
+    } rows[] = {{false, "drop refuse"}, {true, "drop break"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(TWO);
+
+        begin(&w);
+        act(&w, FAILOVER_CONNECTED);
+        if (rows[i].committed)
+            act(&w, FAILOVER_OUTPUT);
+        step(&w, (struct failover_event){.kind = FAILOVER_STOP, .retry_after_ms = 1000});
+        CHECK_ORDERS(&w, rows[i].orders);
+        CHECK_INT(failover_outcome(&w.f), STOPPING);
+        CHECK_INT(w.f.retry_after_ms, 1000);
+        CHECK_INT(target_of(&w, 0)->breaker.failures, 0);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(the_end_of_the_program_ends_a_back_off_too)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_with(&w, RESET);
+    act(&w, FAILOVER_STOP);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), STOPPING);
+    world_release(&w);
+}
+
+/* ---- heartbeats ----------------------------------------------------------------------------- */
+
+TEST(silence_towards_the_client_is_broken_by_a_heartbeat_each_time_it_lasts_too_long)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 9000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    for (uint64_t at = T0 + 9000; at <= T0 + 27000; at += 9000) {
+        CHECK_INT(failover_due(&w.f), at);
+        tick_at(&w, at - 1, false);
+        CHECK_ORDERS(&w, "");
+        tick_at(&w, at, false);
+        CHECK_ORDERS(&w, "heartbeat");
+    }
+    world_release(&w);
+}
+
+TEST(a_heartbeat_is_due_from_the_last_byte_that_the_client_got)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 9000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    w.now += 5000;
+    act(&w, FAILOVER_PROGRESS); /* held back: the client has seen nothing of it */
+    CHECK_INT(failover_due(&w.f), T0 + 9000);
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(failover_due(&w.f), T0 + 14000);
+    w.now += 1000;
+    failover_progress(&w.f, w.now);
+    CHECK_INT(failover_due(&w.f), T0 + 15000);
+    tick_at(&w, T0 + 15000, false);
+    CHECK_ORDERS(&w, "heartbeat");
+    world_release(&w);
+}
+
+TEST(a_heartbeat_may_come_with_a_change_of_targets)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 4000;
+    begin(&w);
+    tick_at(&w, T0 + 4000, false);
+    CHECK_ORDERS(&w, "drop try heartbeat");
+    world_release(&w);
+}
+
+TEST(after_a_heartbeat_a_failure_moves_on_and_the_last_one_breaks)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 3000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    tick_at(&w, T0 + 3000, false);
+    CHECK_ORDERS(&w, "heartbeat");
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "try");
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "break");
+    world_release(&w);
+}
+
+TEST(after_a_heartbeat_a_failure_that_no_target_can_mend_breaks)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 3000;
+    begin(&w);
+    tick_at(&w, T0 + 3000, false);
+    CHECK_ORDERS(&w, "heartbeat");
+    fail_with(&w, BAD_REQUEST);
+    CHECK_ORDERS(&w, "break");
+    world_release(&w);
+}
+
+TEST(a_heartbeat_is_sent_during_a_back_off)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.heartbeat_ms = 1500;
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2000);
+    CHECK_INT(failover_due(&w.f), T0 + 1500);
+    tick_at(&w, T0 + 1500, false);
+    CHECK_ORDERS(&w, "heartbeat");
+    CHECK_INT(failover_due(&w.f), T0 + 2000);
+    world_release(&w);
+}
+
+TEST(without_a_heartbeat_time_there_are_no_heartbeats)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), T0 + 30000);
+    tick_at(&w, T0 + 29999, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+/* ---- what is told --------------------------------------------------------------------------- */
+
+TEST(of_all_failures_the_one_that_helps_most_is_told_and_of_equals_the_last)
+{
+    static const struct {
+        enum failure first, second, third;
+        int verdict;
+    } rows[] = {
+        {RATE_LIMITED, SERVER_ERROR, AUTH, 0}, {AUTH, SERVER_ERROR, MODEL_GONE, 1},
+        {MALFORMED, IDLE, MALFORMED, 2},       {AUTH, MODEL_GONE, REDIRECT, 1},
+        {MODEL_GONE, AUTH, UNSUPPORTED, 2},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(THREE);
+
+        w.policy.per_target = 1;
+        begin(&w);
+        fail_with(&w, rows[i].first);
+        fail_with(&w, rows[i].second);
+        fail_with(&w, rows[i].third);
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(w.f.verdict, rows[i].verdict);
+        world_release(&w);
+    }
+}
+
+TEST(the_shortest_wait_of_all_is_told)
+{
+    struct world w = world_new(THREE);
+
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, 30000);
+    fail_after(&w, RATE_LIMITED, 429, 7000);
+    fail_after(&w, RATE_LIMITED, 429, 12000);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.retry_after_ms, 7000);
+    CHECK_INT(w.f.verdict, 2);
+    world_release(&w);
+}
+
+TEST(a_failure_that_speaks_for_itself_brings_its_own_wait_or_none)
+{
+    struct world w = world_new(THREE);
+
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, 7000);
+    fail_with(&w, CONTEXT_LENGTH);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.verdict, 1);
+    CHECK(w.f.retry_after_ms == RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(the_trail_keeps_each_attempts_status_and_times)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    w.now += 120;
+    fail_after(&w, SERVER_ERROR, 503, 5000);
+    CHECK_INT(w.f.tries[0].outcome, SERVER_ERROR);
+    CHECK_INT(w.f.tries[0].status, 503);
+    CHECK_INT(w.f.tries[0].retry_after_ms, 5000);
+    CHECK_INT(w.f.tries[0].started_ms, T0);
+    CHECK_INT(w.f.tries[0].ended_ms, T0 + 120);
+    CHECK_INT(w.f.tries[0].output_ms, 0);
+    CHECK_INT(w.f.tries[1].started_ms, T0 + 120);
+    CHECK_INT(w.f.tries[1].phase, PHASE_CONNECTING);
+    world_release(&w);
+}
+
+TEST_MAIN()

@@ -1,0 +1,150 @@
+/* world.h - what the tests of the decision core stand on: targets from a configuration, one
+ * exchange over all of them, and a clock that is a number.
+ *
+ *     struct world w = world_new(TWO);
+ *
+ *     begin(&w);
+ *     CHECK_ORDERS(&w, "try");
+ *     fail_with(&w, RESET);
+ *     CHECK_ORDERS(&w, "try");
+ *     world_release(&w);
+ */
+#ifndef HOLDFAST_TESTS_WORLD_H
+#define HOLDFAST_TESTS_WORLD_H
+
+#include "providers/catalog.h"
+#include "proxy/failover.h"
+#include "tests/unit/check.h"
+
+/* Providers a, b and c with one target each; a has as many keys as the name says. The breaker opens
+ * at the third failure in a row, and never for a rate. */
+#define PROVIDER(name, keys)                                                                       \
+    name ": {type: openai, base_url: http://127.0.0.1:1/v1, keys: " keys "}"
+#define HEALTH "breaker: {consecutive: 3, min_calls: 1000, open_base: 4s, open_cap: 16s}\n"
+#define ONE                                                                                        \
+    HEALTH "providers: {" PROVIDER("a", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x]}]\n"
+#define ONE_WITH_KEYS                                                                              \
+    HEALTH                                                                                         \
+    "providers: {" PROVIDER("a", "[k0, k1, k2]") "}\n"                                             \
+                                                 "routes: [{model: \"*\", targets: [a/x]}]\n"
+#define TWO                                                                                        \
+    HEALTH "providers: {" PROVIDER("a", "[k0, k1]") ", " PROVIDER(                                 \
+        "b", "[k0]") "}\n"                                                                         \
+                     "routes: [{model: \"*\", targets: [a/x, b/x]}]\n"
+#define THREE                                                                                      \
+    HEALTH "providers: {" PROVIDER("a", "[k0]") ", " PROVIDER("b", "[k0]") ", " PROVIDER(          \
+        "c", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x, b/x, c/x]}]\n"
+
+#define T0 1000000 /* when the first exchange of a test begins */
+
+struct world {
+    struct config *config;
+    struct target_set *set;
+    struct arena arena;
+    struct failover_policy policy;
+    struct failover_timers timers;
+    struct failover f;
+    struct failover_orders orders; /* of the last act */
+    uint64_t now;
+};
+
+static inline struct world world_new(const char *yaml)
+{
+    struct world w = {
+        .policy = {.max_attempts = 4, .per_target = 2, .total_ms = 600000},
+        .timers = {.connect = 4000, .tls = 6000, .first_output = 30000, .idle = 20000},
+        .now = T0,
+    };
+    struct err e = {0};
+
+    if (config_parse("world", yaml, strlen(yaml), &catalog_config_types, &w.config, &e) < 0)
+        fail_msg("%s", e.msg);
+    w.set = target_set_new(w.config, 7);
+    arena_init(&w.arena);
+    return w;
+}
+
+static inline void world_release(struct world *w)
+{
+    arena_release(&w->arena);
+    target_set_free(w->set);
+    config_free(w->config);
+}
+
+/* A new exchange over every target, in order. */
+static inline void begin(struct world *w)
+{
+    failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, 11, &w->arena);
+    for (size_t i = 0; i < w->set->n_targets; i++)
+        failover_add(&w->f, &w->set->targets[i], &w->timers);
+    failover_begin(&w->f, w->now, &w->orders);
+}
+
+static inline void step(struct world *w, struct failover_event ev)
+{
+    failover_step(&w->f, &ev, w->now, &w->orders);
+}
+
+static inline void act(struct world *w, enum failover_event_kind kind)
+{
+    step(w, (struct failover_event){.kind = kind, .retry_after_ms = RETRY_AFTER_NONE});
+}
+
+static inline void fail_after(struct world *w, enum failure why, unsigned status,
+                              uint64_t retry_after_ms)
+{
+    step(w, (struct failover_event){.kind = FAILOVER_FAILED,
+                                    .failure = why,
+                                    .status = status,
+                                    .retry_after_ms = retry_after_ms});
+}
+
+static inline void fail_with(struct world *w, enum failure why)
+{
+    fail_after(w, why, 0, RETRY_AFTER_NONE);
+}
+
+static inline void complete(struct world *w)
+{
+    step(w, (struct failover_event){
+                .kind = FAILOVER_COMPLETE, .status = 200, .retry_after_ms = RETRY_AFTER_NONE});
+}
+
+static inline void tick_at(struct world *w, uint64_t now, bool tcp_up)
+{
+    w->now = now;
+    step(w, (struct failover_event){
+                .kind = FAILOVER_TICK, .retry_after_ms = RETRY_AFTER_NONE, .tcp_up = tcp_up});
+}
+
+/* The name of the target that is asked now; "" when none is. */
+static inline const char *asked(const struct world *w)
+{
+    const struct failover *f = &w->f;
+
+    return f->current < 0 ? "" : f->candidates[f->tries[f->current].candidate].target->name;
+}
+
+static inline const struct failover_try *last_try(const struct world *w)
+{
+    return &w->f.tries[w->f.n_tries - 1];
+}
+
+static inline const char *orders_text(const struct failover_orders *o)
+{
+    static const char *const names[] = {"try",   "drop",   "commit",   "finish",
+                                        "break", "refuse", "heartbeat"};
+    static char text[80];
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < o->n; i++) {
+        if (i > 0)
+            strcat(text, " ");
+        strcat(text, names[o->v[i]]);
+    }
+    return text;
+}
+
+#define CHECK_ORDERS(w, want) CHECK_STR(orders_text(&(w)->orders), want)
+
+#endif
