@@ -250,10 +250,10 @@ static bool read_head(struct upstream_call *c, struct span *in)
     c->answered = true;
     switch (http1_read_answer(*in, &c->scanned, SPAN("POST"), head, &used, &why)) {
     case HTTP1_MORE:
-        if (in->p != k->in.buf) {
-            strbuf_clear(&k->in);
+        if (k->in.len > 0) /* *in is its end, behind an interim head perhaps */
+            strbuf_drop_front(&k->in, k->in.len - in->n);
+        else
             strbuf_add_span(&k->in, *in);
-        }
         return false;
     case HTTP1_BAD:
         call_failed(c, PROTOCOL, why.text);
