@@ -53,3 +53,46 @@ def test_an_interim_head_in_pieces_with_the_next_head_behind_it(upstream, holdfa
     serve(a, interim_in_pieces)
     p = holdfast(a)
     assert p.chat().text == "A: fine"
+
+
+@pytest.mark.parametrize("tls", [None, "good"])
+def test_bytes_behind_an_answer_are_not_the_next_answer(upstream, holdfast, certs, tls):
+    """They may come in a TLS record of their own, or lie behind what one read takes."""
+    poison = bodies.dump(bodies.completion("model-a", "poison", 2, 0))
+
+    go = []
+
+    def two_answers(x):
+        wait_for(lambda: len(go) > x.attempt.n)
+        body = bodies.dump(bodies.completion(x.model, "A: fine", 2, 0))
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        size = 65536 - len(head % 65000)
+        text = head % size + body + b" " * (size - len(body))
+        x.send(text if not tls else head % len(body) + body)
+        x.send(head % len(poison) + poison)
+    a = upstream("A", tls=tls) if tls else upstream("A")
+    serve(a, two_answers)
+    p = holdfast(a, env={"SSL_CERT_FILE": certs.ca} if tls else None)
+    for i in range(3):
+        with Raw(p.port) as c:
+            c.send(ASK)
+            wait_for(lambda: len(a.attempts) > i)
+            with frozen(p):
+                go.append(i)
+            answer = c.answer()
+        assert answer.text == "A: fine", answer.body
+
+
+def test_an_idle_connection_that_closes_as_it_is_taken(upstream, holdfast):
+    a, b = upstream("A"), upstream("B")
+    p = holdfast(a, b)
+    assert p.chat().status == 200
+    with Raw(p.port) as c:
+        with frozen(p):
+            c.send(ASK)
+            time.sleep(0.05)
+            for s in list(a.socks):
+                s.shutdown(socket.SHUT_RDWR)
+        answer = c.answer()
+    assert answer.text.startswith("A:"), answer.trail
+    assert len(answer.trail) == 1
