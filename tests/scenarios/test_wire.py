@@ -96,3 +96,77 @@ def test_an_idle_connection_that_closes_as_it_is_taken(upstream, holdfast):
         answer = c.answer()
     assert answer.text.startswith("A:"), answer.trail
     assert len(answer.trail) == 1
+
+
+# -- towards the client ------------------------------------------------------------------------
+def test_a_reader_that_is_always_behind_gets_all_of_it(upstream, holdfast):
+    """The output never runs empty, so what is sent must be forgotten on the way."""
+    a = upstream("A", default="replay")
+    a.recording = [word(f"{i:06}" + "x" * 8000) for i in range(3000)] + [STOP, DONE]
+    p = holdfast(a, timeouts=PATIENT, limits={"answer_body": "1MiB"})
+    with Raw(p.port, timeout=30) as c:
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        c.send(ASK_STREAM)
+        time.sleep(0.5)
+        c.fill(time.monotonic() + 5)
+        answer = None
+        chunk = 30000
+        deadline = time.monotonic() + 25
+        while len(c.buffer) < 20 << 20 and time.monotonic() < deadline:
+            data = c.sock.recv(chunk)
+            if not data:
+                break
+            c.buffer += data
+            time.sleep(0.0005)
+        answer = c.answer(timeout=20)
+    assert answer.end == "complete" and answer.body == b"".join(a.recording)
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_an_answer_that_does_not_fit_is_broken_off(upstream, holdfast, version):
+    """One event larger than all that may wait for a reader: an end that shows, never a gap."""
+    a = upstream("A", default="replay")
+    a.recording = [word("A:"), word("x" * (12 << 20)), word(" end"), STOP, DONE]
+    p = holdfast(a, timeouts=PATIENT, limits={"answer_body": "64KiB"})
+    with Raw(p.port, timeout=10) as c:
+        c.send(ASK_STREAM.replace(b"HTTP/1.1", version, 1))
+        time.sleep(1)
+        answer = c.answer()
+    assert answer.end == "aborted", len(answer.body)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_client_that_resets_just_before_a_write(upstream, holdfast, version):
+    """The write fails before the event tells: nobody may be called back from inside it."""
+    go = []
+
+    def on_command(x):
+        x.stream_head()
+        x.part(word("A:"))
+        wait_for(lambda: go)
+        x.part(word(" more"))
+        x.part(word(" and more") + STOP + DONE)
+        x.end()
+    a, b = upstream("A"), upstream("B")
+    serve(a, on_command)
+    p = holdfast(a, b, timeouts=PATIENT)
+    c = Raw(p.port)
+    c.send(ASK_STREAM.replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1))
+    wait_for(lambda: c.fill(time.monotonic() + 5) and b"A:" in c.buffer)
+    with frozen(p):
+        go.append(1)
+        time.sleep(0.1)
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.sock.close()
+    wait_for(lambda: p.in_flight() == 0)
+    assert b.attempts == []
+
+
+@pytest.mark.parametrize("body", [200 << 20])
+def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream, body):
+    p = holdfast(upstream("A"), limits={"request_body": "1MiB"})
+    with Raw(p.port, timeout=20) as c:
+        c.send(request_bytes("POST", "/v1/chat/completions", b"x" * body))
+        answer = c.answer()
+    assert answer is not None and answer.status == 413
