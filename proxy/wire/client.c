@@ -81,8 +81,6 @@ struct client_front {
     char scratch[SCRATCH_BYTES];
 };
 
-static void client_work(struct client *c);
-
 /* ---- time ----------------------------------------------------------------------------------- */
 
 /* The timer is moved only when it must fire earlier: most deadlines pass unused. */
@@ -516,7 +514,7 @@ static void consume(struct client *c, struct span in)
         keep(c, in);
 }
 
-static void client_work(struct client *c)
+static void read_on(struct client *c)
 {
     struct client_front *f = c->front;
 
@@ -552,6 +550,14 @@ static void client_work(struct client *c)
             consume(c, (struct span){f->scratch, (size_t)n});
         }
     }
+}
+
+static void client_work(struct client *c)
+{
+    read_on(c);
+    /* A half-close cannot be told from a client that has left; it is taken as the latter. */
+    if (c->state == BUSY && c->half_closed)
+        client_lost(c);
 }
 
 static void go_on(struct loop_task *t)
@@ -599,7 +605,6 @@ static void client_event(struct loop_fd *lfd, uint32_t events)
         client_work(c);
         break;
     case BUSY:
-        /* A half-close cannot be told from a client that has left; it is taken as the latter. */
         if (c->half_closed)
             client_lost(c);
         break;

@@ -170,3 +170,15 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream, bo
         c.send(request_bytes("POST", "/v1/chat/completions", b"x" * body))
         answer = c.answer()
     assert answer is not None and answer.status == 413
+
+
+def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
+    """Request and end come in one event."""
+    a, b = upstream("A", default="hang"), upstream("B")
+    p = holdfast(a, b, timeouts=PATIENT)
+    c = Raw(p.port)
+    with frozen(p):
+        c.send(ASK)
+        c.sock.close()
+    wait_for(lambda: p.metric("holdfast_requests_total", outcome="client_gone") == 1, timeout=2)
+    wait_for(lambda: p.in_flight() == 0, timeout=2)
