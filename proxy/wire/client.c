@@ -49,7 +49,7 @@ struct client {
     bool head_only;   /* HEAD: an answer without its body */
     bool body_left;   /* the request's body was not read to its end */
     bool paused;      /* the exchange waits for `drained` */
-    bool broken;      /* a write has failed; the client is lost as soon as nobody writes */
+    bool lost;        /* cannot be written to any more: closed with its next task */
     struct strbuf in, out;
     size_t out_at; /* bytes of out already sent */
     size_t scanned;
@@ -83,8 +83,6 @@ struct client_front {
     char gather[SCRATCH_BYTES];
     char scratch[SCRATCH_BYTES];
 };
-
-static void client_work(struct client *c);
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
@@ -150,7 +148,13 @@ static void client_close(struct client *c, bool reset)
     loop_soon(f->loop, &c->task);
 }
 
-/* The client is gone, or must be treated as gone. */
+size_t client_waiting(const struct client *c)
+{
+    return c->out.len - c->out_at;
+}
+
+/* The client is gone, or must be treated as gone. An answer without a length of its own would look
+ * whole after a plain close, so a reset tells that bytes are missing. */
 static void client_lost(struct client *c)
 {
     void *exchange = c->exchange;
@@ -158,7 +162,14 @@ static void client_lost(struct client *c)
     c->exchange = NULL;
     if (exchange != NULL)
         c->front->handler->gone(exchange);
-    client_close(c, false);
+    client_close(c, c->lost || client_waiting(c) > 0);
+}
+
+/* The same from inside a write, where nobody above may be called back: with the next task. */
+static void lose(struct client *c)
+{
+    c->lost = true;
+    loop_soon(c->front->loop, &c->task);
 }
 
 /* Closes our side only and listens on for a while: closing with unread input would make the kernel
@@ -187,11 +198,6 @@ static void linger(struct client *c)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-size_t client_waiting(const struct client *c)
-{
-    return c->out.len - c->out_at;
-}
-
 static void answer_sent(struct client *c)
 {
     if (c->keep_alive && !c->body_left && !c->half_closed && !c->front->draining) {
@@ -207,7 +213,14 @@ static void answer_sent(struct client *c)
     }
 }
 
-/* Sends what waits, as far as it goes. False when the connection is broken. */
+/* Forgets what is sent, where that is worth a copy: the output of a slow reader is never empty. */
+static void forget_sent(struct client *c)
+{
+    strbuf_drop_front(&c->out, c->out_at);
+    c->out_at = 0;
+}
+
+/* Sends what waits, as far as it goes. False when the client is lost. */
 static bool push(struct client *c)
 {
     while (client_waiting(c) > 0) {
@@ -220,6 +233,7 @@ static bool push(struct client *c)
             c->writable = false;
             break;
         } else if (errno != EINTR) {
+            lose(c);
             return false;
         }
     }
@@ -228,6 +242,8 @@ static bool push(struct client *c)
         c->out_at = 0;
         if (c->state == BUSY)
             set_deadline(c, NEVER);
+    } else if (c->out_at >= SCRATCH_BYTES && c->out_at >= client_waiting(c)) {
+        forget_sent(c);
     }
     return true;
 }
@@ -235,10 +251,8 @@ static bool push(struct client *c)
 /* The same when the client can take more. False when it is lost. */
 static bool flush(struct client *c)
 {
-    if (!push(c)) {
-        client_lost(c);
+    if (!push(c))
         return false;
-    }
     if (c->paused && client_waiting(c) < CLIENT_LOW_MARK) {
         c->paused = false;
         if (c->exchange != NULL)
@@ -247,16 +261,24 @@ static bool flush(struct client *c)
     return true;
 }
 
-/* Sends the pieces, behind what already waits; keeps what does not go. A client that is lost here
- * is told of a moment later: nobody above may be called back from inside a write.
- */
+static void keep_for_later(struct client *c, const void *p, size_t n)
+{
+    if (n > c->out.max - c->out.len)
+        forget_sent(c);
+    strbuf_add_n(&c->out, p, n);
+}
+
+/* Sends the pieces, behind what already waits; keeps what does not go. Where that is too much, the
+ * client is lost: an end that shows, not a gap. */
 static void send_pieces(struct client *c, struct iovec *v, size_t n)
 {
     size_t skip = 0;
 
+    if (c->lost)
+        return;
     if (client_waiting(c) > 0 || !c->writable) {
         for (size_t i = 0; i < n; i++)
-            strbuf_add_n(&c->out, v[i].iov_base, v[i].iov_len);
+            keep_for_later(c, v[i].iov_base, v[i].iov_len);
     } else {
         struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
         ssize_t sent;
@@ -270,16 +292,14 @@ static void send_pieces(struct client *c, struct iovec *v, size_t n)
 
             skip -= gone;
             if (gone < v[i].iov_len)
-                strbuf_add_n(&c->out, (char *)v[i].iov_base + gone, v[i].iov_len - gone);
+                keep_for_later(c, (char *)v[i].iov_base + gone, v[i].iov_len - gone);
         }
     }
-    if (client_waiting(c) > 0)
+    if (c->out.failed) {
+        lose(c);
+    } else if (client_waiting(c) > 0) {
         set_deadline(c, STALL_MS);
-    /* A short write without EAGAIN brings no event, so it goes on until one of them. Bytes that did
-     * not fit must not be missing from the middle of an answer: the connection is given up. */
-    if (c->out.failed || !push(c)) {
-        c->broken = true;
-        loop_soon(c->front->loop, &c->task);
+        push(c); /* a short write without EAGAIN brings no event: go on until one of them */
     }
 }
 
@@ -306,7 +326,7 @@ static void answered(struct client *c)
 {
     c->exchange = NULL;
     c->paused = false;
-    if (client_waiting(c) > 0)
+    if (c->lost || client_waiting(c) > 0)
         set_state(c, FLUSH);
     else
         answer_sent(c);
@@ -420,7 +440,7 @@ void client_stream_abort(struct client *c)
     client_stream_flush(c);
     c->exchange = NULL;
     c->keep_alive = false;
-    if (flush(c)) {
+    if (!c->lost && flush(c)) {
         /* With chunks the missing last one tells. Without them only a reset does. What the kernel
          * still holds may be lost with a reset, so it is used only where nothing else tells. */
         if (c->chunked)
@@ -548,7 +568,7 @@ static void consume(struct client *c, struct span in)
         keep(c, in);
 }
 
-static void client_work(struct client *c)
+static void read_on(struct client *c)
 {
     struct client_front *f = c->front;
 
@@ -586,11 +606,19 @@ static void client_work(struct client *c)
     }
 }
 
+static void client_work(struct client *c)
+{
+    read_on(c);
+    /* A half-close cannot be told from a client that has left; it is taken as the latter. */
+    if (c->state == BUSY && c->half_closed)
+        client_lost(c);
+}
+
 static void go_on(struct loop_task *t)
 {
     struct client *c = CONTAINER_OF(t, struct client, task);
 
-    if (c->broken)
+    if (c->lost)
         client_lost(c);
     else if (c->state == LINGER)
         linger(c);
@@ -604,6 +632,8 @@ static void client_event(struct loop_fd *lfd, uint32_t events)
 {
     struct client *c = CONTAINER_OF(lfd, struct client, lfd);
 
+    if (c->lost)
+        return;
     if (events & (EPOLLERR | EPOLLHUP)) {
         client_lost(c);
         return;
@@ -629,7 +659,6 @@ static void client_event(struct loop_fd *lfd, uint32_t events)
         client_work(c);
         break;
     case BUSY:
-        /* A half-close cannot be told from a client that has left; it is taken as the latter. */
         if (c->half_closed)
             client_lost(c);
         break;

@@ -250,10 +250,10 @@ static bool read_head(struct upstream_call *c, struct span *in)
     c->answered = true;
     switch (http1_read_answer(*in, &c->scanned, SPAN("POST"), head, &used, &why)) {
     case HTTP1_MORE:
-        if (in->p != k->in.buf) {
-            strbuf_clear(&k->in);
+        if (k->in.len > 0) /* *in is its end, behind an interim head perhaps */
+            strbuf_drop_front(&k->in, k->in.len - in->n);
+        else
             strbuf_add_span(&k->in, *in);
-        }
         return false;
     case HTTP1_BAD:
         call_failed(c, PROTOCOL, why.text);
@@ -330,11 +330,14 @@ static bool consume(struct upstream_call *c, struct span in)
     return true;
 }
 
-static void idle_readable(struct upstream_conn *k)
+/* Is a connection that nobody has asked anything of still in order? TLS session tickets come at any
+ * time; whatever else comes is its end, or bytes behind the last answer, which as the start of the
+ * next answer would be a wrong one. */
+static bool is_quiet(struct upstream_conn *k)
 {
-    /* TLS session tickets come at any time; anything else on an idle connection is its end. */
-    if (transport_recv(k->transport, k->pool->scratch, 1) != TRANSPORT_AGAIN)
-        conn_close(k);
+    char stray;
+
+    return transport_recv(k->transport, &stray, 1) == TRANSPORT_AGAIN;
 }
 
 static void conn_readable(struct upstream_conn *k)
@@ -424,7 +427,15 @@ static void conn_event(struct loop_fd *f, uint32_t events)
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         k->closing = true;
     if (c == NULL) {
-        idle_readable(k);
+        if (!is_quiet(k))
+            conn_close(k);
+        return;
+    }
+    if (c->task.queued) { /* taken from the pool in this turn of the loop; nothing is sent yet */
+        if (!is_quiet(k)) {
+            conn_close(k);
+            open_fresh(c);
+        }
         return;
     }
     if ((events & EPOLLOUT) && c->sent < c->total) {
@@ -463,12 +474,22 @@ static void conn_failed(void *ctx, enum failure why, const char *text)
     call_failed(k->call, why, copy);
 }
 
-static void tell_not_started(struct loop_task *t)
+/* What upstream_start or a replacement has to say, once the caller is back in the loop: there is no
+ * connection, or an idle one, which is up already. One that was replaced meanwhile speaks for
+ * itself. */
+static void begin_call(struct loop_task *t)
 {
     struct upstream_call *c = CONTAINER_OF(t, struct upstream_call, task);
 
-    if (c->live)
+    if (!c->live)
+        return;
+    if (c->conn == NULL) {
         call_failed(c, LOCAL, c->reason);
+    } else if (c->reused) {
+        c->events->connected(c->ctx);
+        if (c->live)
+            send_on(c);
+    }
 }
 
 static void open_fresh(struct upstream_call *c)
@@ -495,16 +516,20 @@ static void open_fresh(struct upstream_call *c)
     }
 }
 
-/* An idle connection is up already: its call starts after the caller is back in the loop. */
-static void start_reused(struct loop_task *t)
+/* The warmest idle connection of a lane, or NULL. What came with the last answer brings no event of
+ * its own, so each is looked at once more. */
+static struct upstream_conn *take_idle(struct upstream_pool *p, unsigned lane)
 {
-    struct upstream_call *c = CONTAINER_OF(t, struct upstream_call, task);
+    struct upstream_conn *k;
 
-    if (!c->live || c->conn == NULL)
-        return;
-    c->events->connected(c->ctx);
-    if (c->live)
-        send_on(c);
+    while ((k = p->lanes[lane].newest) != NULL) {
+        if (is_quiet(k)) {
+            lane_take(k);
+            return k;
+        }
+        conn_close(k);
+    }
+    return NULL;
 }
 
 void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
@@ -523,22 +548,20 @@ void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned l
         .n_parts = n_parts,
         .started_ms = loop_now_ms(p->loop),
         .live = true,
-        .task = {.run = tell_not_started},
+        .task = {.run = begin_call},
     };
     for (size_t i = 0; i < n_parts; i++) {
         c->parts[i] = parts[i];
         c->total += parts[i].n;
     }
-    k = p->lanes[lane].newest;
+    k = take_idle(p, lane);
     if (k == NULL) {
         open_fresh(c);
         return;
     }
-    lane_take(k);
     k->call = c;
     c->conn = k;
     c->reused = true;
-    c->task.run = start_reused;
     loop_soon(p->loop, &c->task);
 }
 
