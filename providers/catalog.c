@@ -1,5 +1,12 @@
 #include "providers/catalog.h"
 
+/* A provider that speaks OpenAI's dialect, keys and all. */
+#define OPENAI_LIKE(type, url, key)                                                                \
+    {                                                                                              \
+        .name = type, .dialect = &dialect_openai_chat, .base_url = url, .path = "",                \
+        .needs_key = key                                                                           \
+    }
+
 /* To add a row: here, in `names` below, and where zero configuration should know it, in `zero`. */
 static const struct provider_type types[] = {
     {
@@ -23,6 +30,40 @@ static const struct provider_type types[] = {
         .path = "/v1beta/openai",
         .needs_key = true,
     },
+    /* Below: everybody else whose door is OpenAI's. Names, base URLs and how the key travels are
+     * what the providers document. */
+    {
+        .name = "azure", /* https://NAME.openai.azure.com: the model is the deployment's name */
+        .dialect = &dialect_openai_chat,
+        .path = "/openai/deployments",
+        .key_header = "api-key: ",
+        .query = "?api-version=2024-10-21",
+        .model_in_path = true,
+        .needs_key = true,
+    },
+    OPENAI_LIKE("cerebras", "https://api.cerebras.ai/v1", true),
+    OPENAI_LIKE("cometapi", "https://api.cometapi.com/v1", true),
+    OPENAI_LIKE("deepseek", "https://api.deepseek.com/v1", true),
+    OPENAI_LIKE("fireworks", "https://api.fireworks.ai/inference/v1", true),
+    OPENAI_LIKE("github", "https://models.github.ai/inference", true),
+    OPENAI_LIKE("groq", "https://api.groq.com/openai/v1", true),
+    OPENAI_LIKE("huggingface", "https://router.huggingface.co/v1", true),
+    OPENAI_LIKE("llamacpp", "http://127.0.0.1:8080/v1", false),
+    OPENAI_LIKE("lmstudio", "http://127.0.0.1:1234/v1", false),
+    OPENAI_LIKE("mistral", "https://api.mistral.ai/v1", true),
+    OPENAI_LIKE("ollama", "http://127.0.0.1:11434/v1", false),
+    OPENAI_LIKE("openrouter", "https://openrouter.ai/api/v1", true),
+    {
+        .name = "perplexity", /* its endpoints stand at the root */
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://api.perplexity.ai",
+        .path = "",
+        .at_root = true,
+        .needs_key = true,
+    },
+    OPENAI_LIKE("together", "https://api.together.xyz/v1", true),
+    OPENAI_LIKE("vllm", "http://127.0.0.1:8000/v1", false),
+    OPENAI_LIKE("xai", "https://api.x.ai/v1", true),
     {
         .name = "scripted",
         .path = "",
@@ -78,7 +119,10 @@ static bool find_for_config(const char *name, struct config_type *out)
 
 const struct config_types catalog_config_types = {
     .find = find_for_config,
-    .names = "openai, anthropic, gemini, scripted",
+    .names =
+        "openai, anthropic, gemini, azure, cerebras, cometapi, deepseek, fireworks, github, groq, "
+        "huggingface, llamacpp, lmstudio, mistral, ollama, openrouter, perplexity, together, "
+        "vllm, xai, scripted",
     .zero = zero,
 };
 
@@ -128,6 +172,8 @@ struct span catalog_base_path(const struct provider_type *type, struct span url_
 
     while (url_path.n != 0 && url_path.p[url_path.n - 1] == '/')
         url_path.n--;
+    if (below.n == 0 && url_path.n == 0 && type->at_root)
+        return SPAN("");
     if (below.n == 0)
         return url_path.n != 0 ? url_path : default_path(type);
     if (url_path.n == 0)

@@ -15,6 +15,11 @@ struct provider_type {
     const char *base_url;          /* default; NULL: must be configured */
     const char *path;              /* put behind the base URL's path before the dialect's own path:
                                       "" where base URLs carry the version ("/v1") */
+    bool at_root; /* endpoints stand at the root of the host: a bare host gets no version */
+    const char *key_header; /* "api-key: "; NULL: "Authorization: Bearer " */
+    const char *query;      /* goes behind the path; NULL: none */
+    bool model_in_path; /* the model's name (a deployment) stands in the path, not only in the body
+                         */
     bool needs_key;
 };
 

@@ -21,10 +21,13 @@
 
 /* Where a request goes and as whom: from the configuration only, never from the request. */
 struct dialect_target {
-    struct span base_path; /* path of the base URL, without a slash at the end: "/v1" */
-    struct span model;     /* the model to ask for; p == NULL: the client's own */
-    struct span key;       /* credential; empty: none is sent */
-    bool rewrite_model;    /* model differs from the client's */
+    struct span base_path;  /* path of the base URL, without a slash at the end: "/v1" */
+    struct span model;      /* the model to ask for; p == NULL: the client's own */
+    struct span key;        /* credential; empty: none is sent */
+    bool rewrite_model;     /* model differs from the client's */
+    const char *key_header; /* what stands before the key; NULL: the dialect's own way */
+    const char *query;      /* behind the path; NULL: none */
+    bool model_in_path;     /* the model's name stands in the path as well */
 };
 
 /* A request for a provider. `head_fields` are complete lines, each with CRLF; they hold the

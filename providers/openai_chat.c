@@ -171,12 +171,40 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
 
 /* ---- the request, for a provider ---- */
 
-static struct span path_of(struct span base_path, struct arena *a)
+/* A name as one segment of a path (RFC 3986 2.3): whatever it holds, it stays one. */
+static void add_segment(struct strbuf *out, struct span name)
 {
-    struct strbuf path = strbuf_in(a, base_path.n + 32);
+    static const char hex[] = "0123456789ABCDEF";
+    bool dots = span_is(name, ".") || span_is(name, "..");
 
-    strbuf_add_span(&path, base_path);
-    strbuf_add(&path, "/chat/completions");
+    for (size_t i = 0; i < name.n; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '_' || c == '~' || (c == '.' && !dots)) {
+            strbuf_add_char(out, (char)c);
+        } else {
+            strbuf_add_char(out, '%');
+            strbuf_add_char(out, hex[c >> 4]);
+            strbuf_add_char(out, hex[c & 15]);
+        }
+    }
+}
+
+static struct span path_of(const struct dialect_target *target, struct span model, struct arena *a)
+{
+    static const char end[] = "/chat/completions";
+    size_t query = target->query != NULL ? strlen(target->query) : 0;
+    struct strbuf path = strbuf_in(a, target->base_path.n + 3 * model.n + sizeof(end) + query + 1);
+
+    strbuf_add_span(&path, target->base_path);
+    if (target->model_in_path) {
+        strbuf_add_char(&path, '/');
+        add_segment(&path, model);
+    }
+    strbuf_add(&path, end);
+    if (target->query != NULL)
+        strbuf_add(&path, target->query);
     return strbuf_span(&path);
 }
 
@@ -187,13 +215,14 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
     *out = (struct dialect_request){
-        .path = path_of(target->base_path, a),
+        .path = path_of(target, target->model.p != NULL ? target->model : req->model, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
         .body = {req->body},
         .body_bytes = req->body.n,
     };
     if (target->key.n != 0) {
-        strbuf_add(&out->head_fields, "Authorization: Bearer ");
+        strbuf_add(&out->head_fields,
+                   target->key_header != NULL ? target->key_header : "Authorization: Bearer ");
         strbuf_add_span(&out->head_fields, target->key);
         strbuf_add(&out->head_fields, "\r\n");
     }

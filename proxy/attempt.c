@@ -378,6 +378,9 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .base_path = span_of(o->base_path),
         .model = a->target->model,
         .key = p->keys[key],
+        .key_header = p->type->key_header,
+        .query = p->type->query,
+        .model_in_path = p->type->model_in_path,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
     };

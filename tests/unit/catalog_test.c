@@ -38,6 +38,16 @@ TEST(a_path_in_front_is_kept)
     check_path("gemini", "/v1-x", "/v1-x/v1beta/openai");
 }
 
+TEST(deployments_and_roots_have_their_own_places)
+{
+    check_path("azure", "", "/openai/deployments");
+    check_path("azure", "/openai/deployments/", "/openai/deployments");
+    check_path("perplexity", "", "");
+    check_path("perplexity", "/v1", "/v1");
+    check_path("groq", "", "/openai/v1");
+    check_path("openrouter", "/api/v1/", "/api/v1");
+}
+
 TEST(every_type_the_configuration_names_is_there)
 {
     struct config_type t;
@@ -49,7 +59,7 @@ TEST(every_type_the_configuration_names_is_there)
         CHECK(t.local == (t.base_url == NULL && !t.needs_key));
         CHECK(t.local == (provider_type_find(s)->dialect == NULL));
     }
-    CHECK(n >= 4);
+    CHECK(n >= 21);
     CHECK(!catalog_config_types.find("openia", &t));
     CHECK(!catalog_config_types.find("", &t));
     CHECK(provider_type_find("nobody") == NULL);

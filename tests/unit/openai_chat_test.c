@@ -345,4 +345,29 @@ TEST(the_arena_is_given_back)
     CHECK_INT(a.total, 0);
 }
 
+TEST(a_deployment_stands_in_the_path_and_stays_one_segment)
+{
+    static const char body[] = "{\"model\":\"../x y\",\"messages\":[{}]}";
+    struct dialect_target to = {.base_path = SPAN("/openai/deployments"),
+                                .key = SPAN("k"),
+                                .key_header = "api-key: ",
+                                .query = "?api-version=1",
+                                .model_in_path = true};
+    struct dialect_request out;
+    struct chat_request req;
+    struct arena a;
+    struct err e;
+
+    arena_init(&a);
+    CHECK_INT(dialect_openai_chat.read_request(span_of(body), &a, &req, &e), 0);
+    dialect_openai_chat.write_request(&req, &to, &a, &out);
+    CHECK_SPAN(out.path, "/openai/deployments/..%2Fx%20y/chat/completions?api-version=1");
+    CHECK_SPAN(strbuf_span(&out.head_fields), "api-key: k\r\n");
+    to.model = SPAN("..");
+    to.rewrite_model = true;
+    dialect_openai_chat.write_request(&req, &to, &a, &out);
+    CHECK_SPAN(out.path, "/openai/deployments/%2E%2E/chat/completions?api-version=1");
+    arena_release(&a);
+}
+
 TEST_MAIN()
