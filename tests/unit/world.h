@@ -25,8 +25,8 @@
     HEALTH "providers: {" PROVIDER("a", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x]}]\n"
 #define ONE_WITH_KEYS                                                                              \
     HEALTH                                                                                         \
-        "providers: {" PROVIDER("a", "[k0, k1, k2]") "}\n"                                         \
-                                                     "routes: [{model: \"*\", targets: [a/x]}]\n"
+    "providers: {" PROVIDER("a", "[k0, k1, k2]") "}\n"                                             \
+                                                 "routes: [{model: \"*\", targets: [a/x]}]\n"
 #define TWO                                                                                        \
     HEALTH "providers: {" PROVIDER("a", "[k0, k1]") ", " PROVIDER(                                 \
         "b", "[k0]") "}\n"                                                                         \
