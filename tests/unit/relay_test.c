@@ -3,10 +3,7 @@
 #include "tests/unit/world.h"
 
 /* The second keeps the client's own model name. */
-#define KEEPS                                                                                      \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") ", " PROVIDER(                                     \
-        "b", "[k0]") "}\n"                                                                         \
-                     "routes: [{model: \"*\", targets: [a/x, b]}]\n"
+#define KEEPS HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") ROUTE("a/x, b")
 
 #define MODEL SPAN("gpt-4o")
 
