@@ -140,6 +140,17 @@ TEST(a_late_result_from_before_the_outage_does_not_end_the_probe)
     CHECK_INT(b.state, BREAKER_OPEN);
 }
 
+TEST(a_late_output_from_before_the_outage_does_not_win_the_probe)
+{
+    struct breaker b = fresh();
+    breaker_pass slow = breaker_ask(&b, 0);
+
+    fail_times(&b, 5, 0);
+    CHECK(breaker_ask(&b, 5000) != 0);
+    CHECK_INT(breaker_output(&b, slow, 5001), slow);
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
+}
+
 TEST(neutral_results_move_nothing)
 {
     struct breaker b = fresh();

@@ -9,10 +9,9 @@
 #define LATE_MS   20 /* a driver's timer comes this late at most */
 
 #define FIVE                                                                                       \
-    "breaker: {consecutive: 3, min_calls: 8, open_base: 4s, open_cap: 16s}\n"                      \
-    "providers: {" PROVIDER("a", "[k0, k1, k2]") ", " PROVIDER("b", "[k0]") ", " PROVIDER(         \
-        "c", "[k0, k1]") "}\n"                                                                     \
-                         "routes: [{model: \"*\", targets: [a/x, b/x, c/x, a/y, c/y]}]\n"
+    "breaker: {consecutive: 3, min_calls: 8, open_base: 4s, open_cap: 16s}\n" PROVIDERS PROVIDER(  \
+        "a", "k0, k1, k2") PROVIDER("b", "k0") PROVIDER("c", "k0, k1")                             \
+        ROUTE("a/x, b/x, c/x, a/y, c/y")
 
 #define N_TARGETS 5
 

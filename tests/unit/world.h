@@ -16,24 +16,19 @@
 #include "proxy/failover.h"
 #include "tests/unit/check.h"
 
-/* Providers a, b and c with one target each; a has as many keys as the name says. The breaker opens
- * at the third failure in a row, and never for a rate. */
+/* Parts of a configuration. The breaker opens at the third failure in a row, never for a rate. */
+#define HEALTH    "breaker: {consecutive: 3, min_calls: 1000, open_base: 4s, open_cap: 16s}\n"
+#define PROVIDERS "providers:\n"
 #define PROVIDER(name, keys)                                                                       \
-    name ": {type: openai, base_url: http://127.0.0.1:1/v1, keys: " keys "}"
-#define HEALTH "breaker: {consecutive: 3, min_calls: 1000, open_base: 4s, open_cap: 16s}\n"
-#define ONE                                                                                        \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x]}]\n"
-#define ONE_WITH_KEYS                                                                              \
-    HEALTH                                                                                         \
-    "providers: {" PROVIDER("a", "[k0, k1, k2]") "}\n"                                             \
-                                                 "routes: [{model: \"*\", targets: [a/x]}]\n"
-#define TWO                                                                                        \
-    HEALTH "providers: {" PROVIDER("a", "[k0, k1]") ", " PROVIDER(                                 \
-        "b", "[k0]") "}\n"                                                                         \
-                     "routes: [{model: \"*\", targets: [a/x, b/x]}]\n"
+    "  " name ": {type: openai, base_url: http://127.0.0.1:1/v1, keys: [" keys "]}\n"
+#define ROUTE(targets) "routes: [{model: \"*\", targets: [" targets "]}]\n"
+
+#define ONE           HEALTH PROVIDERS PROVIDER("a", "k0") ROUTE("a/x")
+#define ONE_WITH_KEYS HEALTH PROVIDERS PROVIDER("a", "k0, k1, k2") ROUTE("a/x")
+#define TWO           HEALTH PROVIDERS PROVIDER("a", "k0, k1") PROVIDER("b", "k0") ROUTE("a/x, b/x")
 #define THREE                                                                                      \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") ", " PROVIDER("b", "[k0]") ", " PROVIDER(          \
-        "c", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x, b/x, c/x]}]\n"
+    HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") PROVIDER("c", "k0")                   \
+        ROUTE("a/x, b/x, c/x")
 
 #define T0 1000000 /* when the first exchange of a test begins */
 
