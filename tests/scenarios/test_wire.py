@@ -1,5 +1,6 @@
 """The edges between two connections: what must hold whatever the order in which bytes come."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -182,3 +183,25 @@ def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
         c.sock.close()
     wait_for(lambda: p.metric("holdfast_requests_total", outcome="client_gone") == 1, timeout=2)
     wait_for(lambda: p.in_flight() == 0, timeout=2)
+
+
+# -- running out of descriptors ------------------------------------------------------------------
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", None])
+def test_no_descriptor_for_a_provider_is_not_its_fault(upstream, holdfast, host):
+    """Neither for the socket nor, with a name that only the system's resolver knows, before it."""
+    a = upstream("A", host="0.0.0.0" if host is None else "127.0.0.1")
+    p = holdfast({"type": "openai", "api_key": "sk-x", "allow_http": True,
+                  "base_url": f"http://{host or socket.gethostname()}:{a.port}/v1"})
+    with Raw(p.port) as c:
+        c.send(request_bytes("GET", "/livez"))
+        c.answer("GET")
+        old_limit = resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE)
+        fds = os.listdir(f"/proc/{p.process.pid}/fd")
+        top = max(int(x) for x in fds) + 1
+        resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE, (top, old_limit[1]))
+        c.send(ASK)
+        answer = c.answer()
+        resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE, old_limit)
+        assert answer.status >= 500 and [o for _, o, _ in answer.trail] == ["local"], answer.trail
+        c.send(ASK)
+        assert c.answer().status == 200
