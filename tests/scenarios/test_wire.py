@@ -100,6 +100,29 @@ def test_an_idle_connection_that_closes_as_it_is_taken(upstream, holdfast):
 
 
 # -- towards the client ------------------------------------------------------------------------
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size, n", [(4090, 1), (1500, 2), (1500, 8), (90, 120)])
+def test_large_fields_of_a_provider_leave_the_others_whole(upstream, holdfast, stream, size, n):
+    def large_fields(x):
+        extra = [(f"x-ratelimit-{i}", "v" * size) for i in range(n)]
+        if x.stream:
+            x.stream_head(headers=extra)
+            x.part(word("A: fine") + STOP + DONE)
+            x.end()
+        else:
+            x.answer(200, bodies.dump(bodies.completion(x.model, "A: fine", 2, 0)), headers=extra)
+    a = upstream("A")
+    serve(a, large_fields)
+    answer = holdfast(a).chat(stream=stream)
+    assert answer.status == 200 and answer.end == "complete" and answer.text == "A: fine"
+    assert answer.header("content-type") == \
+        ("text/event-stream" if stream else "application/json")
+    assert answer.header("x-holdfast-provider") == "a"
+    passed = [v for k, v in answer.headers if k.startswith("x-ratelimit")]
+    assert all(v == "v" * size for v in passed)
+    assert passed or size > 1000
+
+
 def test_a_reader_that_is_always_behind_gets_all_of_it(upstream, holdfast):
     """The output never runs empty, so what is sent must be forgotten on the way."""
     a = upstream("A", default="replay")
