@@ -170,7 +170,10 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
         else {
             a->watch = before;
             take_event(a, &ev, run, &run);
-            if (a->over || !pass_on(a, run) || a->over)
+            if (a->over || !pass_on(a, run))
+                return;
+            /* Without its empty line it would run together with what we write behind it. */
+            if (ev.cut && !pass_on(a, SPAN("\n\n")))
                 return;
         }
     }

@@ -100,6 +100,16 @@ def test_an_idle_connection_that_closes_as_it_is_taken(upstream, holdfast):
 
 
 # -- towards the client ------------------------------------------------------------------------
+def test_the_last_event_without_its_empty_line(upstream, holdfast):
+    """It is whole, so it counts; and what follows it is an event of its own."""
+    for tail in (STOP[:-1], STOP[:-2]):
+        a = upstream("A", default="replay")
+        a.recording = [word("A:"), word(" fine"), tail]
+        answer = holdfast(a).chat(stream=True)
+        assert answer.end == "complete" and answer.text == "A: fine" and answer.done == 1, tail
+        assert answer.chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("size, n", [(4090, 1), (1500, 2), (1500, 8), (90, 120)])
 def test_large_fields_of_a_provider_leave_the_others_whole(upstream, holdfast, stream, size, n):
