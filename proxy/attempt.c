@@ -134,7 +134,7 @@ static void read_events(struct attempt *a, struct span bytes)
 {
     struct sse_event ev;
     struct span run = {bytes.p, 0};
-    bool was_stopped = a->watch.stopped, progress = false;
+    bool was_whole = a->dialect->judge_end(&a->watch) == FAILURE_NONE, progress = false;
 
     if (sse_feed(&a->sse, bytes) < 0) {
         fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is larger than 16 MiB");
@@ -147,8 +147,7 @@ static void read_events(struct attempt *a, struct span bytes)
     }
     if (a->over || !pass_on(a, run))
         return;
-    if (a->ending ||
-        (a->watch.stopped && !was_stopped && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
+    if (a->ending || (!was_whole && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
     else if (progress && a->owns)
         a->events->progress(a->ctx);

@@ -206,6 +206,25 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream, bo
     assert answer is not None and answer.status == 413
 
 
+def test_two_choices_one_after_the_other_and_no_end(upstream, holdfast):
+    """The connection stays open after the last finish reason: the answer is whole all the same."""
+    def choices(x):
+        def of(i, delta, finish=None):
+            c = bodies.chunk("model-a", delta, finish)
+            c["choices"][0]["index"] = i
+            return scripts.event(c)
+        x.stream_head()
+        x.part(of(0, {"content": "A: one"}) + of(0, {}, "stop"))
+        x.pause(0.1)
+        x.part(of(1, {"content": " two"}) + of(1, {}, "stop"))
+        x.stall(5)
+    a = upstream("A")
+    serve(a, choices)
+    answer = holdfast(a, timeouts=PATIENT).chat(stream=True, n=2)
+    assert answer.end == "complete" and answer.done == 1
+    assert answer.seconds < 2
+
+
 def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
     """Request and end come in one event."""
     a, b = upstream("A", default="hang"), upstream("B")
