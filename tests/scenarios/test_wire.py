@@ -257,3 +257,45 @@ def test_no_descriptor_for_a_provider_is_not_its_fault(upstream, holdfast, host)
         assert answer.status >= 500 and [o for _, o, _ in answer.trail] == ["local"], answer.trail
         c.send(ASK)
         assert c.answer().status == 200
+
+# -- the end of the process ----------------------------------------------------------------------
+def test_while_it_drains_a_new_connection_is_refused(upstream, holdfast):
+    """Not taken into a queue that nobody serves any more."""
+    a = upstream("A", default="ok?gap=100&tokens=12")
+    p = holdfast(a, timeouts=PATIENT)
+    with Raw(p.port) as c:
+        c.send(ASK_STREAM)
+        wait_for(lambda: a.attempts)
+        p.process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        with pytest.raises(ConnectionRefusedError):
+            Raw(p.port, timeout=2)
+        answer = c.answer()
+    assert answer.end == "complete" and answer.done == 1
+    assert p.wait() == 0
+
+
+@pytest.mark.parametrize("sent", [len(ASK) - 10, len(ASK)])
+def test_what_is_cut_short_at_the_end_gets_its_error(upstream, holdfast, sent):
+    a = upstream("A", default="hang")
+    p = holdfast(a, timeouts=PATIENT, drain={"delay": "10ms", "timeout": "300ms"})
+    with Raw(p.port) as c:
+        c.send(ASK[:sent])
+        time.sleep(0.2)
+        p.process.send_signal(signal.SIGTERM)
+        answer = c.answer(timeout=5)
+    assert answer is not None and answer.status == 503, c.eof
+    assert p.wait() == 0
+
+
+def test_a_reader_that_is_behind_at_the_end_sees_that_bytes_are_missing(upstream, holdfast):
+    a = upstream("A", default="ok?big=12000000")
+    p = holdfast(a, timeouts=PATIENT, drain={"delay": "10ms", "timeout": "300ms"})
+    with Raw(p.port) as c:
+        c.send(ASK_STREAM.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        wait_for(lambda: a.attempts and a.attempts[0].ended)
+        time.sleep(0.5)
+        p.process.send_signal(signal.SIGTERM)
+        assert p.wait() == 0
+        answer = c.answer(timeout=5)
+    assert answer.end == "aborted", len(answer.body)
