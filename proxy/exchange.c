@@ -599,6 +599,7 @@ static void open_stream(struct exchange *x)
         strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
                         "X-Accel-Buffering: no\r\n");
+    assert(!fields.failed); /* each part of them is bounded */
     x->status = 200;
     x->opened = true;
     client_stream_start(x->client, 200, strbuf_span(&fields));
@@ -660,6 +661,7 @@ static void finish_whole(struct exchange *x, struct attempt *a)
                  &fields);
     strbuf_add_span(&fields, strbuf_span(&a->fields));
     strbuf_add(&fields, "Content-Type: application/json\r\n");
+    assert(!fields.failed); /* each part of them is bounded */
     answer(x, 200, &fields, strbuf_span(&a->held), FAILURE_NONE, failure_row(FAILURE_NONE)->label);
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #define MAX_TRAIL 2048
+#define MAX_VALUE 256 /* of a name in a header: with the trail, all fits where it is written */
 
 static void add_name(const struct failover *f, const struct failover_try *t, struct span model,
                      struct strbuf *out)
@@ -52,6 +53,11 @@ static void add_value(struct strbuf *out, struct span value)
         strbuf_add_char(out, value.p[i] >= ' ' && value.p[i] < 0x7f ? value.p[i] : '?');
 }
 
+static struct span shortened(struct span value)
+{
+    return value.n > MAX_VALUE ? (struct span){value.p, MAX_VALUE} : value;
+}
+
 void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
                   struct strbuf *out)
 {
@@ -62,9 +68,9 @@ void relay_fields(const struct failover *f, int served, struct span client_model
         const struct target *t = f->candidates[f->tries[served].candidate].target;
 
         strbuf_add(out, "x-holdfast-provider: ");
-        add_value(out, span_of(t->provider->conf->name));
+        add_value(out, shortened(span_of(t->provider->conf->name)));
         strbuf_add(out, "\r\nx-holdfast-model: ");
-        add_value(out, t->model.p != NULL ? t->model : client_model);
+        add_value(out, shortened(t->model.p != NULL ? t->model : client_model));
         strbuf_add(out, "\r\n");
     }
     strbuf_add(out, "x-holdfast-attempts: ");

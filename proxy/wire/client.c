@@ -804,6 +804,7 @@ void client_front_drain(struct client_front *f)
         loop_timer_clear(f->loop, &l->timer);
         if (!l->off)
             listener_pause(l);
+        shutdown(l->lfd.fd, SHUT_RD); /* refused at once, not queued until the process ends */
     }
     for (struct client *c = f->clients, *next; c != NULL; c = next) {
         next = c->next;
