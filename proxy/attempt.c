@@ -172,7 +172,7 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
             if (a->over || !pass_on(a, run))
                 return;
             /* Without its empty line it would run together with what we write behind it. */
-            if (ev.cut && !pass_on(a, SPAN("\n\n")))
+            if (ev.cut && !a->ending && !pass_on(a, SPAN("\n\n")))
                 return;
         }
     }
