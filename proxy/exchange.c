@@ -728,8 +728,7 @@ static void give_up(struct exchange *x)
                 &error);
     x->dialect->write_error(&error, &text);
     add_id(x, &fields);
-    relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),
-                 &fields);
+    relay_fields(&x->failover, -1, x->request.model, loop_now_ms(x->space->loop), &fields);
     relay_retry_fields(&x->failover, &fields);
     strbuf_add(&fields, "Content-Type: application/json\r\n");
     answer(x, error.status, &fields, strbuf_span(&text), outcome, failure_row(outcome)->label);

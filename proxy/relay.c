@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #define MAX_TRAIL 2048
+#define MAX_SAID  500 /* of a provider's own words in an error */
 #define MAX_VALUE 256 /* of a name in a header: with the trail, all fits where it is written */
 
 static void add_name(const struct failover *f, const struct failover_try *t, struct span model,
@@ -112,6 +113,12 @@ void relay_error(const struct failover *f, const struct chat_error *said, struct
         *out = *said;
         out->status = failure_status(why, t->status);
         text.len = strlen(out->message);
+        if (text.len > MAX_SAID) { /* room for the trail, cut between two characters */
+            text.len = MAX_SAID;
+            while (((unsigned char)out->message[text.len] & 0xc0) == 0x80)
+                text.len--;
+            out->message[text.len] = '\0';
+        }
     } else {
         snprintf(out->code, sizeof(out->code), "%s",
                  f->committed ? "stream_interrupted" : row->label);

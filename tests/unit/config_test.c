@@ -230,7 +230,7 @@ TEST(listen_addresses_have_four_forms)
     };
     static const struct bad bad[] = {
         {"", "has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
-        {"8090", "has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
+        {"8090", "has no host; write 127.0.0.1:8090"},
         {"::1:80", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
         {"[::1]80", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
         {"[::1", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
@@ -618,9 +618,9 @@ TEST(mistakes_in_values_say_what_was_expected)
         {"limits: {request_body: 20MiB, memory: 10MiB}",
          "t:1:24: limits.request_body: 20MiB is more than limits.memory, 10MiB"},
         {"failover: {max_attempts: four}",
-         "t:1:26: failover.max_attempts: \"four\" is not a whole number; expected 1 to 32"},
+         "t:1:26: failover.max_attempts: \"four\" is not a whole number; expected 1 to 16"},
         {"failover: {max_attempts: 0}",
-         "t:1:26: failover.max_attempts: \"0\" is out of range; expected 1 to 32"},
+         "t:1:26: failover.max_attempts: \"0\" is out of range; expected 1 to 16"},
         {"failover: {max_attempts: 18446744073709551617}",
          "t:1:26: failover.max_attempts: \"18446744073709551617\" is not a whole number; expected "
          "1 "

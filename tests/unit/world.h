@@ -14,6 +14,7 @@
 
 #include "providers/catalog.h"
 #include "proxy/failover.h"
+#include "proxy/base/log.h"
 #include "tests/unit/check.h"
 
 /* Parts of a configuration. The breaker opens at the third failure in a row, never for a rate. */
@@ -141,5 +142,11 @@ static inline const char *orders_text(const struct failover_orders *o)
 }
 
 #define CHECK_ORDERS(w, want) CHECK_STR(orders_text(&(w)->orders), want)
+
+/* Thousands of breakers open here, and each would say so. */
+__attribute__((constructor)) static void keep_the_log_quiet(void)
+{
+    log_set_level(LOG_ERROR);
+}
 
 #endif
