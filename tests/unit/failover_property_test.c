@@ -185,6 +185,7 @@ static void check_orders(struct run *r, struct client *c, const struct failover_
             break;
         }
     }
+    HOLDS(r, c, drops == (ended != NULL && !driver_ended && ended->outcome != FAILURE_NONE));
     HOLDS(r, c, ends == (f->ended && (ev == NULL || ev->kind != FAILOVER_GONE))); /* I1 */
     c->ended = f->ended;
     if (c->ended)
@@ -229,6 +230,8 @@ static void happen(struct run *r, struct client *c, struct failover_event ev)
     failover_step(&c->f, &ev, r->now, &r->w.orders);
     check_orders(r, c, &ev);
     check_state(r, c);
+    /* A tick at its time gets things on: who drives does not spin. */
+    HOLDS(r, c, c->ended || ev.kind != FAILOVER_TICK || failover_due(&c->f) > r->now);
     check_health(r, c, before, was);
 }
 

@@ -42,6 +42,7 @@ struct world {
     struct failover f;
     struct failover_orders orders; /* of the last act */
     uint64_t now;
+    uint64_t seed; /* of the next exchange */
 };
 
 static inline struct world world_new(const char *yaml)
@@ -50,6 +51,7 @@ static inline struct world world_new(const char *yaml)
         .policy = {.max_attempts = 4, .per_target = 2, .total_ms = 600000},
         .timers = {.connect = 4000, .tls = 6000, .first_output = 30000, .idle = 20000},
         .now = T0,
+        .seed = 11,
     };
     struct err e = {0};
 
@@ -70,7 +72,7 @@ static inline void world_release(struct world *w)
 /* A new exchange over every target, in order. */
 static inline void begin(struct world *w)
 {
-    failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, 11, &w->arena);
+    failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, w->seed, &w->arena);
     for (size_t i = 0; i < w->set->n_targets; i++)
         failover_add(&w->f, &w->set->targets[i], &w->timers);
     failover_begin(&w->f, w->now, &w->orders);
