@@ -282,8 +282,9 @@ static void failed(struct failover *f, enum failure why, unsigned status, uint64
     /* A rate limit is waited out only where the provider says how long, and that is short. */
     c->given_up = !(row->again == AGAIN_LATER || (why == RATE_LIMITED && named)) ||
                   (named && retry_after_ms > SAME_WAIT_MAX_MS);
-    c->not_before =
-        now_ms + (named ? retry_after_ms : rng_between(&f->rng, BACKOFF_LOW_MS, BACKOFF_HIGH_MS));
+    c->not_before = now_ms + rng_between(&f->rng, BACKOFF_LOW_MS, BACKOFF_HIGH_MS);
+    if (named && now_ms + retry_after_ms > c->not_before)
+        c->not_before = now_ms + retry_after_ms;
     if (f->committed || !row->next)
         tell(f, out);
     else

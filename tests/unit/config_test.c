@@ -624,7 +624,7 @@ TEST(mistakes_in_values_say_what_was_expected)
         {"failover: {max_attempts: 18446744073709551617}",
          "t:1:26: failover.max_attempts: \"18446744073709551617\" is not a whole number; expected "
          "1 "
-         "to 32"},
+         "to 16"},
         {"breaker: {failure_rate: 2}",
          "t:1:25: breaker.failure_rate: \"2\" is out of range; expected 0.01 to 1"},
         {"breaker: {failure_rate: half}",
@@ -1134,7 +1134,7 @@ TEST(a_file_is_read_and_its_open_keys_are_noticed)
     CHECK(config_load(path, &fake_types, &c, &e) == 0);
     snprintf(want, sizeof(want),
              "%s:1:40: providers.p.api_key: every user of this machine can read "
-             "this file and its key",
+             "this file and its key; chmod 600 it",
              path);
     CHECK_INT(c->n_warnings, 1);
     CHECK_STR(c->warnings[0], want);

@@ -118,7 +118,7 @@ static void check_try(struct run *r, struct client *c)
     HOLDS(r, c, ++c->tries[t->candidate] <= f->policy.per_target);
     HOLDS(r, c, r->now + 10 <= f->deadline_ms);
     if (before != NULL && !before->skipped && before->candidate == t->candidate &&
-        failure_row(before->outcome)->again == AGAIN_KEY)
+        failure_row(before->outcome)->again == AGAIN_KEY && before->ended_ms == t->started_ms)
         HOLDS(r, c, (c->keys[t->candidate] & 1u << t->ticket.key) == 0);
     r->last_resorts += c->attempts == 1 && f->n_tries == f->n_candidates + 1;
     c->keys[t->candidate] |= 1u << t->ticket.key;

@@ -173,7 +173,7 @@ TEST(other_keys_count_towards_per_target)
 
 TEST(a_refused_key_is_followed_at_once_by_each_other_key_and_by_none_twice)
 {
-    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN, RATE_LIMITED};
+    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN};
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct world w = world_new(ONE_WITH_KEYS);
@@ -371,12 +371,23 @@ TEST(a_target_that_was_passed_over_is_noted_once_only)
     world_release(&w);
 }
 
-TEST(when_every_target_is_open_the_first_that_may_is_the_last_resort)
+TEST(when_every_target_is_open_the_nearest_to_its_probe_is_the_last_resort)
 {
     struct world w = world_new(TWO);
 
     break_target(&w, 0);
     break_target(&w, 1);
+    target_of(&w, 0)->breaker.retry_at = T0 + 3000;
+    target_of(&w, 1)->breaker.retry_at = T0 + 1000;
+    begin(&w);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+
+    w = world_new(TWO);
+    break_target(&w, 0);
+    break_target(&w, 1);
+    target_of(&w, 0)->breaker.retry_at = T0 + 1000;
+    target_of(&w, 1)->breaker.retry_at = T0 + 3000;
     begin(&w);
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked(&w), "a/x");
