@@ -185,7 +185,7 @@ static void linger(struct client *c)
             client_close(c, false);
         return;
     }
-    client_close(c, false);
+    loop_soon(c->front->loop, &c->task); /* others get a turn; the deadline is the end */
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
