@@ -39,6 +39,7 @@ struct client_handler {
 
 struct client_limits {
     uint64_t head_ms, body_ms; /* absolute, from the first byte */
+    uint64_t stall_ms;         /* a reader that takes nothing for so long is gone */
     size_t answer_bytes;       /* output that may wait for a slow reader */
     unsigned connections;
 };
