@@ -280,8 +280,8 @@ TEST(pipelined_requests_are_answered_in_order)
          "POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
          "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
          "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast",
-         NULL, -1, "first", "x-path: now", "\r\n\r\nnow",
-         "4\r\none \r\n3\r\ntwo\r\n0\r\n\r\nHTTP/1.1", "Connection: close", "\r\n\r\nlast");
+         NULL, -1, "first", "x-path: now", "\r\n\r\nnow", "7\r\none two\r\n0\r\n\r\nHTTP/1.1",
+         "Connection: close", "\r\n\r\nlast");
     finish();
 }
 
@@ -369,7 +369,7 @@ TEST(an_aborted_stream_has_no_last_chunk)
     say(fd, "POST /abort HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
     got = hear(fd, NULL, &how);
     CHECK_INT(how, -1);
-    CHECK_INT(count(&got, "3\r\ntwo\r\n"), 1);
+    CHECK_INT(count(&got, "7\r\none two\r\n"), 1);
     CHECK_INT(count(&got, "\r\n0\r\n"), 0);
     strbuf_release(&got);
     close(fd);

@@ -643,8 +643,7 @@ TEST(mistakes_in_values_say_what_was_expected)
          "t:1:11: origins[0]: \"https://a/\" is not an origin; expected scheme://host[:port]"},
         {"origins: [null]", "t:1:11: origins[0]: has no value; expected texts"},
         {"listen: []", "t:1:9: listen: is an empty list"},
-        {"listen: 8090", "t:1:9: listen: \"8090\" has no port; expected HOST:PORT, :PORT, "
-                         "[IPV6]:PORT or unix:/path"},
+        {"listen: 8090", "t:1:9: listen: \"8090\" has no host; write 127.0.0.1:8090"},
         {"listen: {a: b}", "t:1:9: listen: expected a list, found a mapping"},
         {"admin: on", "t:1:8: admin: \"on\" has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or "
                       "unix:/path"},
