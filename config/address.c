@@ -169,6 +169,8 @@ int config_listen_parse(const char *text, struct config_listen *out, struct err 
         return listen_unix(text, out, e);
     if (!split_host(span_of(text), &host, &port))
         return err_set(e, ERR_VALUE, "is not an address; %s", expected);
+    if (port.p == NULL && read_port(host, &number))
+        return err_set(e, ERR_VALUE, "has no host; write 127.0.0.1:%u", number);
     if (port.p == NULL)
         return err_set(e, ERR_VALUE, "has no port; %s", expected);
     if (!read_port(port, &number))

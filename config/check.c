@@ -49,6 +49,20 @@ static int check_local(struct reader *r, const struct node *n, const char *path,
     return 0;
 }
 
+/* What people copy from a curl line. */
+static bool ends_with_endpoint(struct span url)
+{
+    static const char *const ends[] = {"/chat/completions", "/messages", "/responses"};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        size_t n = strlen(ends[i]);
+
+        if (url.n > n && memcmp(url.p + url.n - n, ends[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
 int check_base_url(const char *text, bool allow_http, char **out, struct err *e)
 {
     struct url url;
@@ -63,6 +77,8 @@ int check_base_url(const char *text, bool allow_http, char **out, struct err *e)
                        "allow_http: true");
     while (text[n - 1] == '/')
         n--;
+    if (ends_with_endpoint((struct span){text, n}))
+        return err_set(e, ERR_VALUE, "is an endpoint; expected the URL before /chat/completions");
     copy = mem_strndup(text, n);
     scheme = url.https ? 5 : 4;
     memcpy(copy, "https", scheme);

@@ -28,8 +28,9 @@ static const char intro[] =
     "- Anchors, aliases, tags, a second document and a key given twice are errors, as is every "
     "key\n"
     "  that is not listed here.\n"
-    "- A running Holdfast that reads its file again takes over what says \"reload\"; the rest\n"
-    "  needs a restart.\n";
+    "- This version reads its configuration at its start only. Once it can do so while it runs, "
+    "it\n"
+    "  will take over what says \"reload\"; the rest will need a restart.\n";
 
 static void cell(FILE *out, const char *text)
 {

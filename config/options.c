@@ -103,7 +103,7 @@ static const struct option rows[] = {
     TIMEOUTS("timeouts.", config, "4s", "6s", "30s", "120s", "120s", "20s", "180s", "600s"),
 
     {"failover", OPTION_SECTION, READY, NOWHERE, .help = "how long one request is tried"},
-    {"failover.max_attempts", OPTION_INTEGER, "4", 1, 32, IN(config, failover.max_attempts), READY,
+    {"failover.max_attempts", OPTION_INTEGER, "4", 1, 16, IN(config, failover.max_attempts), READY,
      .help = "attempts in all"},
     {"failover.per_target", OPTION_INTEGER, "2", 1, 32, IN(config, failover.per_target), READY,
      .help = "attempts at one target"},

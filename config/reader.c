@@ -119,8 +119,10 @@ static void warn_open_secret(struct reader *r, const struct node *n, const char 
         warn(r->c, "%s:%u:%u: %s: every user of this machine can read %s", r->file, n->line,
              n->column, path, s->open_file);
     else if (!s->changed && r->open_to_all)
-        warn(r->c, "%s:%u:%u: %s: every user of this machine can read this file and its key",
-             r->file, n->line, n->column, path);
+        warn(
+            r->c,
+            "%s:%u:%u: %s: every user of this machine can read this file and its key; chmod 600 it",
+            r->file, n->line, n->column, path);
 }
 
 int reader_text(struct reader *r, const struct option *o, const struct node *n, const char *path,

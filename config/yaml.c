@@ -102,6 +102,8 @@ static int fail_syntax(struct reader *r)
         rest = (struct span){r->text.p + at, r->text.n - at};
         if (span_starts(rest, "\t"))
             return fail(r, p->problem_mark, "a tab cannot stand here; use spaces");
+        if (p->problem_mark.index > 0 && r->text.p[at > 0 ? at - 1 : 0] == '*')
+            return fail(r, p->problem_mark, "a value that begins with * must stand in quotes");
     }
     if (p->problem == NULL)
         return fail(r, p->problem_mark, "not YAML");

@@ -35,11 +35,11 @@ struct chat_usage {
 
 /* An error as a provider told it, or as we tell it to the client. All texts are NUL-terminated. */
 struct chat_error {
-    unsigned status;   /* HTTP status it stands for; 0 unknown */
-    char message[512]; /* one line, secrets already taken out where it comes from upstream */
-    char type[64];     /* "invalid_request_error"; may be empty */
-    char code[64];     /* may be empty */
-    char param[128];   /* may be empty */
+    unsigned status;    /* HTTP status it stands for; 0 unknown */
+    char message[1024]; /* one line, secrets already taken out where it comes from upstream */
+    char type[64];      /* "invalid_request_error"; may be empty */
+    char code[64];      /* may be empty */
+    char param[128];    /* may be empty */
 };
 
 enum chat_event_kind {

@@ -7,9 +7,10 @@
 #include "proxy/base/secret.h"
 #include "providers/scripted.h"
 
-#define MAX_EVENT    (16 * 1024 * 1024) /* bytes of one event: images come inline */
-#define MAX_PREAMBLE (256 * 1024)       /* held before the first output of a stream */
-#define MAX_ERROR    (64 * 1024)        /* read of an error's body; more is not looked at */
+#define MAX_EVENT         (16 * 1024 * 1024) /* bytes of one event: images come inline */
+#define MAX_PREAMBLE      (256 * 1024)       /* held before the first output of a stream */
+#define MAX_ERROR         (64 * 1024)        /* read of an error's body; more is not looked at */
+#define MAX_PASSED_FIELDS 1024 /* header lines that go on to the client, with room for our own */
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
@@ -133,7 +134,7 @@ static void read_events(struct attempt *a, struct span bytes)
 {
     struct sse_event ev;
     struct span run = {bytes.p, 0};
-    bool was_stopped = a->watch.stopped, progress = false;
+    bool was_whole = a->dialect->judge_end(&a->watch) == FAILURE_NONE, progress = false;
 
     if (sse_feed(&a->sse, bytes) < 0) {
         fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is larger than 16 MiB");
@@ -146,8 +147,7 @@ static void read_events(struct attempt *a, struct span bytes)
     }
     if (a->over || !pass_on(a, run))
         return;
-    if (a->ending ||
-        (a->watch.stopped && !was_stopped && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
+    if (a->ending || (!was_whole && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
     else if (progress && a->owns)
         a->events->progress(a->ctx);
@@ -169,7 +169,10 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
         else {
             a->watch = before;
             take_event(a, &ev, run, &run);
-            if (a->over || !pass_on(a, run) || a->over)
+            if (a->over || !pass_on(a, run))
+                return;
+            /* Without its empty line it would run together with what we write behind it. */
+            if (ev.cut && !a->ending && !pass_on(a, SPAN("\n\n")))
                 return;
         }
     }
@@ -257,11 +260,13 @@ static void on_head(void *ctx, const struct http1_head *head)
         return;
     }
     for (unsigned i = 0; i < head->n; i++) {
-        if (!client_may_see(head->headers[i].name))
-            continue;
-        strbuf_add_span(&a->fields, head->headers[i].name);
+        struct span name = head->headers[i].name, value = head->headers[i].value;
+
+        if (!client_may_see(name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
+            continue; /* a line is passed on whole or not at all */
+        strbuf_add_span(&a->fields, name);
         strbuf_add(&a->fields, ": ");
-        strbuf_add_span(&a->fields, head->headers[i].value);
+        strbuf_add_span(&a->fields, value);
         strbuf_add(&a->fields, "\r\n");
     }
 }
@@ -466,7 +471,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->watch.expected = req->choices;
     a->retry_after_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
-    a->fields = strbuf_in(arena, 4096);
+    a->fields = strbuf_in(arena, MAX_PASSED_FIELDS);
     sse_init(&a->sse, MAX_EVENT);
     if (t->provider->type->dialect == NULL) {
         a->task.run = scripted_turn;

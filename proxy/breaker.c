@@ -5,6 +5,7 @@
 
 #define STREAK_MS      60000 /* failures further apart than this are no streak */
 #define LAST_RESORT_MS 1000
+#define PROBE_MS       1000 /* a guess at how long a probe needs, for who must come again */
 
 enum event { OK, FAIL, TRIP, DROP, COOLED, EVENTS };
 enum act { NEVER, STAY, COUNT, FORGET, HOLD, RELEASE };
@@ -173,6 +174,8 @@ void breaker_drop(struct breaker *b, breaker_pass p, uint64_t now_ms)
 
 uint64_t breaker_wait_ms(const struct breaker *b, uint64_t now_ms)
 {
+    if (b->state == BREAKER_HALF_OPEN)
+        return PROBE_MS;
     return b->state == BREAKER_OPEN && b->retry_at > now_ms ? b->retry_at - now_ms : 0;
 }
 

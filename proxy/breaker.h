@@ -71,7 +71,7 @@ void breaker_ok(struct breaker *b, breaker_pass p, uint64_t now_ms);
 void breaker_fail(struct breaker *b, breaker_pass p, uint64_t now_ms);
 void breaker_drop(struct breaker *b, breaker_pass p, uint64_t now_ms); /* no verdict */
 
-/* How long until a request may go: 0 when it may now (or a probe is out and decides soon). */
+/* How long until a request may go: 0 when it may now; a second while a probe is out. */
 uint64_t breaker_wait_ms(const struct breaker *b, uint64_t now_ms);
 
 const char *breaker_state_name(enum breaker_state s); /* closed, open, half_open */

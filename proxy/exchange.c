@@ -599,6 +599,7 @@ static void open_stream(struct exchange *x)
         strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
                         "X-Accel-Buffering: no\r\n");
+    assert(!fields.failed); /* each part of them is bounded */
     x->status = 200;
     x->opened = true;
     client_stream_start(x->client, 200, strbuf_span(&fields));
@@ -660,6 +661,7 @@ static void finish_whole(struct exchange *x, struct attempt *a)
                  &fields);
     strbuf_add_span(&fields, strbuf_span(&a->fields));
     strbuf_add(&fields, "Content-Type: application/json\r\n");
+    assert(!fields.failed); /* each part of them is bounded */
     answer(x, 200, &fields, strbuf_span(&a->held), FAILURE_NONE, failure_row(FAILURE_NONE)->label);
 }
 
@@ -726,8 +728,7 @@ static void give_up(struct exchange *x)
                 &error);
     x->dialect->write_error(&error, &text);
     add_id(x, &fields);
-    relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),
-                 &fields);
+    relay_fields(&x->failover, -1, x->request.model, loop_now_ms(x->space->loop), &fields);
     relay_retry_fields(&x->failover, &fields);
     strbuf_add(&fields, "Content-Type: application/json\r\n");
     answer(x, error.status, &fields, strbuf_span(&text), outcome, failure_row(outcome)->label);

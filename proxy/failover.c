@@ -224,18 +224,36 @@ static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_order
     return false;
 }
 
+/* Nobody was even asked: the one that is nearest to being well again may have it, else any other.
+ */
+static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    unsigned lines = f->n_tries;
+    const struct failover_try *nearest = NULL;
+
+    for (unsigned i = 0; i < lines; i++)
+        if (nearest == NULL || f->tries[i].retry_after_ms < nearest->retry_after_ms)
+            nearest = &f->tries[i];
+    if (nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out))
+        return true;
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (try_candidate(f, i, true, now_ms, out))
+            return true;
+    return false;
+}
+
 /* Decides what comes next when no try is live. */
 static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
     const struct failover_try *last = f->n_tries > 0 ? &f->tries[f->n_tries - 1] : NULL;
 
+    if (f->n_attempts >= f->policy.max_attempts) {
+        give_up(f, out);
+        return;
+    }
     if (f->deadline_ms < now_ms + LEAST_TRY_MS) {
         note_end(f, DEADLINE, now_ms);
         tell(f, out);
-        return;
-    }
-    if (f->n_attempts >= f->policy.max_attempts) {
-        give_up(f, out);
         return;
     }
     if (last != NULL && !last->skipped && try_other_key(f, last, now_ms, out))
@@ -246,11 +264,8 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
             return;
     if (retry_due(f, now_ms, out) || wait_for_retry(f, now_ms))
         return;
-    /* Nobody was even asked: the one that is nearest to being well again may have it. */
-    if (f->n_attempts == 0)
-        for (unsigned i = 0; i < f->n_candidates; i++)
-            if (try_candidate(f, i, true, now_ms, out))
-                return;
+    if (f->n_attempts == 0 && try_last_resort(f, now_ms, out))
+        return;
     give_up(f, out);
 }
 
@@ -264,9 +279,12 @@ static void failed(struct failover *f, enum failure why, unsigned status, uint64
     bool named = retry_after_ms != RETRY_AFTER_NONE;
 
     end_try(f, why, status, retry_after_ms, now_ms);
-    c->given_up = row->again != AGAIN_LATER || (named && retry_after_ms > SAME_WAIT_MAX_MS);
-    c->not_before =
-        now_ms + (named ? retry_after_ms : rng_between(&f->rng, BACKOFF_LOW_MS, BACKOFF_HIGH_MS));
+    /* A rate limit is waited out only where the provider says how long, and that is short. */
+    c->given_up = !(row->again == AGAIN_LATER || (why == RATE_LIMITED && named)) ||
+                  (named && retry_after_ms > SAME_WAIT_MAX_MS);
+    c->not_before = now_ms + rng_between(&f->rng, BACKOFF_LOW_MS, BACKOFF_HIGH_MS);
+    if (named && now_ms + retry_after_ms > c->not_before)
+        c->not_before = now_ms + retry_after_ms;
     if (f->committed || !row->next)
         tell(f, out);
     else

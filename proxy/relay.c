@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #define MAX_TRAIL 2048
+#define MAX_SAID  500 /* of a provider's own words in an error */
+#define MAX_VALUE 256 /* of a name in a header: with the trail, all fits where it is written */
 
 static void add_name(const struct failover *f, const struct failover_try *t, struct span model,
                      struct strbuf *out)
@@ -52,6 +54,11 @@ static void add_value(struct strbuf *out, struct span value)
         strbuf_add_char(out, value.p[i] >= ' ' && value.p[i] < 0x7f ? value.p[i] : '?');
 }
 
+static struct span shortened(struct span value)
+{
+    return value.n > MAX_VALUE ? (struct span){value.p, MAX_VALUE} : value;
+}
+
 void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
                   struct strbuf *out)
 {
@@ -62,9 +69,9 @@ void relay_fields(const struct failover *f, int served, struct span client_model
         const struct target *t = f->candidates[f->tries[served].candidate].target;
 
         strbuf_add(out, "x-holdfast-provider: ");
-        add_value(out, span_of(t->provider->conf->name));
+        add_value(out, shortened(span_of(t->provider->conf->name)));
         strbuf_add(out, "\r\nx-holdfast-model: ");
-        add_value(out, t->model.p != NULL ? t->model : client_model);
+        add_value(out, shortened(t->model.p != NULL ? t->model : client_model));
         strbuf_add(out, "\r\n");
     }
     strbuf_add(out, "x-holdfast-attempts: ");
@@ -106,6 +113,12 @@ void relay_error(const struct failover *f, const struct chat_error *said, struct
         *out = *said;
         out->status = failure_status(why, t->status);
         text.len = strlen(out->message);
+        if (text.len > MAX_SAID) { /* room for the trail, cut between two characters */
+            text.len = MAX_SAID;
+            while (((unsigned char)out->message[text.len] & 0xc0) == 0x80)
+                text.len--;
+            out->message[text.len] = '\0';
+        }
     } else {
         snprintf(out->code, sizeof(out->code), "%s",
                  f->committed ? "stream_interrupted" : row->label);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
 /* How long a key is left alone when the provider names no time. A refused key may be a fault of the
@@ -162,11 +163,32 @@ enum failure target_ask(struct target *t, uint32_t keys_used, bool last_resort, 
     return refusal;
 }
 
+/* What an operator wants to read at 3 a.m.: a target that is left alone, and one that is back. */
+static void log_breaker(const struct target *t, enum breaker_state was, enum breaker_state is,
+                        unsigned failures, uint64_t wait_ms, enum failure why)
+{
+    if (was == is)
+        return;
+    if (is == BREAKER_OPEN && was == BREAKER_CLOSED)
+        log_warn("%s: breaker open after %u failures in a row, the last: %s; next try in %.1f s",
+                 t->name, failures, failure_row(why)->text, (double)wait_ms / 1000);
+    else if (is == BREAKER_OPEN && wait_ms > 0)
+        log_warn("%s: breaker open again, its probe failed: %s; next try in %.1f s", t->name,
+                 failure_row(why)->text, (double)wait_ms / 1000);
+    else if (is == BREAKER_CLOSED)
+        log_info("%s: breaker closed, the target answers again", t->name);
+}
+
 void target_output(struct target *t, struct ticket *k, uint64_t now_ms)
 {
+    enum breaker_state was, is;
+
     pthread_mutex_lock(&t->lock);
+    was = t->breaker.state;
     k->pass = breaker_output(&t->breaker, k->pass, now_ms);
+    is = t->breaker.state;
     pthread_mutex_unlock(&t->lock);
+    log_breaker(t, was, is, 0, 0, FAILURE_NONE);
 }
 
 /* A rest only ever grows: a later, shorter one must not cut an earlier, longer one. */
@@ -213,9 +235,12 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, uint64
                 uint64_t now_ms)
 {
     enum failure_blame blame = failure_row(f)->blame;
-    unsigned was;
+    enum breaker_state before, after;
+    unsigned was, failures;
+    uint64_t wait_ms;
 
     pthread_mutex_lock(&t->lock);
+    before = t->breaker.state;
     if (f == FAILURE_NONE) {
         t->rests[k->key].streak = 0;
         breaker_ok(&t->breaker, k->pass, now_ms);
@@ -237,7 +262,14 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, uint64
         t->last_text[0] = '\0';
         atomic_fetch_add_explicit(&t->failures, 1, memory_order_relaxed);
     }
+    after = t->breaker.state;
+    failures = t->breaker.failures;
+    wait_ms = breaker_wait_ms(&t->breaker, now_ms);
     pthread_mutex_unlock(&t->lock);
+    log_breaker(t, before, after, failures, wait_ms, f);
+    if (blame == KEY_REST)
+        log_warn("%s: key %u of provider %s is left alone for a while: %s", t->name, k->key + 1,
+                 t->provider->conf->name, failure_row(f)->text);
     was = atomic_fetch_sub_explicit(&t->in_flight, 1, memory_order_relaxed);
     assert(was > 0); /* one ticket, one end */
 }

@@ -19,7 +19,6 @@
 
 #define SCRATCH_BYTES    65536
 #define IDLE_MS          75000 /* between two requests; told to the client as Keep-Alive */
-#define STALL_MS         60000 /* a reader that takes nothing for so long is gone */
 #define LINGER_MS        2000 /* how long we listen on after an early answer, so that it is not lost */
 #define ACCEPT_PAUSE_MS  100 /* after running out of descriptors */
 #define ACCEPTS_PER_TURN 64
@@ -193,7 +192,7 @@ static void linger(struct client *c)
             client_close(c, false);
         return;
     }
-    client_close(c, false);
+    loop_soon(c->front->loop, &c->task); /* others get a turn; the deadline is the end */
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -228,7 +227,7 @@ static bool push(struct client *c)
 
         if (n >= 0) {
             c->out_at += (size_t)n;
-            set_deadline(c, STALL_MS);
+            set_deadline(c, c->front->limits.stall_ms);
         } else if (errno == EAGAIN) {
             c->writable = false;
             break;
@@ -272,7 +271,7 @@ static void keep_for_later(struct client *c, const void *p, size_t n)
  * client is lost: an end that shows, not a gap. */
 static void send_pieces(struct client *c, struct iovec *v, size_t n)
 {
-    size_t skip = 0;
+    size_t skip = 0, waited = client_waiting(c);
 
     if (c->lost)
         return;
@@ -298,7 +297,10 @@ static void send_pieces(struct client *c, struct iovec *v, size_t n)
     if (c->out.failed) {
         lose(c);
     } else if (client_waiting(c) > 0) {
-        set_deadline(c, STALL_MS);
+        /* The reader's stall begins with the first byte that waits; that more is written does not
+         * end it. */
+        if (waited == 0 || c->deadline_ms == NEVER)
+            set_deadline(c, c->front->limits.stall_ms);
         push(c); /* a short write without EAGAIN brings no event: go on until one of them */
     }
 }
@@ -804,6 +806,7 @@ void client_front_drain(struct client_front *f)
         loop_timer_clear(f->loop, &l->timer);
         if (!l->off)
             listener_pause(l);
+        shutdown(l->lfd.fd, SHUT_RD); /* refused at once, not queued until the process ends */
     }
     for (struct client *c = f->clients, *next; c != NULL; c = next) {
         next = c->next;

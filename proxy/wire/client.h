@@ -39,6 +39,7 @@ struct client_handler {
 
 struct client_limits {
     uint64_t head_ms, body_ms; /* absolute, from the first byte */
+    uint64_t stall_ms;         /* a reader that takes nothing for so long is gone */
     size_t answer_bytes;       /* output that may wait for a slow reader */
     unsigned connections;
 };
@@ -49,7 +50,8 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
                                       const struct client_handler *h, void *ctx);
 void client_front_free(struct client_front *f); /* closes what is left */
 
-/* Takes over a listening socket (it is not closed: other workers may share it). */
+/* Takes over a listening socket (it is not closed: other workers may share it; but once one of them
+ * drains, nothing listens there any more). */
 void client_front_listen(struct client_front *f, int fd);
 
 /* No new connections; idle ones are closed, the others after their current answer. */

@@ -39,7 +39,9 @@ enum inflate_result inflate_feed(struct inflate *z, struct span in,
     z->in += in.n;
     z->z.next_in = (unsigned char *)(uintptr_t)in.p;
     z->z.avail_in = (unsigned)in.n;
-    while (z->z.avail_in > 0 && !z->complete) {
+    z->z.avail_out = 1;
+    /* A piece that is full may have left more behind, also when all input is used. */
+    while ((z->z.avail_in > 0 || z->z.avail_out == 0) && !z->complete) {
         size_t got;
         int rc;
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -30,7 +31,8 @@ struct transport {
     CURLM *multi;
     CURL *easy;
     bool tls;
-    bool done; /* a callback has been called */
+    bool done;     /* a callback has been called */
+    bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
     struct loop_timer timer;
     struct loop_task task; /* looks for the result */
@@ -191,15 +193,32 @@ static enum failure blame_proxy(struct transport *t, enum failure f)
     return f == REFUSED && answered != 0 && answered / 100 != 2 ? EGRESS_PROXY : f;
 }
 
+static bool is_shortage(long no)
+{
+    return no == EMFILE || no == ENFILE || no == ENOMEM || no == ENOBUFS || no == EADDRNOTAVAIL;
+}
+
+/* The resolver calls its own lack of descriptors an unknown name. It needs up to three. */
+static bool resolver_starves(void)
+{
+    int fds[3] = {-1, -1, -1};
+    bool starves;
+
+    fds[2] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    starves = fds[2] < 0 || pipe2(fds, O_CLOEXEC) < 0;
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    return starves;
+}
+
 /* Our own lack of descriptors or ports says nothing about the provider. */
 static enum failure blame_ourselves(struct transport *t, enum failure f)
 {
     long no = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &no);
-    if (no == EMFILE || no == ENFILE || no == ENOMEM || no == ENOBUFS || no == EADDRNOTAVAIL)
-        return LOCAL;
-    return f;
+    return t->short_of || is_shortage(no) || (f == DNS && resolver_starves()) ? LOCAL : f;
 }
 
 static void look_for_result(struct loop_task *task)
@@ -231,6 +250,17 @@ static void look_for_result(struct loop_task *task)
     }
 }
 
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct transport *t = ctx;
+    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+
+    (void)purpose;
+    if (fd < 0 && is_shortage(errno))
+        t->short_of = true;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
 static CURLcode trust_ours(CURL *easy, void *ssl_ctx, void *ctx)
 {
     (void)easy;
@@ -252,6 +282,8 @@ static void set_options(struct transport *t, const struct transport_peer *p)
                      1L); /* a name that resolves slowly must not hold the loop */
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
                      300000L); /* the decision core has its own timers */
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(c, CURLOPT_SHARE, t->space->share);

@@ -6,7 +6,8 @@
 #include "proxy/base/mem.h"
 #include "proxy/exchange.h"
 
-#define LOOK_MS 20 /* while draining: how often it looks whether all is done */
+#define STALL_MS 60000
+#define LOOK_MS  20 /* while draining: how often it looks whether all is done */
 
 struct worker {
     struct service *service;
@@ -57,6 +58,7 @@ struct worker *worker_start(struct service *s, const int *fds, size_t n)
     struct client_limits limits = {
         .head_ms = s->config->limits.head_timeout,
         .body_ms = s->config->limits.body_timeout,
+        .stall_ms = STALL_MS,
         .answer_bytes = s->config->limits.answer_body,
         .connections = s->config->limits.connections / s->n_workers + 1,
     };

@@ -52,7 +52,8 @@ class Certs:
     def _authority(self, name, common_name):
         self._key(name)
         self._openssl("req", "-x509", "-new", "-key", name + ".key", "-days", "2", "-out",
-                      name + ".pem", "-subj", "/CN=" + common_name)
+                      name + ".pem", "-subj", "/CN=" + common_name, "-addext",
+                      "keyUsage=critical,keyCertSign,cRLSign")
 
     def _self_signed(self, name):
         self._key(name)

@@ -1,5 +1,6 @@
 """The edges between two connections: what must hold whatever the order in which bytes come."""
 import os
+import resource
 import signal
 import socket
 import struct
@@ -99,6 +100,39 @@ def test_an_idle_connection_that_closes_as_it_is_taken(upstream, holdfast):
 
 
 # -- towards the client ------------------------------------------------------------------------
+def test_the_last_event_without_its_empty_line(upstream, holdfast):
+    """It is whole, so it counts; and what follows it is an event of its own."""
+    for tail in (STOP[:-1], STOP[:-2]):
+        a = upstream("A", default="replay")
+        a.recording = [word("A:"), word(" fine"), tail]
+        answer = holdfast(a).chat(stream=True)
+        assert answer.end == "complete" and answer.text == "A: fine" and answer.done == 1, tail
+        assert answer.chunks[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("size, n", [(4090, 1), (1500, 2), (1500, 8), (90, 120)])
+def test_large_fields_of_a_provider_leave_the_others_whole(upstream, holdfast, stream, size, n):
+    def large_fields(x):
+        extra = [(f"x-ratelimit-{i}", "v" * size) for i in range(n)]
+        if x.stream:
+            x.stream_head(headers=extra)
+            x.part(word("A: fine") + STOP + DONE)
+            x.end()
+        else:
+            x.answer(200, bodies.dump(bodies.completion(x.model, "A: fine", 2, 0)), headers=extra)
+    a = upstream("A")
+    serve(a, large_fields)
+    answer = holdfast(a).chat(stream=stream)
+    assert answer.status == 200 and answer.end == "complete" and answer.text == "A: fine"
+    assert answer.header("content-type") == \
+        ("text/event-stream" if stream else "application/json")
+    assert answer.header("x-holdfast-provider") == "a"
+    passed = [v for k, v in answer.headers if k.startswith("x-ratelimit")]
+    assert all(v == "v" * size for v in passed)
+    assert passed or size > 1000
+
+
 def test_a_reader_that_is_always_behind_gets_all_of_it(upstream, holdfast):
     """The output never runs empty, so what is sent must be forgotten on the way."""
     a = upstream("A", default="replay")
@@ -172,6 +206,25 @@ def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream, bo
     assert answer is not None and answer.status == 413
 
 
+def test_two_choices_one_after_the_other_and_no_end(upstream, holdfast):
+    """The connection stays open after the last finish reason: the answer is whole all the same."""
+    def choices(x):
+        def of(i, delta, finish=None):
+            c = bodies.chunk("model-a", delta, finish)
+            c["choices"][0]["index"] = i
+            return scripts.event(c)
+        x.stream_head()
+        x.part(of(0, {"content": "A: one"}) + of(0, {}, "stop"))
+        x.pause(0.1)
+        x.part(of(1, {"content": " two"}) + of(1, {}, "stop"))
+        x.stall(5)
+    a = upstream("A")
+    serve(a, choices)
+    answer = holdfast(a, timeouts=PATIENT).chat(stream=True, n=2)
+    assert answer.end == "complete" and answer.done == 1
+    assert answer.seconds < 2
+
+
 def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
     """Request and end come in one event."""
     a, b = upstream("A", default="hang"), upstream("B")
@@ -182,3 +235,67 @@ def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
         c.sock.close()
     wait_for(lambda: p.metric("holdfast_requests_total", outcome="client_gone") == 1, timeout=2)
     wait_for(lambda: p.in_flight() == 0, timeout=2)
+
+
+# -- running out of descriptors ------------------------------------------------------------------
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", None])
+def test_no_descriptor_for_a_provider_is_not_its_fault(upstream, holdfast, host):
+    """Neither for the socket nor, with a name that only the system's resolver knows, before it."""
+    a = upstream("A", host="0.0.0.0" if host is None else "127.0.0.1")
+    p = holdfast({"type": "openai", "api_key": "sk-x", "allow_http": True,
+                  "base_url": f"http://{host or socket.gethostname()}:{a.port}/v1"})
+    with Raw(p.port) as c:
+        c.send(request_bytes("GET", "/livez"))
+        c.answer("GET")
+        old_limit = resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE)
+        fds = os.listdir(f"/proc/{p.process.pid}/fd")
+        top = max(int(x) for x in fds) + 1
+        resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE, (top, old_limit[1]))
+        c.send(ASK)
+        answer = c.answer()
+        resource.prlimit(p.process.pid, resource.RLIMIT_NOFILE, old_limit)
+        assert answer.status >= 500 and [o for _, o, _ in answer.trail] == ["local"], answer.trail
+        c.send(ASK)
+        assert c.answer().status == 200
+
+# -- the end of the process ----------------------------------------------------------------------
+def test_while_it_drains_a_new_connection_is_refused(upstream, holdfast):
+    """Not taken into a queue that nobody serves any more."""
+    a = upstream("A", default="ok?gap=100&tokens=12")
+    p = holdfast(a, timeouts=PATIENT)
+    with Raw(p.port) as c:
+        c.send(ASK_STREAM)
+        wait_for(lambda: a.attempts)
+        p.process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        with pytest.raises(ConnectionRefusedError):
+            Raw(p.port, timeout=2)
+        answer = c.answer()
+    assert answer.end == "complete" and answer.done == 1
+    assert p.wait() == 0
+
+
+@pytest.mark.parametrize("sent", [len(ASK) - 10, len(ASK)])
+def test_what_is_cut_short_at_the_end_gets_its_error(upstream, holdfast, sent):
+    a = upstream("A", default="hang")
+    p = holdfast(a, timeouts=PATIENT, drain={"delay": "10ms", "timeout": "300ms"})
+    with Raw(p.port) as c:
+        c.send(ASK[:sent])
+        time.sleep(0.2)
+        p.process.send_signal(signal.SIGTERM)
+        answer = c.answer(timeout=5)
+    assert answer is not None and answer.status == 503, c.eof
+    assert p.wait() == 0
+
+
+def test_a_reader_that_is_behind_at_the_end_sees_that_bytes_are_missing(upstream, holdfast):
+    a = upstream("A", default="ok?big=12000000")
+    p = holdfast(a, timeouts=PATIENT, drain={"delay": "10ms", "timeout": "300ms"})
+    with Raw(p.port) as c:
+        c.send(ASK_STREAM.replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        wait_for(lambda: a.attempts and a.attempts[0].ended)
+        time.sleep(0.5)
+        p.process.send_signal(signal.SIGTERM)
+        assert p.wait() == 0
+        answer = c.answer(timeout=5)
+    assert answer.end == "aborted", len(answer.body)

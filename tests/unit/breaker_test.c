@@ -82,6 +82,49 @@ TEST(results_older_than_the_window_do_not_count)
     CHECK_INT(b.state, BREAKER_CLOSED);
 }
 
+TEST(a_tenth_that_comes_round_again_starts_empty)
+{
+    struct breaker b = fresh();
+
+    for (unsigned i = 0; i < 4; i++) {
+        fail_times(&b, 1, 0);
+        breaker_ok(&b, breaker_ask(&b, 0), 0);
+    }
+    breaker_ok(&b, breaker_ask(&b, 10000), 10000);
+    fail_times(&b, 1, 10000);
+    CHECK_INT(b.state, BREAKER_CLOSED);
+}
+
+TEST(what_was_before_a_recovery_counts_no_more)
+{
+    struct breaker b = fresh();
+    breaker_pass probe;
+
+    fail_times(&b, 5, 0);
+    probe = breaker_output(&b, breaker_ask(&b, 5000), 5000);
+    breaker_ok(&b, probe, 5000);
+    for (unsigned i = 0; i < 5; i++)
+        breaker_ok(&b, breaker_ask(&b, 5000), 5000);
+    fail_times(&b, 1, 5000); /* with those before it, 6 of 12 in the window */
+    CHECK_INT(b.state, BREAKER_CLOSED);
+}
+
+TEST(a_target_that_had_recovered_is_open_for_the_short_time_again)
+{
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct breaker b;
+
+        breaker_init(&b, &cfg, seed);
+        fail_times(&b, 5, 0);
+        for (unsigned i = 0; i < 4; i++)
+            fail_times(&b, 1, b.retry_at);
+        breaker_ok(&b, breaker_ask(&b, 100000), 100000);
+        fail_times(&b, 5, 100000);
+        CHECK_INT(b.state, BREAKER_OPEN);
+        CHECK(b.retry_at >= 102500 && b.retry_at <= 105000);
+    }
+}
+
 TEST(after_cooling_exactly_one_probe_goes_and_its_output_closes)
 {
     struct breaker b = fresh();
@@ -138,6 +181,17 @@ TEST(a_late_result_from_before_the_outage_does_not_end_the_probe)
     CHECK_INT(b.state, BREAKER_HALF_OPEN);
     breaker_fail(&b, probe, 5002);
     CHECK_INT(b.state, BREAKER_OPEN);
+}
+
+TEST(a_late_output_from_before_the_outage_does_not_win_the_probe)
+{
+    struct breaker b = fresh();
+    breaker_pass slow = breaker_ask(&b, 0);
+
+    fail_times(&b, 5, 0);
+    CHECK(breaker_ask(&b, 5000) != 0);
+    CHECK_INT(breaker_output(&b, slow, 5001), slow);
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
 }
 
 TEST(neutral_results_move_nothing)

@@ -230,7 +230,7 @@ TEST(listen_addresses_have_four_forms)
     };
     static const struct bad bad[] = {
         {"", "has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
-        {"8090", "has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
+        {"8090", "has no host; write 127.0.0.1:8090"},
         {"::1:80", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
         {"[::1]80", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
         {"[::1", "is not an address; expected HOST:PORT, :PORT, [IPV6]:PORT or unix:/path"},
@@ -618,13 +618,13 @@ TEST(mistakes_in_values_say_what_was_expected)
         {"limits: {request_body: 20MiB, memory: 10MiB}",
          "t:1:24: limits.request_body: 20MiB is more than limits.memory, 10MiB"},
         {"failover: {max_attempts: four}",
-         "t:1:26: failover.max_attempts: \"four\" is not a whole number; expected 1 to 32"},
+         "t:1:26: failover.max_attempts: \"four\" is not a whole number; expected 1 to 16"},
         {"failover: {max_attempts: 0}",
-         "t:1:26: failover.max_attempts: \"0\" is out of range; expected 1 to 32"},
+         "t:1:26: failover.max_attempts: \"0\" is out of range; expected 1 to 16"},
         {"failover: {max_attempts: 18446744073709551617}",
          "t:1:26: failover.max_attempts: \"18446744073709551617\" is not a whole number; expected "
          "1 "
-         "to 32"},
+         "to 16"},
         {"breaker: {failure_rate: 2}",
          "t:1:25: breaker.failure_rate: \"2\" is out of range; expected 0.01 to 1"},
         {"breaker: {failure_rate: half}",
@@ -643,8 +643,7 @@ TEST(mistakes_in_values_say_what_was_expected)
          "t:1:11: origins[0]: \"https://a/\" is not an origin; expected scheme://host[:port]"},
         {"origins: [null]", "t:1:11: origins[0]: has no value; expected texts"},
         {"listen: []", "t:1:9: listen: is an empty list"},
-        {"listen: 8090", "t:1:9: listen: \"8090\" has no port; expected HOST:PORT, :PORT, "
-                         "[IPV6]:PORT or unix:/path"},
+        {"listen: 8090", "t:1:9: listen: \"8090\" has no host; write 127.0.0.1:8090"},
         {"listen: {a: b}", "t:1:9: listen: expected a list, found a mapping"},
         {"admin: on", "t:1:8: admin: \"on\" has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or "
                       "unix:/path"},
@@ -1134,7 +1133,7 @@ TEST(a_file_is_read_and_its_open_keys_are_noticed)
     CHECK(config_load(path, &fake_types, &c, &e) == 0);
     snprintf(want, sizeof(want),
              "%s:1:40: providers.p.api_key: every user of this machine can read "
-             "this file and its key",
+             "this file and its key; chmod 600 it",
              path);
     CHECK_INT(c->n_warnings, 1);
     CHECK_STR(c->warnings[0], want);

@@ -9,10 +9,9 @@
 #define LATE_MS   20 /* a driver's timer comes this late at most */
 
 #define FIVE                                                                                       \
-    "breaker: {consecutive: 3, min_calls: 8, open_base: 4s, open_cap: 16s}\n"                      \
-    "providers: {" PROVIDER("a", "[k0, k1, k2]") ", " PROVIDER("b", "[k0]") ", " PROVIDER(         \
-        "c", "[k0, k1]") "}\n"                                                                     \
-                         "routes: [{model: \"*\", targets: [a/x, b/x, c/x, a/y, c/y]}]\n"
+    "breaker: {consecutive: 3, min_calls: 8, open_base: 4s, open_cap: 16s}\n" PROVIDERS PROVIDER(  \
+        "a", "k0, k1, k2") PROVIDER("b", "k0") PROVIDER("c", "k0, k1")                             \
+        ROUTE("a/x, b/x, c/x, a/y, c/y")
 
 #define N_TARGETS 5
 
@@ -119,7 +118,7 @@ static void check_try(struct run *r, struct client *c)
     HOLDS(r, c, ++c->tries[t->candidate] <= f->policy.per_target);
     HOLDS(r, c, r->now + 10 <= f->deadline_ms);
     if (before != NULL && !before->skipped && before->candidate == t->candidate &&
-        failure_row(before->outcome)->again == AGAIN_KEY)
+        failure_row(before->outcome)->again == AGAIN_KEY && before->ended_ms == t->started_ms)
         HOLDS(r, c, (c->keys[t->candidate] & 1u << t->ticket.key) == 0);
     r->last_resorts += c->attempts == 1 && f->n_tries == f->n_candidates + 1;
     c->keys[t->candidate] |= 1u << t->ticket.key;
@@ -186,6 +185,7 @@ static void check_orders(struct run *r, struct client *c, const struct failover_
             break;
         }
     }
+    HOLDS(r, c, drops == (ended != NULL && !driver_ended && ended->outcome != FAILURE_NONE));
     HOLDS(r, c, ends == (f->ended && (ev == NULL || ev->kind != FAILOVER_GONE))); /* I1 */
     c->ended = f->ended;
     if (c->ended)
@@ -230,6 +230,8 @@ static void happen(struct run *r, struct client *c, struct failover_event ev)
     failover_step(&c->f, &ev, r->now, &r->w.orders);
     check_orders(r, c, &ev);
     check_state(r, c);
+    /* A tick at its time gets things on: who drives does not spin. */
+    HOLDS(r, c, c->ended || ev.kind != FAILOVER_TICK || failover_due(&c->f) > r->now);
     check_health(r, c, before, was);
 }
 

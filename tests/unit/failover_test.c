@@ -173,7 +173,7 @@ TEST(other_keys_count_towards_per_target)
 
 TEST(a_refused_key_is_followed_at_once_by_each_other_key_and_by_none_twice)
 {
-    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN, RATE_LIMITED};
+    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN};
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct world w = world_new(ONE_WITH_KEYS);
@@ -228,21 +228,49 @@ TEST(a_back_off_that_the_others_have_used_up_is_not_waited_for)
     world_release(&w);
 }
 
+TEST(back_offs_are_spread_over_the_whole_range)
+{
+    struct world w = world_new(ONE);
+    uint64_t shortest = UINT64_MAX, longest = 0;
+
+    for (w.seed = 0; w.seed < 500; w.seed++) {
+        uint64_t wait;
+
+        begin(&w);
+        fail_with(&w, CONFLICT);
+        wait = failover_due(&w.f) - T0;
+        shortest = wait < shortest ? wait : shortest;
+        longest = wait > longest ? wait : longest;
+        act(&w, FAILOVER_GONE);
+    }
+    CHECK(shortest >= 100 && shortest < 110);
+    CHECK(longest <= 300 && longest > 290);
+    world_release(&w);
+}
+
 TEST(of_several_that_may_be_asked_again_the_soonest_ends_the_wait)
 {
-    struct world w = world_new(TWO);
+    static const struct {
+        uint64_t a, b;
+        const char *first;
+    } rows[] = {{2000, 700, "b/x"}, {700, 2000, "a/x"}};
 
-    begin(&w);
-    fail_after(&w, OVERLOADED, 503, 2000);
-    fail_after(&w, OVERLOADED, 503, 700);
-    CHECK_INT(failover_due(&w.f), T0 + 700);
-    tick_at(&w, T0 + 700, false);
-    CHECK_STR(asked(&w), "b/x");
-    fail_with(&w, MALFORMED);
-    CHECK_INT(failover_due(&w.f), T0 + 2000);
-    tick_at(&w, T0 + 2000, false);
-    CHECK_STR(asked(&w), "a/x");
-    world_release(&w);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(TWO);
+
+        begin(&w);
+        fail_after(&w, OVERLOADED, 503, rows[i].a);
+        fail_after(&w, OVERLOADED, 503, rows[i].b);
+        CHECK_INT(failover_due(&w.f), T0 + 700);
+        tick_at(&w, T0 + 700, false);
+        CHECK_STR(asked(&w), rows[i].first);
+        fail_with(&w, MALFORMED);
+        CHECK_INT(failover_due(&w.f), T0 + 2000);
+        tick_at(&w, T0 + 2000, false);
+        CHECK_ORDERS(&w, "try");
+        CHECK(strcmp(asked(&w), rows[i].first) != 0);
+        world_release(&w);
+    }
 }
 
 TEST(a_short_retry_after_is_waited_out_to_the_ms)
@@ -343,17 +371,30 @@ TEST(a_target_that_was_passed_over_is_noted_once_only)
     world_release(&w);
 }
 
-TEST(when_every_target_is_open_the_first_that_may_is_the_last_resort)
+TEST(when_every_target_is_open_the_nearest_to_its_probe_is_the_last_resort)
 {
     struct world w = world_new(TWO);
 
     break_target(&w, 0);
     break_target(&w, 1);
+    target_of(&w, 0)->breaker.retry_at = T0 + 3000;
+    target_of(&w, 1)->breaker.retry_at = T0 + 1000;
+    begin(&w);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+
+    w = world_new(TWO);
+    break_target(&w, 0);
+    break_target(&w, 1);
+    target_of(&w, 0)->breaker.retry_at = T0 + 1000;
+    target_of(&w, 1)->breaker.retry_at = T0 + 3000;
     begin(&w);
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked(&w), "a/x");
     CHECK_INT(target_of(&w, 0)->breaker.state, BREAKER_HALF_OPEN);
     CHECK_INT(w.f.n_tries, 3);
+    CHECK_INT(w.f.candidates[0].skipped, FAILURE_NONE);
+    CHECK_INT(w.f.candidates[1].skipped, SKIPPED_OPEN);
     act(&w, FAILOVER_OUTPUT);
     complete(&w);
     CHECK_ORDERS(&w, "finish");

@@ -62,13 +62,13 @@ TEST(the_other_fields_are_found_too)
 
 TEST(a_long_text_is_cut_and_a_key_is_masked)
 {
-    char body[3000];
+    char body[4000];
 
-    snprintf(body, sizeof(body), "{\"error\":\"key sk-verysecret1 %01000d\"}", 0);
+    snprintf(body, sizeof(body), "{\"error\":\"key sk-verysecret1 %02000d\"}", 0);
     classify(401, body);
     CHECK_INT(strlen(error.message), sizeof(error.message) - 1);
     CHECK(strncmp(error.message, "key *** 000", 11) == 0);
-    snprintf(body, sizeof(body), "plain %01000d", 0);
+    snprintf(body, sizeof(body), "plain %02000d", 0);
     classify(500, body);
     CHECK_INT(strlen(error.message), 300);
 }

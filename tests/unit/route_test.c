@@ -2,18 +2,16 @@
 
 #include "tests/unit/world.h"
 
-#define ROUTES                                                                                     \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") ", " PROVIDER(                                     \
-        "b",                                                                                       \
-        "[k0]") "}\n"                                                                              \
-                "timeouts: {connect: 1s, tls: 2s, first_token: 30s, first_token_reasoning: "       \
-                "120s,\n"                                                                          \
-                "           answer: 200s, idle: 20s, idle_tools: 180s, total: 600s}\n"             \
-                "routes:\n"                                                                        \
-                "- {model: gpt-4o, targets: [a/x, b/y, a], timeouts: {total: 90s, connect: 3s}}\n" \
-                "- {model: \"gpt-*\", targets: [{target: b/y, first_token: 7s, idle: 5s}]}\n"      \
-                "- {model: \"*-mini\", targets: [a/x]}\n"                                          \
-                "- {model: slow, targets: [a/x], timeouts: {first_token: 300s}}\n"
+#define LIMITS                                                                                     \
+    "timeouts: {connect: 1s, tls: 2s, first_token: 30s, first_token_reasoning: 120s,\n"            \
+    "           answer: 200s, idle: 20s, idle_tools: 180s, total: 600s}\n"
+#define FOUR_ROUTES                                                                                \
+    "routes:\n"                                                                                    \
+    "- {model: gpt-4o, targets: [a/x, b/y, a], timeouts: {total: 90s, connect: 3s}}\n"             \
+    "- {model: \"gpt-*\", targets: [{target: b/y, first_token: 7s, idle: 5s}]}\n"                  \
+    "- {model: \"*-mini\", targets: [a/x]}\n"                                                      \
+    "- {model: slow, targets: [a/x], timeouts: {first_token: 300s}}\n"
+#define ROUTES HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") LIMITS FOUR_ROUTES
 
 static struct failover_timers timers_of(struct world *w, const char *model,
                                         const struct chat_request *req)

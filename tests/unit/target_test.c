@@ -3,12 +3,12 @@
 #include "tests/unit/world.h"
 
 /* Two models of one provider with two keys, one of another without a key. */
-#define HOUSE                                                                                      \
-    HEALTH "providers: {" PROVIDER(                                                                \
-        "a", "[k0, k1]") ", b: {type: openai, base_url: http://127.0.0.1:1/v1}}\n"                 \
-                         "routes:\n"                                                               \
-                         "- {model: one, targets: [b, a/x]}\n"                                     \
-                         "- {model: two, targets: [a/x, a/y, b, b/x]}\n"
+#define KEYLESS "  b: {type: openai, base_url: http://127.0.0.1:1/v1}\n"
+#define TWO_ROUTES                                                                                 \
+    "routes:\n"                                                                                    \
+    "- {model: one, targets: [b, a/x]}\n"                                                          \
+    "- {model: two, targets: [a/x, a/y, b, b/x]}\n"
+#define HOUSE HEALTH PROVIDERS PROVIDER("a", "k0, k1") KEYLESS TWO_ROUTES
 
 static uint64_t wait_ms; /* what the last refusal said */
 

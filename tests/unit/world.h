@@ -14,26 +14,22 @@
 
 #include "providers/catalog.h"
 #include "proxy/failover.h"
+#include "proxy/base/log.h"
 #include "tests/unit/check.h"
 
-/* Providers a, b and c with one target each; a has as many keys as the name says. The breaker opens
- * at the third failure in a row, and never for a rate. */
+/* Parts of a configuration. The breaker opens at the third failure in a row, never for a rate. */
+#define HEALTH    "breaker: {consecutive: 3, min_calls: 1000, open_base: 4s, open_cap: 16s}\n"
+#define PROVIDERS "providers:\n"
 #define PROVIDER(name, keys)                                                                       \
-    name ": {type: openai, base_url: http://127.0.0.1:1/v1, keys: " keys "}"
-#define HEALTH "breaker: {consecutive: 3, min_calls: 1000, open_base: 4s, open_cap: 16s}\n"
-#define ONE                                                                                        \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x]}]\n"
-#define ONE_WITH_KEYS                                                                              \
-    HEALTH                                                                                         \
-    "providers: {" PROVIDER("a", "[k0, k1, k2]") "}\n"                                             \
-                                                 "routes: [{model: \"*\", targets: [a/x]}]\n"
-#define TWO                                                                                        \
-    HEALTH "providers: {" PROVIDER("a", "[k0, k1]") ", " PROVIDER(                                 \
-        "b", "[k0]") "}\n"                                                                         \
-                     "routes: [{model: \"*\", targets: [a/x, b/x]}]\n"
+    "  " name ": {type: openai, base_url: http://127.0.0.1:1/v1, keys: [" keys "]}\n"
+#define ROUTE(targets) "routes: [{model: \"*\", targets: [" targets "]}]\n"
+
+#define ONE           HEALTH PROVIDERS PROVIDER("a", "k0") ROUTE("a/x")
+#define ONE_WITH_KEYS HEALTH PROVIDERS PROVIDER("a", "k0, k1, k2") ROUTE("a/x")
+#define TWO           HEALTH PROVIDERS PROVIDER("a", "k0, k1") PROVIDER("b", "k0") ROUTE("a/x, b/x")
 #define THREE                                                                                      \
-    HEALTH "providers: {" PROVIDER("a", "[k0]") ", " PROVIDER("b", "[k0]") ", " PROVIDER(          \
-        "c", "[k0]") "}\nroutes: [{model: \"*\", targets: [a/x, b/x, c/x]}]\n"
+    HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") PROVIDER("c", "k0")                   \
+        ROUTE("a/x, b/x, c/x")
 
 #define T0 1000000 /* when the first exchange of a test begins */
 
@@ -46,6 +42,7 @@ struct world {
     struct failover f;
     struct failover_orders orders; /* of the last act */
     uint64_t now;
+    uint64_t seed; /* of the next exchange */
 };
 
 static inline struct world world_new(const char *yaml)
@@ -54,6 +51,7 @@ static inline struct world world_new(const char *yaml)
         .policy = {.max_attempts = 4, .per_target = 2, .total_ms = 600000},
         .timers = {.connect = 4000, .tls = 6000, .first_output = 30000, .idle = 20000},
         .now = T0,
+        .seed = 11,
     };
     struct err e = {0};
 
@@ -74,7 +72,7 @@ static inline void world_release(struct world *w)
 /* A new exchange over every target, in order. */
 static inline void begin(struct world *w)
 {
-    failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, 11, &w->arena);
+    failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, w->seed, &w->arena);
     for (size_t i = 0; i < w->set->n_targets; i++)
         failover_add(&w->f, &w->set->targets[i], &w->timers);
     failover_begin(&w->f, w->now, &w->orders);
@@ -146,5 +144,11 @@ static inline const char *orders_text(const struct failover_orders *o)
 }
 
 #define CHECK_ORDERS(w, want) CHECK_STR(orders_text(&(w)->orders), want)
+
+/* Thousands of breakers open here, and each would say so. */
+__attribute__((constructor)) static void keep_the_log_quiet(void)
+{
+    log_set_level(LOG_ERROR);
+}
 
 #endif
