@@ -18,6 +18,7 @@
 #include "proxy/base/strbuf.h"
 
 #define SCRATCH_BYTES    65536
+#define HEADROOM         (8 * 1024 * 1024) /* what one more read of the source may still unpack to */
 #define IDLE_MS          75000 /* between two requests; told to the client as Keep-Alive */
 #define LINGER_MS        2000 /* how long we listen on after an early answer, so that it is not lost */
 #define ACCEPT_PAUSE_MS  100 /* after running out of descriptors */
@@ -709,7 +710,7 @@ static void client_new(struct client_front *f, int fd)
     c->lfd = (struct loop_fd){fd, client_event};
     c->front = f;
     c->in = strbuf_heap(HTTP1_MAX_HEAD + 2 * SCRATCH_BYTES);
-    c->out = strbuf_heap(f->limits.answer_bytes + CLIENT_HIGH_MARK + SCRATCH_BYTES);
+    c->out = strbuf_heap(f->limits.answer_bytes + CLIENT_HIGH_MARK + HEADROOM);
     c->timer.on_due = client_due;
     c->task.run = go_on;
     c->writable = true;

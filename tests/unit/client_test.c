@@ -55,6 +55,7 @@ static void more(struct loop_task *t)
     }
     while (x->left > 0 && client_waiting(x->client) <= CLIENT_HIGH_MARK) {
         client_stream_write(x->client, (struct span){piece, sizeof(piece)});
+        client_stream_flush(x->client);
         x->left -= sizeof(piece);
     }
     if (x->left == 0) {
@@ -68,6 +69,7 @@ static void trickle(struct loop_timer *t)
     struct fake *x = CONTAINER_OF(t, struct fake, timer);
 
     client_stream_write(x->client, SPAN("and more"));
+    client_stream_flush(x->client);
     loop_timer_set(loop, t, loop_now_ms(loop) + 20);
 }
 
