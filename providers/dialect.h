@@ -67,6 +67,8 @@ struct answer_writer {
 
 struct dialect {
     const char *name;
+    bool marks_end; /* an end marker follows the last finish reason; without one only the end of the
+                       transport ends an answer, and more may come after a finish reason */
 
     /* The client side ------------------------------------------------------------------------ */
 

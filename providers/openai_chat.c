@@ -212,11 +212,11 @@ static struct span path_of(const struct dialect_target *target, struct span mode
     return strbuf_span(&path);
 }
 
-void openai_chat_address(const struct dialect_target *target, struct arena *a,
-                         struct dialect_request *out)
+void openai_chat_address(const struct dialect_target *target, struct span client_model,
+                         struct arena *a, struct dialect_request *out)
 {
     *out = (struct dialect_request){
-        .path = path_of(target, target->model.p != NULL ? target->model : req->model, a),
+        .path = path_of(target, target->model.p != NULL ? target->model : client_model, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
     };
     if (target->key.n != 0) {
@@ -233,7 +233,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     const char *body_end = req->body.p + req->body.n;
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
-    openai_chat_address(target, a, out);
+    openai_chat_address(target, req->model, a, out);
     out->body[0] = req->body;
     out->body_bytes = req->body.n;
     if (!target->rewrite_model || target->model.p == NULL)
@@ -246,6 +246,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
 
 const struct dialect dialect_openai_chat = {
     .name = "openai_chat",
+    .marks_end = true,
     .read_request = read_request,
     .read_conversation = openai_chat_read_conversation,
     .write_error = openai_chat_write_error,

@@ -69,8 +69,8 @@ void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, str
 bool openai_chat_always_reasons(struct span model);
 
 /* Where a request goes, and the credential; no body yet. */
-void openai_chat_address(const struct dialect_target *target, struct arena *a,
-                         struct dialect_request *out);
+void openai_chat_address(const struct dialect_target *target, struct span client_model,
+                         struct arena *a, struct dialect_request *out);
 
 int openai_chat_read_conversation(struct span body, struct arena *a, struct conversation *out,
                                   struct err *e);

@@ -1,7 +1,6 @@
 #include "proxy/attempt.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "proxy/base/clock.h"
 #include "proxy/base/secret.h"
@@ -10,6 +9,7 @@
 #define MAX_EVENT         (16 * 1024 * 1024) /* bytes of one event: images come inline */
 #define MAX_PREAMBLE      (256 * 1024)       /* held before the first output of a stream */
 #define MAX_ERROR         (64 * 1024)        /* read of an error's body; more is not looked at */
+#define MAX_DROPPED       512  /* bytes of the list of fields that a provider cannot be told */
 #define MAX_PASSED_FIELDS 1024 /* header lines that go on to the client, with room for our own */
 
 /* ---- telling -------------------------------------------------------------------------------- */
@@ -74,12 +74,46 @@ static bool inside(struct span part, struct span whole)
     return part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
 }
 
+static void translate(void *ctx, const struct chat_event *ev)
+{
+    struct attempt *a = ctx;
+
+    a->client->write_event(&a->writer, ev, &a->words);
+}
+
+/* Passes on what the translation of an event has come to. */
+static bool pass_words(struct attempt *a)
+{
+    bool on = !a->words.failed;
+
+    if (!on)
+        fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is too large to be translated");
+    else
+        on = pass_on(a, strbuf_span(&a->words));
+    strbuf_clear(&a->words);
+    return on;
+}
+
+/* One event of an answer that is translated: what goes out are not the provider's bytes. */
+static bool take_words(struct attempt *a, enum dialect_event kind)
+{
+    if (!pass_words(a))
+        return false;
+    if (kind == EVENT_OUTPUT && !a->owns) {
+        tell(a, FAILOVER_OUTPUT);
+        return !a->over;
+    }
+    a->ending = kind == EVENT_END;
+    return !a->ending;
+}
+
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
  * stops: the attempt is over, or the answer has ended. */
 static bool take_event(struct attempt *a, const struct sse_event *ev, struct span input,
                        struct span *run)
 {
-    enum dialect_event kind = a->dialect->read_event(ev, &a->watch, NULL, NULL);
+    enum dialect_event kind =
+        a->dialect->read_event(ev, &a->watch, a->translating ? translate : NULL, a);
 
     enum failure verdict = kind == EVENT_ERROR ? a->watch.failure
                            : kind == EVENT_BAD ? MALFORMED
@@ -101,6 +135,8 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         }
         return false;
     }
+    if (a->translating)
+        return take_words(a, kind);
     /* Neighbours in the input go out together; an event that was put together from several reads
      * stands elsewhere, and only until the next one is asked for. */
     if (run->n > 0 && run->p + run->n != ev->raw.p) {
@@ -147,7 +183,8 @@ static void read_events(struct attempt *a, struct span bytes)
     }
     if (a->over || !pass_on(a, run))
         return;
-    if (a->ending || (!was_whole && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
+    if (a->ending ||
+        (!was_whole && a->dialect->marks_end && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
     else if (progress && a->owns)
         a->events->progress(a->ctx);
@@ -188,9 +225,22 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
 /* ---- an answer in one piece -------------------------------------------------------------------
  */
 
+/* The answer in the client's words takes the place of the provider's. */
+static void put_into_words(struct attempt *a)
+{
+    fold_done(&a->whole);
+    a->client->write_answer(&a->writer, &a->whole, &a->words);
+    strbuf_release(&a->held);
+    a->held = a->words;
+    a->words = strbuf_heap(a->held.max);
+}
+
 static void judge_whole(struct attempt *a)
 {
-    a->dialect->read_answer(strbuf_span(&a->held), &a->watch, NULL, NULL);
+    a->dialect->read_answer(strbuf_span(&a->held), &a->watch, a->translating ? fold_event : NULL,
+                            &a->whole);
+    if (a->watch.failure == FAILURE_NONE && !a->request->stream && a->translating)
+        put_into_words(a);
     if (a->watch.failure != FAILURE_NONE) {
         a->error = a->watch.error;
         fail(a, a->watch.failure);
@@ -373,8 +423,45 @@ static const struct upstream_events upstream_events = {
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
+/* Writes the outgoing request. -1 where the target cannot be told what is asked: a->error says why.
+ */
+static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
+                          const struct dialect_target *to)
+{
+    struct drops drops = {&a->dropped};
+    struct err e;
+
+    a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
+    if (!a->translating) {
+        a->dialect->write_request(a->request, to, a->arena, &a->outgoing);
+        return 0;
+    }
+    a->error.status = a->status = 400;
+    if (brief->conversation == NULL) {
+        snprintf(a->error.message, sizeof(a->error.message), "%s", brief->conversation_error);
+        return -1;
+    }
+    if (a->dialect->write_conversation(brief->conversation, to, a->arena, &a->outgoing, &drops,
+                                       &e) < 0) {
+        snprintf(a->error.message, sizeof(a->error.message), "%s cannot serve this request: %s",
+                 a->target->provider->conf->name, e.msg);
+        return -1;
+    }
+    a->error.status = a->status = 0;
+    return 0;
+}
+
+/* A request that cannot be said is a failed attempt without a call; told from the loop. */
+static void not_said(struct loop_task *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, task);
+
+    if (!a->over)
+        fail(a, UNSUPPORTED);
+}
+
 static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned key,
-                       struct span client_fields)
+                       const struct attempt_brief *brief)
 {
     struct provider *p = a->target->provider;
     const struct origin *o = &a->service->origins[p - a->service->targets->providers];
@@ -391,8 +478,11 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
     };
     struct span parts[UPSTREAM_MAX_PARTS];
 
-    a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
-    a->dialect->write_request(a->request, &to, a->arena, &a->outgoing);
+    if (write_outgoing(a, brief, &to) < 0) {
+        a->task.run = not_said;
+        loop_soon(a->loop, &a->task);
+        return;
+    }
     strbuf_add(&head, "POST ");
     strbuf_add_span(&head, a->outgoing.path);
     strbuf_add(&head, " HTTP/1.1\r\n");
@@ -402,7 +492,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
                                          : "Accept: application/json\r\n");
     strbuf_add(&head, "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
                       "User-Agent: holdfast/" HOLDFAST_VERSION "\r\n");
-    strbuf_add_span(&head, client_fields);
+    strbuf_add_span(&head, brief->fields);
     strbuf_add(&head, "Content-Length: ");
     strbuf_add_u64(&head, a->outgoing.body_bytes);
     strbuf_add(&head, "\r\n\r\n");
@@ -422,36 +512,25 @@ static void scripted_event(void *ctx, const struct chat_event *ev)
 
     if (ev->kind == CHAT_USAGE)
         a->watch.usage = ev->usage;
-    a->dialect->write_event(&a->writer, ev, &a->held);
+    a->client->write_event(&a->writer, ev, &a->held);
 }
 
 static void scripted_turn(struct loop_task *t)
 {
     struct attempt *a = CONTAINER_OF(t, struct attempt, task);
-    struct span model = a->target->model.p != NULL ? a->target->model : a->request->model;
     struct span text = span_of(a->target->provider->conf->text);
-    struct fold whole;
 
     if (a->over)
         return;
     tell(a, FAILOVER_CONNECTED);
     a->status = 200;
-    a->watch.output = a->watch.stopped = true;
-    a->writer = (struct answer_writer){
-        .id = SPAN("chatcmpl-scripted"),
-        .model = model,
-        .created = (uint64_t)time(NULL),
-        .usage_asked = a->request->usage_asked,
-        .arena = a->arena,
-    };
+    a->watch.output = a->watch.stopped = a->watch.end = true;
     if (a->request->stream) {
-        scripted_answer(text, model, a->arena, scripted_event, a);
+        scripted_answer(text, a->writer.model, a->arena, scripted_event, a);
     } else {
-        fold_init(&whole, a->arena);
-        scripted_answer(text, model, a->arena, fold_event, &whole);
-        fold_done(&whole);
-        a->watch.usage = whole.usage;
-        a->dialect->write_answer(&a->writer, &whole, &a->held);
+        scripted_answer(text, a->writer.model, a->arena, fold_event, &a->whole);
+        a->watch.usage = a->whole.usage;
+        put_into_words(a);
     }
     complete(a);
 }
@@ -459,10 +538,17 @@ static void scripted_turn(struct loop_task *t)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+bool attempt_translates(const struct target *t, const struct dialect *client)
+{
+    const struct dialect *d = t->provider->type->dialect;
+
+    return d != NULL && d != client;
+}
+
 struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, struct loop *l,
-                              struct arena *arena, const struct chat_request *req, struct target *t,
-                              unsigned key, struct span client_fields,
-                              const struct attempt_events *events, void *ctx)
+                              struct arena *arena, const struct attempt_brief *brief,
+                              struct target *t, unsigned key, const struct attempt_events *events,
+                              void *ctx)
 {
     struct attempt *a = arena_zalloc(arena, sizeof(*a));
 
@@ -471,21 +557,43 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->arena = arena;
     a->events = events;
     a->ctx = ctx;
-    a->dialect = &dialect_openai_chat;
-    a->request = req;
+    a->dialect = t->provider->type->dialect;
+    a->client = brief->client;
+    a->translating = attempt_translates(t, brief->client);
+    a->request = brief->request;
     a->target = t;
-    a->watch.expected = req->choices;
+    a->watch.expected = a->request->choices;
     a->retry_after_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
+    a->words = strbuf_heap(s->config->limits.answer_body);
+    a->dropped = strbuf_in(arena, MAX_DROPPED);
     a->fields = strbuf_in(arena, MAX_PASSED_FIELDS);
+    a->writer = (struct answer_writer){
+        .id = brief->id,
+        .model = t->model.p != NULL ? t->model : a->request->model,
+        .created = clock_wall_ms() / 1000,
+        .usage_asked = a->request->usage_asked,
+        .arena = arena,
+    };
+    fold_init(&a->whole, arena);
     sse_init(&a->sse, MAX_EVENT);
-    if (t->provider->type->dialect == NULL) {
+    if (a->dialect == NULL) {
         a->task.run = scripted_turn;
         loop_soon(l, &a->task);
     } else {
-        start_call(a, pool, key, client_fields);
+        start_call(a, pool, key, brief);
     }
     return a;
+}
+
+void attempt_write_end(struct attempt *a, struct strbuf *out)
+{
+    if (a->watch.end)
+        return;
+    if (a->translating)
+        a->client->write_event(&a->writer, &(struct chat_event){.kind = CHAT_END}, out);
+    else
+        a->client->write_end(out);
 }
 
 void attempt_stop(struct attempt *a)
@@ -494,6 +602,7 @@ void attempt_stop(struct attempt *a)
     upstream_cancel(&a->call);
     sse_release(&a->sse);
     strbuf_release(&a->held);
+    strbuf_release(&a->words);
 }
 
 struct span attempt_own(struct attempt *a)

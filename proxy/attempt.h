@@ -21,6 +21,16 @@ enum attempt_mode {
     MODE_ERROR,  /* the body of an error answer */
 };
 
+/* What an attempt is to ask, and in which words the client wants the answer. */
+struct attempt_brief {
+    const struct dialect *client;
+    const struct chat_request *request;
+    const struct conversation *conversation; /* the canonical form; NULL while nobody needed it */
+    const char *conversation_error;          /* ... or why it cannot be had */
+    struct span id;                          /* of an answer that we write ourselves */
+    struct span fields;                      /* header lines of the client's that go along */
+};
+
 /* Upward calls; wired by the exchange. */
 struct attempt_events {
     void (*happened)(void *ctx, const struct failover_event *ev);
@@ -35,7 +45,9 @@ struct attempt {
     struct arena *arena; /* of the exchange */
     const struct attempt_events *events;
     void *ctx;
-    const struct dialect *dialect;
+    const struct dialect *dialect; /* the provider's; NULL: it answers inside the process */
+    const struct dialect *client;
+    bool translating; /* the two differ */
     const struct chat_request *request;
     struct target *target;
 
@@ -53,16 +65,23 @@ struct attempt {
     struct sse sse;
     struct chat_watch watch;
     struct answer_writer writer; /* of an answer that is put into words here */
+    struct fold whole;           /* of one that comes in one piece */
+    struct strbuf words;         /* the client's bytes of the current event */
+    struct strbuf dropped;       /* paths of fields that the provider cannot be told */
     struct strbuf held;          /* whole events (or the whole answer) that nobody has seen */
     struct chat_error error;     /* what the provider said, or what the network did */
 };
 
-/* From the arena; starts at once. `client_fields`: header lines of the client's that go along. The
- * events never come from within this call. */
+/* Does the target speak another dialect than the client, so that the canonical form is needed? */
+bool attempt_translates(const struct target *t, const struct dialect *client);
+
+/* From the arena; starts at once. The events never come from within this call. */
 struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, struct loop *l,
-                              struct arena *a, const struct chat_request *req, struct target *t,
-                              unsigned key, struct span client_fields,
-                              const struct attempt_events *events, void *ctx);
+                              struct arena *a, const struct attempt_brief *brief, struct target *t,
+                              unsigned key, const struct attempt_events *events, void *ctx);
+
+/* Appends what a complete stream still lacks at its end for the client; nothing where all came. */
+void attempt_write_end(struct attempt *a, struct strbuf *out);
 
 /* Ends it in any phase, closes its connection where that is in use, frees what it holds. */
 void attempt_stop(struct attempt *a);

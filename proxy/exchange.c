@@ -15,7 +15,7 @@
 #include "proxy/route.h"
 
 #define MAX_SPARE     64
-#define MAX_FIELDS    4096 /* header lines of an answer */
+#define MAX_FIELDS    6144 /* header lines of an answer */
 #define MAX_MODELS    1024 /* in the list of models */
 #define SMALL_BODY    65536
 #define TRAIL_TARGETS (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
@@ -42,6 +42,9 @@ struct exchange {
     struct strbuf body;
     uint64_t reserved; /* of the service's memory */
     struct chat_request request;
+    struct conversation *conversation; /* the request in canonical form, once somebody needs it */
+    struct err conversation_error;     /* ... or why it has none */
+    struct span answer_id;             /* of an answer that we put into words ourselves */
     const struct config_route *route;
 
     struct failover failover;
@@ -554,11 +557,25 @@ static const struct attempt_events attempt_events = {
     .progress = progress,
 };
 
+/* Reads the whole request, once, for the first target that speaks another dialect. */
+static void need_conversation(struct exchange *x)
+{
+    struct conversation *c;
+
+    if (x->conversation != NULL || x->conversation_error.msg[0] != '\0')
+        return;
+    c = arena_zalloc(&x->arena, sizeof(*c));
+    if (x->dialect->read_conversation(strbuf_span(&x->body), &x->arena, c,
+                                      &x->conversation_error) == 0)
+        x->conversation = c;
+}
+
 static void start_attempt(struct exchange *x)
 {
     const struct failover *f = &x->failover;
     const struct failover_try *t = &f->tries[f->current];
     struct metrics *m = x->space->service->metrics;
+    struct attempt_brief brief;
     int before = f->current - 1;
 
     while (before >= 0 && f->tries[before].skipped)
@@ -568,9 +585,19 @@ static void start_attempt(struct exchange *x)
     else if (f->tries[before].candidate != t->candidate)
         metrics_failover(m, f->candidates[f->tries[before].candidate].target->index,
                          f->candidates[t->candidate].target->index, f->tries[before].outcome);
-    x->attempt = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena,
-                               &x->request, f->candidates[t->candidate].target, t->ticket.key,
-                               x->client_fields, &attempt_events, x);
+    if (attempt_translates(f->candidates[t->candidate].target, x->dialect))
+        need_conversation(x);
+    brief = (struct attempt_brief){
+        .client = x->dialect,
+        .request = &x->request,
+        .conversation = x->conversation,
+        .conversation_error = x->conversation_error.msg,
+        .id = x->answer_id,
+        .fields = x->client_fields,
+    };
+    x->attempt =
+        attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief,
+                      f->candidates[t->candidate].target, t->ticket.key, &attempt_events, x);
 }
 
 static void drop_attempt(struct exchange *x)
@@ -584,6 +611,16 @@ static void drop_attempt(struct exchange *x)
     attempt_over(x, a);
 }
 
+/* What the provider could not be told. */
+static void add_dropped(const struct attempt *a, struct strbuf *fields)
+{
+    if (a == NULL || a->dropped.len == 0)
+        return;
+    strbuf_add(fields, "x-holdfast-dropped: ");
+    relay_add_value(strbuf_span(&a->dropped), fields);
+    strbuf_add(fields, a->dropped.failed ? ", ...\r\n" : "\r\n");
+}
+
 /* The status line and the header fields of a stream; nothing of it is sent before the first event.
  */
 static void open_stream(struct exchange *x)
@@ -595,6 +632,7 @@ static void open_stream(struct exchange *x)
     add_id(x, &fields);
     relay_fields(f, f->current >= 0 ? f->current : f->verdict, x->request.model,
                  loop_now_ms(x->space->loop), &fields);
+    add_dropped(x->attempt, &fields);
     if (x->attempt != NULL)
         strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -659,6 +697,7 @@ static void finish_whole(struct exchange *x, struct attempt *a)
     add_id(x, &fields);
     relay_fields(&x->failover, x->failover.verdict, x->request.model, loop_now_ms(x->space->loop),
                  &fields);
+    add_dropped(a, &fields);
     strbuf_add_span(&fields, strbuf_span(&a->fields));
     strbuf_add(&fields, "Content-Type: application/json\r\n");
     assert(!fields.failed); /* each part of them is bounded */
@@ -676,10 +715,9 @@ static void finish(struct exchange *x)
         return;
     }
     if (x->client != NULL && !a->watch.end) {
-        char mem[64];
-        struct strbuf last = strbuf_on(mem, sizeof(mem));
+        struct strbuf last = strbuf_in(&x->arena, 65536);
 
-        x->dialect->write_end(&last);
+        attempt_write_end(a, &last);
         x->answer_bytes += last.len;
         client_stream_write(x->client, strbuf_span(&last));
     }
@@ -871,6 +909,7 @@ static void serve_chat(struct exchange *x)
         policy.total_ms = x->timeout_ms;
     if (x->no_failover)
         policy.max_attempts = policy.per_target = 1;
+    x->answer_id = span_of(arena_printf(&x->arena, "chatcmpl-%s", x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
     route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, &x->failover);

@@ -48,7 +48,7 @@ void relay_trail(const struct failover *f, struct span client_model, uint64_t no
 
 /* Header values hold printable ASCII only; a model's name comes from a client or a configuration.
  */
-static void add_value(struct strbuf *out, struct span value)
+void relay_add_value(struct span value, struct strbuf *out)
 {
     for (size_t i = 0; i < value.n; i++)
         strbuf_add_char(out, value.p[i] >= ' ' && value.p[i] < 0x7f ? value.p[i] : '?');
@@ -69,16 +69,16 @@ void relay_fields(const struct failover *f, int served, struct span client_model
         const struct target *t = f->candidates[f->tries[served].candidate].target;
 
         strbuf_add(out, "x-holdfast-provider: ");
-        add_value(out, shortened(span_of(t->provider->conf->name)));
+        relay_add_value(shortened(span_of(t->provider->conf->name)), out);
         strbuf_add(out, "\r\nx-holdfast-model: ");
-        add_value(out, shortened(t->model.p != NULL ? t->model : client_model));
+        relay_add_value(shortened(t->model.p != NULL ? t->model : client_model), out);
         strbuf_add(out, "\r\n");
     }
     strbuf_add(out, "x-holdfast-attempts: ");
     strbuf_add_u64(out, f->n_attempts);
     strbuf_add(out, "\r\nx-holdfast-trail: ");
     relay_trail(f, client_model, now_ms, &trail);
-    add_value(out, strbuf_span(&trail));
+    relay_add_value(strbuf_span(&trail), out);
     strbuf_add(out, "\r\n");
 }
 
@@ -94,6 +94,7 @@ static bool speaks_to_client(enum failure f)
     case CLIENT_ERROR:
     case MODEL_GONE:
     case CONFLICT:
+    case UNSUPPORTED:
         return true;
     default:
         return false;

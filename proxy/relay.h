@@ -16,6 +16,10 @@
 void relay_trail(const struct failover *f, struct span client_model, uint64_t now_ms,
                  struct strbuf *out);
 
+/* Appends a value to a header line. It comes from a client or a configuration, and whatever is no
+ * printable ASCII would end the line or worse: it becomes a question mark. */
+void relay_add_value(struct span value, struct strbuf *out);
+
 /* Appends the header lines of an answer: provider, model, attempts, trail. `served` is the index of
  * the try that answers, or -1. */
 void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
