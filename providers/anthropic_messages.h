@@ -38,7 +38,7 @@ struct anthropic_writer {
     struct strbuf *out;
     struct err *e;
     bool calls;           /* the history holds tool calls */
-    bool thought_missing; /* a call of the current turn stands without its reasoning */
+    bool thought_missing; /* the current turn's first calls stand without their reasoning */
 };
 
 /* Appends `,"system":...` if there is one, and `,"messages":[...]`. */
@@ -49,6 +49,9 @@ int anthropic_write_messages(struct anthropic_writer *w);
  * `description` raw strings that are added where the schema has none of its own, or empty. */
 int anthropic_write_schema(struct anthropic_writer *w, struct span schema, struct span title,
                            struct span description, const char *path);
+
+/* Only letters, digits, _ and -, of which there are 1 to `most`? What names and ids must be. */
+bool anthropic_is_plain(struct span text, size_t most);
 
 /* "PATH.NAME" in the arena, as drop_named takes it. */
 const char *anthropic_path(struct arena *a, struct span path, const char *name);

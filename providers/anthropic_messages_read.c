@@ -273,8 +273,8 @@ static enum dialect_event start_tool(struct reader *r, const struct piece *p, un
 
     w->output = w->tools = true;
     set_block(w, BLOCK_TOOL, index);
-    emit(r, (struct chat_event){
-                .kind = CHAT_TOOL_START, .tool = tool, .id = p->id, .name = p->name});
+    emit(r,
+         (struct chat_event){.kind = CHAT_TOOL_START, .tool = tool, .id = p->id, .name = p->name});
     if (json_type_of(p->input) == JSON_OBJECT && is_something(p->input)) {
         set_block(w, BLOCK_WHOLE, index);
         tell_arguments(r, p->input);
@@ -575,8 +575,8 @@ void anthropic_read_answer(struct span body, struct chat_watch *watch, chat_sink
         return;
     }
     if (f.error || json_is_string(f.type, "error") || json_type_of(f.content) != JSON_ARRAY) {
-        watch->failure = openai_chat_find_error(
-            body, f.error || json_is_string(f.type, "error"), &watch->error);
+        watch->failure =
+            openai_chat_find_error(body, f.error || json_is_string(f.type, "error"), &watch->error);
         if (watch->failure == FAILURE_NONE)
             fail(watch, EMPTY, "the answer holds no content");
         return;

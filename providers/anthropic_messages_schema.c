@@ -170,9 +170,8 @@ static int check_recursion(struct anthropic_writer *w, struct span definitions, 
         if (name.n < 3 || name.n > JSON_KEY_MAX)
             continue;
         snprintf(needle, sizeof(needle), "/%.*s\"", (int)(name.n - 2), name.p + 1);
-        for (const char *p = raw.p; (p = memmem(p, (size_t)(raw.p + raw.n - p), needle,
-                                                strlen(needle))) != NULL;
-             p++)
+        for (const char *p = raw.p;
+             (p = memmem(p, (size_t)(raw.p + raw.n - p), needle, strlen(needle))) != NULL; p++)
             if ((p - raw.p >= 7 && memcmp(p - 7, "\"#/$defs", 8 - 1) == 0) ||
                 (p - raw.p >= 14 && memcmp(p - 14, "\"#/definitions", 14) == 0))
                 return err_set(w->e, ERR_VALUE,

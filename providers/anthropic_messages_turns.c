@@ -61,8 +61,7 @@ static struct known_id *ids_find(struct ids *ids, struct span id, struct arena *
     return ids->slots[at];
 }
 
-/* ^[a-zA-Z0-9_-]{1,64}$ */
-static bool is_plain(struct span text, size_t most)
+bool anthropic_is_plain(struct span text, size_t most)
 {
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
@@ -89,7 +88,7 @@ static struct span id_to_write(struct known_id *known, struct arena *a)
 {
     bool again = known->calls++ != 0;
 
-    if (!again && is_plain(known->id, 64))
+    if (!again && anthropic_is_plain(known->id, 64))
         return chat_quote(known->id, a);
     return derived_id(known->id, known->calls, a);
 }
@@ -105,12 +104,13 @@ struct run {
 struct turns {
     struct anthropic_writer *w;
     struct ids ids;
-    struct call *calls, *last_call; /* of the assistant's run before */
-    bool any;                       /* a message was written */
-    bool blocks;                    /* a block of the message was written */
-    bool strip;                     /* this is the last message: no white space at its end */
+    struct call *calls, *last_call;   /* of the assistant's run before */
+    bool any;                         /* a message was written */
+    bool blocks;                      /* a block of the message was written */
+    bool called;                      /* the current turn has a tool call */
+    bool strip;                       /* this is the last message: no white space at its end */
     const struct message *system_end; /* those before it are the system prompt */
-    const struct message *turn;     /* the current turn begins behind it: the last real user */
+    const struct message *turn;       /* the current turn begins behind it: the last real user */
 };
 
 static bool is_system(const struct message *m)
@@ -278,10 +278,10 @@ static int add_image(struct turns *t, const struct part *p)
     const char *mime = image_type(p);
 
     if (p->url.n == 0 && p->data.n == 0)
-        return refuse(t, p->path, p->file_id.n != 0
-                                      ? "a file's id is known to one provider only; expected an "
-                                        "image's URL or its data"
-                                      : "expected an image's URL or its data, got neither");
+        return refuse(t, p->path,
+                      p->file_id.n != 0 ? "a file's id is known to one provider only; expected an "
+                                          "image's URL or its data"
+                                        : "expected an image's URL or its data, got neither");
     if (p->url.n == 0 && mime == NULL)
         return refuse(t, p->path, "expected an image of type PNG, JPEG, GIF or WebP");
     if (p->url.n == 0 && !is_base64(p->data))
@@ -308,10 +308,10 @@ static int add_document(struct turns *t, const struct part *p)
     bool pdf = span_starts(p->data, "JVBERi") || span_is_nocase(p->mime, "application/pdf");
 
     if (p->url.n == 0 && p->data.n == 0)
-        return refuse(t, p->path, p->file_id.n != 0
-                                      ? "a file's id is known to one provider only; expected the "
-                                        "file's data"
-                                      : "expected a file's data or URL, got neither");
+        return refuse(t, p->path,
+                      p->file_id.n != 0 ? "a file's id is known to one provider only; expected the "
+                                          "file's data"
+                                        : "expected a file's data or URL, got neither");
     if (p->url.n == 0 && !pdf && !is_text_type(p->mime))
         return refuse(t, p->path, "expected a file that is a PDF or text");
     if (p->url.n == 0 && !is_base64(p->data))
@@ -336,7 +336,7 @@ static int add_document(struct turns *t, const struct part *p)
 /* The raw string without the white space at its end, still quoted. */
 static struct span trim_end(struct span raw, struct arena *a)
 {
-    static const char *const escapes[] = {"\\n",     "\\t",     "\\r",     "\\f",    "\\u0020",
+    static const char *const escapes[] = {"\\n",     "\\t",     "\\r",     "\\f",     "\\u0020",
                                           "\\u000a", "\\u000d", "\\u0009", "\\u000A", "\\u000D"};
     size_t i = 1, end = 1;
 
@@ -522,9 +522,8 @@ static int add_call(struct turns *t, struct part *p)
     struct known_id *known = ids_find(&t->ids, json_text(p->id, a), a);
     struct call *call = arena_zalloc(a, sizeof(*call));
 
-    if (!is_plain(json_text(p->name, a), 128))
-        return refuse(t, p->path,
-                      "expected a tool's name of 1 to 128 letters, digits, _ and -");
+    if (!anthropic_is_plain(json_text(p->name, a), 128))
+        return refuse(t, p->path, "expected a tool's name of 1 to 128 letters, digits, _ and -");
     *call = (struct call){.part = p, .id = id_to_write(known, a)};
     if (t->last_call != NULL)
         t->last_call->next = call;
@@ -563,7 +562,10 @@ static int add_assistant_parts(struct turns *t, const struct message *m, bool cu
         calls |= p->kind == PART_TOOL_CALL;
     }
     t->w->calls |= calls;
-    t->w->thought_missing |= current && calls && !thought;
+    if (current && calls && !t->called) {
+        t->called = true;
+        t->w->thought_missing = !thought;
+    }
     for (struct part *p = m->parts; p != NULL; p = p->next)
         switch (p->kind) {
         case PART_TEXT:
@@ -604,7 +606,7 @@ static bool next_run(const struct message **at, struct run *run)
         m = m->next;
     if (m == NULL)
         return false;
-    *run = (struct run){.user = is_user(m), .first = m};
+    *run = (struct run){.user = is_user(m), .first = *at};
     for (; m != NULL && (!says_something(m) || is_user(m) == run->user); m = m->next)
         ;
     run->end = *at = m;
@@ -694,7 +696,6 @@ static int add_system(struct turns *t)
 {
     struct strbuf *out = t->w->out;
     bool cached = false, first = true;
-    const struct message *before = NULL;
 
     if (check_system(t, &cached) < 0)
         return -1;
@@ -708,8 +709,7 @@ static int add_system(struct turns *t)
             if (cached)
                 add_text(t, p, false);
             else
-                raw_add_joined(out, p->text, first, before == m ? "" : "\\n\\n");
-            before = m;
+                raw_add_joined(out, p->text, first, "\\n\\n");
             first = false;
         }
     if (t->w->c->format == FORMAT_JSON) {
