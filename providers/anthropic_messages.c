@@ -115,7 +115,9 @@ static void add_thinking(struct anthropic_writer *w, const struct thinking *t)
         strbuf_add(w->out, ",\"thinking\":{\"type\":\"disabled\"}");
         break;
     case THINK_ADAPTIVE:
-        strbuf_add(w->out, ",\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"}");
+        strbuf_add(w->out, w->model.summarize
+                               ? ",\"thinking\":{\"type\":\"adaptive\",\"display\":\"summarized\"}"
+                               : ",\"thinking\":{\"type\":\"adaptive\"}");
         break;
     case THINK_BUDGET:
         strbuf_add(w->out, ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":");

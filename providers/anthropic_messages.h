@@ -21,6 +21,7 @@ struct anthropic_model {
     bool adaptive;       /* thinking of type "adaptive", with an effort */
     bool budget;         /* thinking with a budget of tokens */
     bool xhigh;          /* an effort above "high" */
+    bool summarize;      /* shows its thinking only where that is asked for */
     bool schemas;        /* output_config.format, and strict tools */
     uint64_t max_tokens; /* the most it writes; 0 unknown */
 };

@@ -75,6 +75,7 @@ struct anthropic_model anthropic_model_of(struct span text)
         .adaptive = v >= 406,
         .budget = v >= 307 && v < 406,
         .xhigh = v >= 407,
+        .summarize = v >= 407,
         .schemas = v >= 405 || (v == 401 && name.family == OPUS),
         .max_tokens = most_tokens(name),
     };

@@ -155,6 +155,14 @@ static int add_all(struct anthropic_writer *w, struct span raw, const char *path
     return 0;
 }
 
+static bool refers(struct span schema, const char *place, struct span name)
+{
+    char needle[2 * JSON_KEY_MAX];
+    int n = snprintf(needle, sizeof(needle), "\"#/%s/%.*s", place, (int)name.n - 1, name.p + 1);
+
+    return memmem(schema.p, schema.n, needle, (size_t)n) != NULL;
+}
+
 /* Does a definition refer to itself? Through another one it is left to the API to say so. */
 static int check_recursion(struct anthropic_writer *w, struct span definitions, const char *path)
 {
@@ -164,20 +172,14 @@ static int check_recursion(struct anthropic_writer *w, struct span definitions, 
     if (!json_enter(&j, JSON_OBJECT))
         return 0;
     while (json_member(&j, &key)) {
-        char needle[2 * JSON_KEY_MAX];
         struct span name = j.raw_key, raw = json_take(&j);
 
-        if (name.n < 3 || name.n > JSON_KEY_MAX)
-            continue;
-        snprintf(needle, sizeof(needle), "/%.*s\"", (int)(name.n - 2), name.p + 1);
-        for (const char *p = raw.p;
-             (p = memmem(p, (size_t)(raw.p + raw.n - p), needle, strlen(needle))) != NULL; p++)
-            if ((p - raw.p >= 7 && memcmp(p - 7, "\"#/$defs", 8 - 1) == 0) ||
-                (p - raw.p >= 14 && memcmp(p - 14, "\"#/definitions", 14) == 0))
-                return err_set(w->e, ERR_VALUE,
-                               "%s: the definition %.*s refers to itself; expected a schema "
-                               "without recursion",
-                               path, (int)(name.n < 40 ? name.n : 40), name.p);
+        if (name.n <= JSON_KEY_MAX &&
+            (refers(raw, "$defs", name) || refers(raw, "definitions", name)))
+            return err_set(w->e, ERR_VALUE,
+                           "%s: the definition %.*s refers to itself; expected a schema without "
+                           "recursion",
+                           path, SPAN_ARG(name));
     }
     return 0;
 }
