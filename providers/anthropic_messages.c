@@ -210,23 +210,32 @@ static bool is_allowed(struct anthropic_writer *w, const struct tool *tool)
     return false;
 }
 
-/* The schema of the parameters; it must say that it is an object's. */
-static int add_parameters(struct anthropic_writer *w, const struct tool *tool)
+/* The `type` of a schema; *any: it has members. */
+static struct span type_of(struct span schema, bool *any)
 {
-    struct json j = json_read(tool->schema);
+    struct json j = json_read(schema);
     struct span key, type = {0};
-    bool any = false;
 
-    strbuf_add(w->out, ",\"input_schema\":");
+    *any = false;
     if (json_enter(&j, JSON_OBJECT))
         while (json_member(&j, &key)) {
             bool is_type = span_is(key, "type");
             struct span raw = json_take(&j);
 
-            any = true;
+            *any = true;
             if (is_type)
                 type = raw;
         }
+    return type;
+}
+
+/* The schema of the parameters; it must say that it is an object's. */
+static int add_parameters(struct anthropic_writer *w, const struct tool *tool)
+{
+    bool any;
+    struct span type = type_of(tool->schema, &any);
+
+    strbuf_add(w->out, ",\"input_schema\":");
     if (!any) {
         strbuf_add(w->out, "{\"type\":\"object\",\"properties\":{}}");
     } else if (type.n == 0) {
@@ -252,9 +261,8 @@ static int add_strict_parameters(struct anthropic_writer *w, const struct tool *
 
 static int add_tool(struct anthropic_writer *w, const struct tool *tool, unsigned *strict)
 {
-    bool object =
-        json_type_of(tool->schema) == JSON_OBJECT && span_find(tool->schema, "\"object\"");
-    bool is_strict = tool->strict && w->model.schemas && object && *strict < STRICT_TOOLS;
+    bool any, is_strict = tool->strict && w->model.schemas && *strict < STRICT_TOOLS &&
+                          json_is_string(type_of(tool->schema, &any), "object");
 
     if (!anthropic_is_plain(json_text(tool->name, w->arena), 128))
         return err_set(
