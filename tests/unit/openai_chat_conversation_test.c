@@ -193,6 +193,20 @@ TEST(parts_of_every_kind)
     CHECK_SPAN(c.pinned_by, "messages[0].content[5].file.file_id");
 }
 
+TEST(audio_without_a_format_is_known_by_its_first_bytes)
+{
+    check_messages("[{\"role\":\"user\",\"content\":["
+                   "{\"type\":\"input_audio\",\"input_audio\":\"UklGRAAA\"},"
+                   "{\"type\":\"input_audio\",\"input_audio\":\"\\/\\/uQ\"}]}]",
+                   "user\n  audio mime=audio/wav data=UklGRAAA at=messages[0].content[0]\n"
+                   "  audio mime=audio/mp3 data=//uQ at=messages[0].content[1]\n");
+    check_refused(
+        "{\"messages\":[{\"role\":\"user\",\"content\":["
+        "{\"type\":\"input_audio\",\"input_audio\":\"AAAA\"}]}]}",
+        "messages[0].content[0].input_audio: expected an object, or wav or mp3 in base64, "
+        "got a string");
+}
+
 TEST(calls_and_results)
 {
     check_messages(
@@ -702,6 +716,24 @@ static struct counts count_read(const struct conversation *v)
     return n;
 }
 
+/* Nobody could understand these, and the provider did not either. */
+static const char *const nonsense[] = {
+    "4ea2dbd0-868779c4", /* "temperature": "hot" */
+    "3971d82b-99dcd10c", /* messages where parts should stand */
+};
+
+/* This dialect has no place for it where OpenAI itself is the provider. */
+static const char *const unsayable[] = {
+    "181d05f4-70516b23", /* a video by its URL, OpenRouter's own */
+};
+
+static bool is_one_of(struct span id, const char *const *ids, size_t n)
+{
+    while (n > 0 && !span_is(id, ids[n - 1]))
+        n--;
+    return n > 0;
+}
+
 static void visit(struct span id, struct span body)
 {
     struct counts want = count_json(body), got;
@@ -711,7 +743,10 @@ static void visit(struct span id, struct span body)
     n_all++;
     e = (struct err){0};
     if (d->read_conversation(body, &a, &c, &e) < 0) {
-        printf("not read: %.*s: %s\n", SPAN_ARG(id), e.msg);
+        if (is_one_of(id, nonsense, ARRAY_LEN(nonsense)))
+            n_all--;
+        else
+            printf("not read: %.*s: %s\n", SPAN_ARG(id), e.msg);
         return;
     }
     n_read++;
@@ -723,7 +758,8 @@ static void visit(struct span id, struct span body)
                got.messages, got.parts, got.calls, got.results, got.tools, got.options,
                want.messages, want.parts, want.calls, want.results, want.tools, want.options);
     if (write_it(&c, "m", &written) < 0) {
-        n_refused++;
+        if (is_one_of(id, unsayable, ARRAY_LEN(unsayable)))
+            n_refused++;
         printf("not written: %.*s: %s\n", SPAN_ARG(id), e.msg);
         return;
     }
@@ -774,6 +810,10 @@ TEST(recorded_requests_are_read_counted_and_written)
     printf("corpus: %u of %u the same when written and read again, %u refused\n", n_same, n_read,
            n_refused);
     CHECK(n_all > 700);
+    CHECK_INT(n_read, n_all);
+    CHECK_INT(n_counted, n_all);
+    CHECK_INT(n_same + n_refused, n_all);
+    CHECK_INT(n_refused, ARRAY_LEN(unsayable));
     arena_release(&a);
 }
 
