@@ -50,17 +50,23 @@ enum chat_event_kind {
     CHAT_TOOL_START, /* a tool call begins: id, name */
     CHAT_TOOL_ARGS,  /* a piece of its arguments (a JSON text inside a JSON string; some providers
                         send the bare JSON text instead: `text` is then no string) */
+    CHAT_SIGNATURE,  /* opaque state of the provider, for the client to give back: see below */
     CHAT_STOP,       /* one choice is finished, `text` says why; once a choice */
     CHAT_USAGE,      /* token counts so far: a later one replaces an earlier one */
     CHAT_END,        /* nothing more comes, and that is as it should be */
 };
 
+/* CHAT_SIGNATURE: `text` is the state, `id` the dialect that minted it ("anthropic_messages",
+ * "gemini") and `name` what it belongs to: "tool" is the call `tool`, "redacted" is reasoning of
+ * which nothing else is shown (Anthropic's redacted_thinking), and where it is empty it signs all
+ * CHAT_REASONING of that choice since the signature before. */
 struct chat_event {
     enum chat_event_kind kind;
     unsigned choice;      /* CHAT_TEXT ... CHAT_STOP */
     unsigned tool;        /* which call of that choice */
     struct span text;     /* raw JSON string; the finish reason with CHAT_STOP */
-    struct span id, name; /* raw JSON strings: CHAT_START (id, model), CHAT_TOOL_START (id, name) */
+    struct span id, name; /* raw JSON strings: CHAT_START (id, model), CHAT_TOOL_START (id, name),
+                             CHAT_SIGNATURE */
     struct chat_usage usage; /* CHAT_USAGE */
 };
 

@@ -151,6 +151,12 @@ void drop_named(struct drops *d, const char *path);
 /* ---- helpers that several dialects share -------------------------------------------------------
  */
 
-bool raw_is_blank(struct span raw_string); /* "" or only white space (after decoding) */
+/* Is it "" or only white space (after decoding)? Absent counts as blank. */
+bool raw_is_blank(struct span raw_string);
+
+/* Appends to a raw string under construction: an opening quote with `first`, else `separator` (as
+ * it stands inside a JSON string: "\\n\\n"), then the inside of the raw string `raw`. Whoever is
+ * done appends the closing quote. */
 void raw_add_joined(struct strbuf *out, struct span raw, bool first, const char *separator);
+
 #endif

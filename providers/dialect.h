@@ -58,6 +58,7 @@ struct answer_writer {
 
     bool started, stopped; /* the writer's own state from here on */
     unsigned own[4];
+    void *state; /* in the arena */
     struct chat_usage usage;
 };
 

@@ -7,32 +7,43 @@
 #ifndef HOLDFAST_PROVIDERS_FOLD_H
 #define HOLDFAST_PROVIDERS_FOLD_H
 
-#include "providers/chat.h"
 #include "proxy/base/arena.h"
 #include "proxy/base/strbuf.h"
+#include "providers/chat.h"
 
 struct fold_call {
     struct fold_call *next;
+    unsigned tool;           /* its number in the events */
     struct span id, name;    /* raw strings */
     struct strbuf arguments; /* raw string, without its closing quote until fold_done */
     struct span signature;   /* raw string; empty if there is none */
+    struct span origin;      /* ... the dialect that minted it, raw string */
+};
+
+/* A piece of signed reasoning: an answer may hold several, and each signature is for its own. */
+struct fold_signed {
+    struct fold_signed *next;
+    struct span text;      /* raw string, what it signs; p == NULL where nothing of it is shown */
+    struct span signature; /* raw string */
+    struct span origin;    /* the dialect that minted it, raw string */
 };
 
 struct fold_choice {
     struct fold_choice *next;
     unsigned index;
     struct strbuf text, reasoning, refusal; /* raw strings; len == 0: there was none */
-    struct span signature;                  /* of the reasoning */
+    struct strbuf unsigned_reasoning;       /* what came since the last signature; raw string */
+    struct fold_signed *signatures;         /* of the reasoning, in order */
     struct fold_call *calls, *last_call;
     struct span stop; /* raw string, canonical */
 };
 
 struct fold {
     struct arena *arena;
-    struct span id, model; /* raw strings, from CHAT_START */
+    struct span id, model; /* raw strings, from CHAT_START; copies */
     struct fold_choice *choices;
     struct chat_usage usage;
-    bool end, too_big;
+    bool end, too_big; /* too_big: a text, or the count of choices or calls, passed its cap */
 };
 
 void fold_init(struct fold *f, struct arena *a);

@@ -3,7 +3,8 @@
  *   openai_chat.c        the table `dialect_openai_chat`, reading and writing requests
  *   openai_chat_read.c   answers, streamed or whole: what each means
  *   openai_chat_object.c ... and what stands in one object of them
- *   openai_chat_write.c  answers and errors for a client
+ *   openai_chat_answer.c answers for a client, streamed or whole
+ *   openai_chat_write.c  errors and lists of models for a client
  *   openai_chat_error.c  what an error means, whoever of the many who speak this dialect sent it
  *
  * Everything that calls itself compatible speaks it with an accent, so reading is tolerant: unknown
@@ -61,11 +62,9 @@ bool openai_chat_is_cut_json(struct span text);
 void openai_chat_write_error(const struct chat_error *error, struct strbuf *out);
 void openai_chat_write_stream_error(const struct chat_error *error, struct strbuf *out);
 void openai_chat_write_end(struct strbuf *out);
-void openai_chat_write_event(const struct chat_event *ev, struct span id, struct span model,
-                             uint64_t created, struct strbuf *out);
-void openai_chat_write_answer(struct span id, struct span model, uint64_t created,
-                              struct span text_raw, const struct chat_usage *usage,
-                              struct strbuf *out);
+void openai_chat_write_event(struct answer_writer *w, const struct chat_event *ev,
+                             struct strbuf *out);
+void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out);
 void openai_chat_write_model(struct span name, uint64_t created, struct strbuf *out);
 void openai_chat_write_models(const struct span *names, size_t n, uint64_t created,
                               struct strbuf *out);

@@ -57,8 +57,8 @@ static void write_end(struct strbuf *out)
     strbuf_add(out, "data: {\"done\":true}\n\n");
 }
 
-static void write_event(const struct chat_event *ev, struct span id UNUSED,
-                        struct span model UNUSED, uint64_t created UNUSED, struct strbuf *out)
+static void write_event(struct answer_writer *w UNUSED, const struct chat_event *ev,
+                        struct strbuf *out)
 {
     if (ev->kind == CHAT_TEXT) {
         strbuf_add(out, "data: {\"text\":");
@@ -69,13 +69,17 @@ static void write_event(const struct chat_event *ev, struct span id UNUSED,
     }
 }
 
-static void write_answer(struct span id UNUSED, struct span model UNUSED, uint64_t created UNUSED,
-                         struct span text_raw, const struct chat_usage *usage, struct strbuf *out)
+static void write_answer(struct answer_writer *w UNUSED, const struct fold *f, struct strbuf *out)
 {
+    const struct fold_choice *choice = f->choices;
+
     strbuf_add(out, "{\"text\":");
-    strbuf_add_span(out, text_raw);
+    if (choice != NULL && choice->text.len != 0)
+        strbuf_add_span(out, strbuf_span(&choice->text));
+    else
+        strbuf_add(out, "\"\"");
     strbuf_add(out, ",\"done\":true,\"tokens\":");
-    strbuf_add_u64(out, usage->output);
+    strbuf_add_u64(out, f->usage.output);
     strbuf_add(out, "}");
 }
 

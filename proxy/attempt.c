@@ -411,13 +411,10 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
 static void scripted_event(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
-    struct span id = SPAN("chatcmpl-scripted");
-    struct span model = a->target->model.p != NULL ? a->target->model : a->request->model;
 
     if (ev->kind == CHAT_USAGE)
         a->watch.usage = ev->usage;
-    if (a->request->stream && (ev->kind != CHAT_USAGE || a->request->usage_asked))
-        a->dialect->write_event(ev, id, model, (uint64_t)time(NULL), &a->held);
+    a->dialect->write_event(&a->writer, ev, &a->held);
 }
 
 static void scripted_turn(struct loop_task *t)
@@ -425,19 +422,28 @@ static void scripted_turn(struct loop_task *t)
     struct attempt *a = CONTAINER_OF(t, struct attempt, task);
     struct span model = a->target->model.p != NULL ? a->target->model : a->request->model;
     struct span text = span_of(a->target->provider->conf->text);
+    struct fold whole;
 
     if (a->over)
         return;
     tell(a, FAILOVER_CONNECTED);
     a->status = 200;
     a->watch.output = a->watch.stopped = true;
-    scripted_answer(text, model, a->arena, scripted_event, a);
-    if (!a->request->stream) {
-        struct strbuf raw = strbuf_in(a->arena, 6 * text.n + 2);
-
-        json_add_string(&raw, text);
-        a->dialect->write_answer(SPAN("chatcmpl-scripted"), model, (uint64_t)time(NULL),
-                                 strbuf_span(&raw), &a->watch.usage, &a->held);
+    a->writer = (struct answer_writer){
+        .id = SPAN("chatcmpl-scripted"),
+        .model = model,
+        .created = (uint64_t)time(NULL),
+        .usage_asked = a->request->usage_asked,
+        .arena = a->arena,
+    };
+    if (a->request->stream) {
+        scripted_answer(text, model, a->arena, scripted_event, a);
+    } else {
+        fold_init(&whole, a->arena);
+        scripted_answer(text, model, a->arena, fold_event, &whole);
+        fold_done(&whole);
+        a->watch.usage = whole.usage;
+        a->dialect->write_answer(&a->writer, &whole, &a->held);
     }
     complete(a);
 }

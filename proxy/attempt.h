@@ -52,8 +52,9 @@ struct attempt {
     struct strbuf fields;        /* header lines of the answer that the client may see */
     struct sse sse;
     struct chat_watch watch;
-    struct strbuf held;      /* whole events (or the whole answer) that nobody has seen */
-    struct chat_error error; /* what the provider said, or what the network did */
+    struct answer_writer writer; /* of an answer that is put into words here */
+    struct strbuf held;          /* whole events (or the whole answer) that nobody has seen */
+    struct chat_error error;     /* what the provider said, or what the network did */
 };
 
 /* From the arena; starts at once. `client_fields`: header lines of the client's that go along. The

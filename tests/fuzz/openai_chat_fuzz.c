@@ -46,13 +46,38 @@ static void check_watch(const struct chat_watch *w)
 
 /* ---- streams ---- */
 
+struct rewriter {
+    struct answer_writer w;
+    struct arena arena;
+    struct strbuf out;
+};
+
+static void start_rewriting(struct rewriter *r)
+{
+    arena_init(&r->arena);
+    r->w = (struct answer_writer){.id = SPAN("id"),
+                                  .model = SPAN("model"),
+                                  .created = 1,
+                                  .usage_asked = true,
+                                  .arena = &r->arena};
+    r->out = strbuf_heap(1 << 26);
+}
+
+static void end_rewriting(struct rewriter *r)
+{
+    strbuf_release(&r->out);
+    arena_release(&r->arena);
+}
+
 static void rewrite(void *ctx, const struct chat_event *ev)
 {
-    d->write_event(ev, SPAN("id"), SPAN("model"), 1, ctx);
+    struct rewriter *r = ctx;
+
+    d->write_event(&r->w, ev, &r->out);
 }
 
 static enum dialect_event read_event(const struct sse_event *ev, struct chat_watch *w,
-                                     struct strbuf *out)
+                                     struct rewriter *out)
 {
     struct chat_watch before = *w;
     enum dialect_event kind = d->read_event(ev, w, out != NULL ? rewrite : NULL, out);
@@ -68,7 +93,7 @@ static enum dialect_event read_event(const struct sse_event *ev, struct chat_wat
 }
 
 /* Reads all of it, `step` bytes at a time, in a verdict. */
-static struct chat_watch read_stream(struct span text, size_t step, struct strbuf *out)
+static struct chat_watch read_stream(struct span text, size_t step, struct rewriter *out)
 {
     struct chat_watch w;
     struct sse_event ev;
@@ -91,39 +116,48 @@ static struct chat_watch read_stream(struct span text, size_t step, struct strbu
 
 static void check_stream(struct span text)
 {
-    struct strbuf out = strbuf_heap(1 << 26);
     struct chat_watch whole = read_stream(text, text.n + 1, NULL), again;
+    struct rewriter r;
 
     again = read_stream(text, 7, NULL);
     require(memcmp(&again, &whole, sizeof(whole)) == 0);
 
     /* What we write for a client says the same. */
-    again = read_stream(text, text.n + 1, &out);
+    start_rewriting(&r);
+    again = read_stream(text, text.n + 1, &r);
     require(again.output == whole.output && again.closed == whole.closed);
-    require(!out.failed);
-    again = read_stream(strbuf_span(&out), out.len + 1, NULL);
+    require(!r.out.failed);
+    again = read_stream(strbuf_span(&r.out), r.out.len + 1, NULL);
     require(again.failure == FAILURE_NONE);
     require(again.closed == whole.closed && again.cut_short == whole.cut_short);
-    strbuf_release(&out);
+    end_rewriting(&r);
 }
 
 /* ---- the rest ---- */
 
 static void check_answer(struct span text)
 {
-    struct strbuf out = strbuf_heap(1 << 26);
     struct chat_watch w, told;
+    struct rewriter r;
+    struct fold f;
 
     memset(&w, 0, sizeof(w));
     memset(&told, 0, sizeof(told));
+    start_rewriting(&r);
+    fold_init(&f, &r.arena);
     d->read_answer(text, &w, NULL, NULL);
-    d->read_answer(text, &told, rewrite, &out);
+    d->read_answer(text, &told, fold_event, &f);
     require(w.failure == told.failure && w.output == told.output);
-    if (w.failure == FAILURE_NONE)
-        require(w.stopped && w.end && (w.output || w.cut_short));
-    else
+    if (w.failure != FAILURE_NONE) {
         check_error(&w.error);
-    strbuf_release(&out);
+    } else {
+        require(w.stopped && w.end && (w.output || w.cut_short));
+        fold_done(&f);
+        require(f.too_big || f.end);
+        d->write_answer(&r.w, &f, &r.out);
+        require(json_valid(strbuf_span(&r.out)));
+    }
+    end_rewriting(&r);
 }
 
 static void check_errors(struct span text)

@@ -352,8 +352,8 @@ static void hear(void *ctx, const struct chat_event *ev)
 {
     CHECK(ctx == &heard);
     strbuf_addf(&heard, "%s %u/%u %.*s %.*s %.*s %llu\n",
-                (const char *[]){"start", "text", "reasoning", "refusal", "call", "args", "stop",
-                                 "usage", "end"}[ev->kind],
+                (const char *[]){"start", "text", "reasoning", "refusal", "call", "args",
+                                 "signature", "stop", "usage", "end"}[ev->kind],
                 ev->choice, ev->tool, SPAN_ARG(ev->text), SPAN_ARG(ev->id), SPAN_ARG(ev->name),
                 (unsigned long long)(ev->usage.input + ev->usage.output));
 }

@@ -15,7 +15,7 @@ static void hear(void *ctx, const struct chat_event *ev)
 {
     struct heard *h = ctx;
 
-    h->kinds[h->n++] = "STRF()X$E"[ev->kind];
+    h->kinds[h->n++] = "STRF()*X$E"[ev->kind];
     if (ev->kind == CHAT_TEXT)
         strbuf_add_span(&h->text, json_text(ev->text, h->a));
     if (ev->kind == CHAT_START)
