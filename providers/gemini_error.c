@@ -8,7 +8,7 @@
 /* What stands in the body, and under which status of gRPC; the first row that fits decides. */
 static const struct {
     const char *status;
-    const char *text;   /* its case does not count; NULL: any */
+    const char *text; /* its case does not count; NULL: any */
     enum failure failure;
 } meanings[] = {
     /* One message, "You exceeded your current quota", tells of a minute, a day and a month. */

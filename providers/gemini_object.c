@@ -180,8 +180,11 @@ static void tell_call(struct reader *r, struct span id, struct span name, struct
     emit(r, (struct chat_event){.kind = CHAT_TOOL_ARGS, .tool = tool, .text = strbuf_span(&text)});
     strbuf_release(&text);
     if (is_text(signature))
-        emit(r, (struct chat_event){
-                    .kind = CHAT_SIGNATURE, .of_tool = true, .tool = tool, .text = signature});
+        emit(r, (struct chat_event){.kind = CHAT_SIGNATURE,
+                                    .tool = tool,
+                                    .text = signature,
+                                    .id = SPAN("\"gemini\""),
+                                    .name = SPAN("\"tool\"")});
 }
 
 /* A call stands in one part. Only who asks for it gets one in pieces; nobody here does. */
@@ -237,7 +240,8 @@ static void tell_part(struct reader *r, const struct part_read *p)
     if (p->call.n != 0)
         read_call(r, p->call, p->signature);
     else if (is_text(p->signature)) /* also on an empty text: it is for the next turn */
-        emit(r, (struct chat_event){.kind = CHAT_SIGNATURE, .text = p->signature});
+        emit(r, (struct chat_event){
+                    .kind = CHAT_SIGNATURE, .text = p->signature, .id = SPAN("\"gemini\"")});
 }
 
 static void read_part(struct reader *r)

@@ -1,16 +1,14 @@
 #include "providers/gemini.h"
 
-#define MAX_CALLS  1024 /* of one step: each result looks for its call among them */
-#define SENTINEL   "\"skip_thought_signature_validator\""
-#define WAITING    "..." /* said by the user where history begins with the model */
-#define NOTE_COUNT 24    /* bytes of a number in a note, and to spare */
+#define MAX_CALLS 1024 /* of one step: each result looks for its call among them */
+#define SENTINEL  "\"skip_thought_signature_validator\""
+#define WAITING   "..." /* said by the user where history begins with the model */
 
 enum side { NOBODY, USER, MODEL };
 
 /* A call of the model's last turn, and the result that answers it. */
 struct call {
     const struct part *part, *result;
-    struct span result_path;
 };
 
 struct turns {
@@ -55,8 +53,8 @@ static void begin_part(struct turns *t, enum side side)
         t->n_calls = 0;
         t->called = false;
     }
-    strbuf_add(out, side == USER ? "{\"role\":\"user\",\"parts\":["
-                                 : "{\"role\":\"model\",\"parts\":[");
+    strbuf_add(out,
+               side == USER ? "{\"role\":\"user\",\"parts\":[" : "{\"role\":\"model\",\"parts\":[");
     t->open = side;
     t->any = true;
 }
@@ -257,7 +255,7 @@ static int add_model_message(struct turns *t, const struct message *m)
                                       : (struct span){0});
             break;
         case PART_REASONING: /* no text of it is wanted back, not even of Gemini's own */
-            if (!is_empty(p->text) || (p->signature.n != 0 && !is_ours(p)))
+            if (!is_empty(p->text) || (p->signature.n != 0 && p->signature.p != pending.p))
                 drop_field(t->w->drops, p->path);
             break;
         case PART_TOOL_CALL:
@@ -265,8 +263,9 @@ static int add_model_message(struct turns *t, const struct message *m)
                 return -1;
             break;
         case PART_TOOL_RESULT:
-            return refuse(t, p, "the result of a call in a message of the assistant, expected it "
-                                "behind that message");
+            return refuse(t, p,
+                          "the result of a call in a message of the assistant, expected it "
+                          "behind that message");
         default:
             if (add_media_part(t, MODEL, p) < 0)
                 return -1;
@@ -286,8 +285,7 @@ static int match_result(struct turns *t, const struct part *p, size_t *next)
     while (i < t->n_calls && t->calls[i].result != NULL)
         i++;
     *next = i;
-    while (i < t->n_calls &&
-           (t->calls[i].result != NULL || !span_eq(t->calls[i].part->id, p->id)))
+    while (i < t->n_calls && (t->calls[i].result != NULL || !span_eq(t->calls[i].part->id, p->id)))
         i++;
     if (i == t->n_calls)
         return err_set(t->w->e, ERR_VALUE,
@@ -313,20 +311,21 @@ static struct span result_text(struct turns *t, const struct part *result)
     size_t size = 2;
 
     for (const struct part *p = result->inner; p != NULL; p = p->next)
-        size += p->text.n + 64 + NOTE_COUNT;
+        size += p->text.n + 64; /* the note is shorter */
     text = strbuf_in(t->w->arena, size);
-    strbuf_add_char(&text, '"');
     for (const struct part *p = result->inner; p != NULL; p = p->next) {
         if (p->kind == PART_TEXT || p->kind == PART_REFUSAL) {
-            raw_add_joined(&text, p->text, first, "\n");
+            raw_add_joined(&text, p->text, first, "\\n");
         } else if (!takes_media_in_results(t)) {
             raw_add_joined(&text, SPAN("\"(a file of this result follows the results)\""), first,
-                           "\n");
+                           "\\n");
         } else {
             continue;
         }
         first = false;
     }
+    if (first)
+        return SPAN("\"\"");
     strbuf_add_char(&text, '"');
     return strbuf_span(&text);
 }
@@ -475,8 +474,8 @@ static int add_system(struct turns *t, const struct message *end)
             if (is_empty(p->text))
                 continue;
             if (first)
-                strbuf_add(out, "\"systemInstruction\":{\"parts\":[{\"text\":\"");
-            raw_add_joined(out, p->text, first, "\n\n");
+                strbuf_add(out, "\"systemInstruction\":{\"parts\":[{\"text\":");
+            raw_add_joined(out, p->text, first, "\\n\\n");
             first = false;
         }
     if (!first)
