@@ -132,18 +132,22 @@ static unsigned choices(struct span raw)
     return json_to_i64(raw, &n) && n >= 1 && n <= 128 ? (unsigned)n : 1;
 }
 
-/* Models whose first output may take minutes: the families that always reason, and whatever is
- * asked to. A name may carry its maker in front ("openai/o3"). */
-static bool reasons(struct span model, struct span effort)
+bool openai_chat_always_reasons(struct span model)
 {
     const char *slash = model.n != 0 ? memrchr(model.p, '/', model.n) : NULL;
 
-    if (json_type_of(effort) == JSON_STRING)
-        return !json_is_string(effort, "none") && !json_is_string(effort, "minimal");
     if (slash != NULL)
         model = (struct span){slash + 1, (size_t)(model.p + model.n - slash - 1)};
     return span_starts(model, "o1") || span_starts(model, "o3") || span_starts(model, "o4") ||
-           span_starts(model, "gpt-5");
+           (span_starts(model, "gpt-5") && !span_starts(model, "gpt-5-chat"));
+}
+
+/* May its first output take minutes? */
+static bool reasons(struct span model, struct span effort)
+{
+    if (json_type_of(effort) == JSON_STRING)
+        return !json_is_string(effort, "none") && !json_is_string(effort, "minimal");
+    return openai_chat_always_reasons(model);
 }
 
 static int read_request(struct span body, struct arena *a, struct chat_request *out, struct err *e)
@@ -180,23 +184,29 @@ static struct span path_of(struct span base_path, struct arena *a)
     return strbuf_span(&path);
 }
 
-static void write_request(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out)
+void openai_chat_address(const struct dialect_target *target, struct arena *a,
+                         struct dialect_request *out)
 {
-    const char *body_end = req->body.p + req->body.n;
-    const char *model_end = req->model_raw.p + req->model_raw.n;
-
     *out = (struct dialect_request){
         .path = path_of(target->base_path, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
-        .body = {req->body},
-        .body_bytes = req->body.n,
     };
     if (target->key.n != 0) {
         strbuf_add(&out->head_fields, "Authorization: Bearer ");
         strbuf_add_span(&out->head_fields, target->key);
         strbuf_add(&out->head_fields, "\r\n");
     }
+}
+
+static void write_request(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out)
+{
+    const char *body_end = req->body.p + req->body.n;
+    const char *model_end = req->model_raw.p + req->model_raw.n;
+
+    openai_chat_address(target, a, out);
+    out->body[0] = req->body;
+    out->body_bytes = req->body.n;
     if (!target->rewrite_model || target->model.p == NULL)
         return;
     out->body[0].n = (size_t)(req->model_raw.p - req->body.p);
@@ -208,6 +218,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
 const struct dialect dialect_openai_chat = {
     .name = "openai_chat",
     .read_request = read_request,
+    .read_conversation = openai_chat_read_conversation,
     .write_error = openai_chat_write_error,
     .write_stream_error = openai_chat_write_stream_error,
     .write_end = openai_chat_write_end,
@@ -216,6 +227,7 @@ const struct dialect dialect_openai_chat = {
     .write_models = openai_chat_write_models,
     .write_model = openai_chat_write_model,
     .write_request = write_request,
+    .write_conversation = openai_chat_write_conversation,
     .read_event = openai_chat_read_event,
     .read_answer = openai_chat_read_answer,
     .judge_end = openai_chat_judge_end,

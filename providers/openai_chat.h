@@ -1,6 +1,8 @@
 /* openai_chat.h - OpenAI chat completions: what its files share.
  *
  *   openai_chat.c        the table `dialect_openai_chat`, reading and writing requests
+ *   openai_chat_conversation.h  the whole request, read; its files are named there
+ *   openai_chat_request.c       the same, written for a provider
  *   openai_chat_read.c   answers, streamed or whole: what each means
  *   openai_chat_object.c ... and what stands in one object of them
  *   openai_chat_answer.c answers for a client, streamed or whole
@@ -65,6 +67,20 @@ void openai_chat_write_end(struct strbuf *out);
 void openai_chat_write_event(struct answer_writer *w, const struct chat_event *ev,
                              struct strbuf *out);
 void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out);
+/* Models that always reason: their first output may take minutes, and they refuse parameters of
+ * sampling. The name may carry its maker in front ("openai/o3"). */
+bool openai_chat_always_reasons(struct span model);
+
+/* Where a request goes, and the credential; no body yet. */
+void openai_chat_address(const struct dialect_target *target, struct arena *a,
+                         struct dialect_request *out);
+
+int openai_chat_read_conversation(struct span body, struct arena *a, struct conversation *out,
+                                  struct err *e);
+int openai_chat_write_conversation(const struct conversation *c,
+                                   const struct dialect_target *target, struct arena *a,
+                                   struct dialect_request *out, struct drops *drops, struct err *e);
+
 void openai_chat_write_model(struct span name, uint64_t created, struct strbuf *out);
 void openai_chat_write_models(const struct span *names, size_t n, uint64_t created,
                               struct strbuf *out);
