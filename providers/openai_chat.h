@@ -58,6 +58,9 @@ struct span openai_chat_skip_lead(struct span body);
 /* Is it a web page? */
 bool openai_chat_is_html(struct span body);
 
+/* Is it the start of a JSON value that was never closed? */
+bool openai_chat_is_cut_json(struct span text);
+
 void openai_chat_write_error(const struct chat_error *error, struct strbuf *out);
 void openai_chat_write_stream_error(const struct chat_error *error, struct strbuf *out);
 void openai_chat_write_end(struct strbuf *out);

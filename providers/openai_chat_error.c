@@ -277,6 +277,7 @@ static const struct meaning meanings[] = {
     {TEXT, "available context size",              NULL,         ANY,           CONTEXT_LENGTH},
     {TEXT, "context window",                      NULL,         NOT5XX,        CONTEXT_LENGTH},
     {TEXT, "prompt is too long",                  NULL,         ANY,           CONTEXT_LENGTH},
+    {TEXT, "exceed context limit",                NULL,         ANY,           CONTEXT_LENGTH},
     {TEXT, "input token count",                   "exceeds",    ANY,           CONTEXT_LENGTH},
     {TEXT, "messages is too long",                NULL,         ANY,           CONTEXT_LENGTH},
 
@@ -287,6 +288,7 @@ static const struct meaning meanings[] = {
     {CODE, "cyber_policy",                        NULL,         NOT5XX,        POLICY},
     {TEXT, "content management policy",           NULL,         NOT5XX,        POLICY},
     {TEXT, "content policy",                      NULL,         NOT5XX,        POLICY},
+    {TEXT, "content filtering policy",            NULL,         ANY,           POLICY},
     {TEXT, "our safety system",                   NULL,         NOT5XX,        POLICY},
     {TEXT, "requires moderation",                 NULL,         NOT5XX,        POLICY},
 

@@ -121,8 +121,7 @@ enum failure openai_chat_judge_end(const struct chat_watch *watch)
 
 /* ---- an answer in one piece ---- */
 
-/* Is it the start of a JSON value that was never closed? */
-static bool is_cut_json(struct span text)
+bool openai_chat_is_cut_json(struct span text)
 {
     size_t depth = 0;
     bool string = false;
@@ -184,7 +183,7 @@ void openai_chat_read_answer(struct span body, struct chat_watch *watch, chat_si
     if (!openai_chat_look(body, true, watch, &found)) {
         if (openai_chat_is_html(body))
             watch->failure = openai_chat_find_error(body, true, &watch->error);
-        else if (is_cut_json(body))
+        else if (openai_chat_is_cut_json(body))
             fail(watch, TRUNCATED, "the answer's JSON ends before it is complete");
         else
             fail(watch, MALFORMED, "the answer is not JSON");
