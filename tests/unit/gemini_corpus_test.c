@@ -502,4 +502,213 @@ TEST(recorded_errors_are_classified)
     each_recording("gemini.generateContent", visit_error);
 }
 
+/* ---- requests of OpenAI chat, written for Gemini ---- */
+
+/* What a field of the request must have become, wherever it is not named as dropped. */
+static const struct {
+    const char *field, *becomes;
+} mapped[] = {
+    {"model", ""},
+    {"messages", "\"contents\":["},
+    {"stream", ""},
+    {"stream_options", ""},
+    {"tools", "\"functionDeclarations\":["},
+    {"functions", "\"functionDeclarations\":["},
+    {"tool_choice", "\"toolConfig\":{"},
+    {"function_call", "\"toolConfig\":{"},
+    {"temperature", "\"temperature\":"},
+    {"top_p", "\"topP\":"},
+    {"top_k", "\"topK\":"},
+    {"max_tokens", "\"maxOutputTokens\":"},
+    {"max_completion_tokens", "\"maxOutputTokens\":"},
+    {"stop", "\"stopSequences\":["},
+    {"seed", "\"seed\":"},
+    {"n", "\"candidateCount\":"},
+    {"presence_penalty", "\"presencePenalty\":"},
+    {"frequency_penalty", "\"frequencyPenalty\":"},
+    {"response_format", "\"responseMimeType\":"},
+    {"reasoning_effort", "\"thinkingConfig\":{"},
+};
+
+/* Is the field, or something in it, among the names? */
+static bool is_named(struct span names, struct span field)
+{
+    for (size_t i = 0; i + field.n <= names.n; i++)
+        if ((i == 0 || names.p[i - 1] == ' ') && memcmp(names.p + i, field.p, field.n) == 0 &&
+            (i + field.n == names.n || strchr(",.[", names.p[i + field.n]) != NULL))
+            return true;
+    return false;
+}
+
+static bool means_nothing(struct span field, struct span raw)
+{
+    return json_type_of(raw) == JSON_NULL || span_is(raw, "[]") || span_is(raw, "{}") ||
+           (span_is(field, "n") && span_is(raw, "1")) ||
+           (span_is(field, "parallel_tool_calls") && span_is(raw, "true")) ||
+           (span_is(raw, "false") && (span_is(field, "logprobs") || span_is(field, "stream")));
+}
+
+static void check_fields(const struct recording *rec, struct span body, struct span names)
+{
+    struct json j = json_read(rec->request);
+    struct span key;
+
+    CHECK(json_enter(&j, JSON_OBJECT));
+    while (json_member(&j, &key)) {
+        struct span raw = json_take(&j);
+        size_t i = 0;
+
+        while (i < ARRAY_LEN(mapped) && !span_is(key, mapped[i].field))
+            i++;
+        if (means_nothing(key, raw))
+            continue;
+        if (is_named(names, key) ||
+            (i < ARRAY_LEN(mapped) && span_find(body, mapped[i].becomes) != NULL)) {
+            expect("fields that are mapped or named", rec, true);
+            continue;
+        }
+        printf("%.*s: %.*s = %.*s\n", SPAN_ARG(rec->id), SPAN_ARG(key),
+               (int)(raw.n < 60 ? raw.n : 60), raw.p);
+        expect("fields that are mapped or named", rec, false);
+    }
+}
+
+/* A text of the request stands in what was written: as it was, or decoded (the object of a
+ * result). */
+static void check_text(const struct recording *rec, struct span raw, struct span body,
+                       struct arena *a)
+{
+    struct span inside = {raw.p + 1, raw.n - 2};
+    struct span text = span_trim(json_text(raw, a));
+
+    expect("texts that are there", rec,
+           inside.n == 0 || memmem(body.p, body.n, inside.p, inside.n) != NULL ||
+               (text.n != 0 && memmem(body.p, body.n, text.p, text.n) != NULL));
+}
+
+/* Every text and every call of the messages. */
+static void check_messages(const struct recording *rec, struct span body, struct arena *a)
+{
+    struct json j = json_read(at(rec->request, "messages"));
+
+    CHECK(json_enter(&j, JSON_ARRAY));
+    while (json_item(&j)) {
+        struct span m = json_take(&j), content = at(m, "content");
+        struct json list = json_read(content), calls = json_read(at(m, "tool_calls"));
+
+        if (json_type_of(content) == JSON_STRING)
+            check_text(rec, content, body, a);
+        if (json_enter(&list, JSON_ARRAY))
+            while (json_item(&list)) {
+                struct span text = at(json_take(&list), "text");
+
+                if (json_type_of(text) == JSON_STRING)
+                    check_text(rec, text, body, a);
+            }
+        if (json_enter(&calls, JSON_ARRAY))
+            while (json_item(&calls)) {
+                struct span call = json_take(&calls);
+                struct span args = json_text(at(call, "function.arguments"), a);
+
+                check_text(rec, at(call, "function.name"), body, a);
+                expect("arguments that are there", rec,
+                       args.n == 0 || memmem(body.p, body.n, args.p, args.n) != NULL);
+            }
+    }
+}
+
+/* The names of the calls, or of the responses, of one content, each with its id. */
+static unsigned list_names(struct span content, const char *kind, struct strbuf *out)
+{
+    struct json parts = json_read(at(content, "parts"));
+    unsigned n = 0;
+
+    CHECK(json_enter(&parts, JSON_ARRAY));
+    while (json_item(&parts)) {
+        struct span one = at(json_take(&parts), kind), name = at(one, "name"), id = at(one, "id");
+
+        if (one.n == 0)
+            continue;
+        n++;
+        strbuf_addf(out, "%.*s %.*s\n", SPAN_ARG(name), SPAN_ARG(id.n != 0 ? id : SPAN("-")));
+        if (strcmp(kind, "functionResponse") == 0)
+            CHECK_INT(json_type_of(at(one, "response")), JSON_OBJECT);
+        else
+            CHECK_INT(json_type_of(at(one, "args")), JSON_OBJECT);
+    }
+    return n;
+}
+
+static void check_contents(const struct recording *rec, struct span body, struct arena *a)
+{
+    struct json j = json_read(at(body, "contents"));
+    struct strbuf calls = strbuf_in(a, 1 << 20), answers = strbuf_in(a, 1 << 20);
+    bool user = true, ok = true;
+    unsigned n = 0;
+
+    CHECK(json_enter(&j, JSON_ARRAY));
+    for (; json_item(&j); user = !user, n++) {
+        struct span content = json_take(&j);
+
+        ok = ok && json_is_string(at(content, "role"), user ? "user" : "model");
+        strbuf_clear(user ? &answers : &calls);
+        list_names(content, user ? "functionResponse" : "functionCall", user ? &answers : &calls);
+        if (user)
+            ok = ok && span_eq(strbuf_span(&answers), strbuf_span(&calls));
+        else
+            ok = ok && list_names(content, "functionResponse", &calls) == 0;
+    }
+    expect("requests with turns in order and answers to every call", rec, ok && n > 0);
+}
+
+/* Refusals that are right: what cannot be sent to Google at all. */
+static const char *const refusals[] = {
+    "a URL is not fetched here",
+    "a file_id lives at one provider",
+    "lives at another provider",
+};
+
+static void write_for(const struct recording *rec, const struct conversation *c, const char *model,
+                      struct arena *a)
+{
+    struct dialect_target target = {.base_path = SPAN("/v1beta"), .model = span_of(model)};
+    struct strbuf names = strbuf_in(a, 1 << 16);
+    struct drops drops = {&names};
+    struct dialect_request out;
+    struct err e;
+    bool right = false;
+
+    if (dialect_gemini.write_conversation(c, &target, a, &out, &drops, &e) < 0) {
+        for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+            right |= strstr(e.msg, refusals[i]) != NULL;
+        if (!right)
+            printf("%.*s: %s\n", SPAN_ARG(rec->id), e.msg);
+        expect("requests that are refused with reason", rec, right);
+        return;
+    }
+    expect("requests that are valid JSON", rec, json_valid(out.body[0]));
+    check_contents(rec, out.body[0], a);
+    check_fields(rec, out.body[0], strbuf_span(&names));
+    check_messages(rec, out.body[0], a);
+}
+
+static void visit_request(const struct recording *rec, struct arena *a)
+{
+    struct chat_request req;
+    struct conversation c;
+    struct err e;
+
+    if (json_type_of(rec->request) != JSON_OBJECT ||
+        dialect_openai_chat.read_request(rec->request, a, &req, &e) < 0 ||
+        dialect_openai_chat.read_conversation(req.body, a, &c, &e) < 0)
+        return;
+    write_for(rec, &c, "gemini-2.5-flash", a);
+    write_for(rec, &c, "gemini-3-flash-preview", a);
+}
+
+TEST(recorded_requests_of_openai_are_written_for_gemini)
+{
+    each_recording("openai.chat", visit_request);
+}
+
 TEST_MAIN()

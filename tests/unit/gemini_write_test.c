@@ -332,6 +332,41 @@ TEST(reasoning_is_left_out_and_named_and_its_signature_stays_on_the_text)
     CHECK_STR(names, "messages[1].content[0]");
 }
 
+/* What Gemini said goes to a client of OpenAI and comes back from there. */
+TEST(signatures_survive_the_way_through_a_client_of_openai)
+{
+    static const char answer[] =
+        "{\"responseId\":\"r1\",\"candidates\":[{\"content\":{\"parts\":["
+        "{\"text\":\"hm\",\"thought\":true},{\"text\":\"so\",\"thoughtSignature\":\"s1\"},"
+        "{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\":1.0}},\"thoughtSignature\":\"s2\"}]},"
+        "\"finishReason\":\"STOP\"}]}";
+    struct answer_writer w = {.arena = &arena};
+    struct chat_watch watch = {0};
+    struct strbuf text;
+    struct fold f;
+    const char *message, *end;
+    struct chat_request req;
+
+    start("gemini-3-flash");
+    fold_init(&f, &arena);
+    dialect_gemini.read_answer(SPAN(answer), &watch, fold_event, &f);
+    fold_done(&f);
+    text = strbuf_in(&arena, 1 << 16);
+    dialect_openai_chat.write_answer(&w, &f, &text);
+    message = strstr(text.buf, "{\"role\"");
+    end = strstr(text.buf, ",\"logprobs\"");
+    CHECK(message != NULL && end > message);
+    message = arena_printf(&arena,
+                           "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},"
+                           "%.*s]}",
+                           (int)(end - message), message);
+    CHECK_INT(dialect_openai_chat.read_request(span_of(message), &arena, &req, &e), 0);
+    CHECK_INT(dialect_openai_chat.read_conversation(req.body, &arena, &c, &e), 0);
+    c.model = SPAN("gemini-3-flash");
+    check_has("{\"text\":\"so\",\"thoughtSignature\":\"s1\"},{\"functionCall\":{\"id\":\"call_");
+    check_has("\"name\":\"f\",\"args\":{\"a\":1.0}},\"thoughtSignature\":\"s2\"}");
+}
+
 /* ---- media ---- */
 
 #define IMAGE(...)                                                                                 \

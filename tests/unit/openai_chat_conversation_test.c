@@ -487,6 +487,67 @@ TEST(a_wrong_type_is_refused_with_its_path)
     check_refused("[]", "request body: expected an object, got an array");
 }
 
+/* ---- what we wrote comes back ---- */
+
+static struct span member(struct span raw, const char *name)
+{
+    struct json j = json_read(raw);
+    struct span key, found = {0};
+
+    if (json_enter(&j, JSON_OBJECT))
+        while (json_member(&j, &key)) {
+            struct span value = json_take(&j);
+
+            if (span_is(key, name))
+                found = value;
+        }
+    return found;
+}
+
+TEST(an_answer_that_the_client_gives_back_is_what_the_provider_said)
+{
+    static const struct chat_event events[] = {
+        {.kind = CHAT_REASONING, .text = SPAN("\"r\"")},
+        {.kind = CHAT_SIGNATURE, .text = SPAN("\"s1\\/=\""), .id = SPAN("\"anthropic_messages\"")},
+        {.kind = CHAT_SIGNATURE,
+         .text = SPAN("\"s2\""),
+         .id = SPAN("\"anthropic_messages\""),
+         .name = SPAN("\"redacted\"")},
+        {.kind = CHAT_TEXT, .text = SPAN("\"t\"")},
+        {.kind = CHAT_TOOL_START, .tool = 1, .id = SPAN("\"a\""), .name = SPAN("\"f\"")},
+        {.kind = CHAT_SIGNATURE,
+         .tool = 1,
+         .text = SPAN("\"s3\""),
+         .id = SPAN("\"gemini\""),
+         .name = SPAN("\"tool\"")},
+        {.kind = CHAT_TOOL_ARGS, .tool = 1, .text = SPAN("\"{\\\"n\\\":1e400}\"")},
+        {.kind = CHAT_STOP, .text = SPAN("\"tool_calls\"")},
+    };
+    struct answer_writer w = {.id = SPAN("i"), .model = SPAN("m"), .arena = &a};
+    struct strbuf out;
+    struct span message;
+    struct fold f;
+
+    arena_reset(&a);
+    out = strbuf_in(&a, 10000);
+    fold_init(&f, &a);
+    for (size_t i = 0; i < ARRAY_LEN(events); i++)
+        fold_event(&f, &events[i]);
+    fold_done(&f);
+    d->write_answer(&w, &f, &out);
+    message = member(strbuf_span(&out), "choices");
+    message = member((struct span){message.p + 1, message.n - 2}, "message");
+    CHECK(message.n != 0);
+    check_messages(
+        arena_printf(&a, "[%.*s]", SPAN_ARG(message)),
+        "assistant\n  reasoning text=\"r\" signature=\"s1\\/=\" origin=anthropic_messages"
+        " at=" DETAILS "[0]\n"
+        "  reasoning signature=\"s2\" origin=anthropic_messages at=" DETAILS "[1]\n" TEXT_T
+        "  call name=\"f\" id=\"a\" arguments={\"n\":1e400} signature=\"s3\" origin=gemini"
+        " at=messages[0].tool_calls[0]\n");
+    CHECK_SPAN(others(&c), "");
+}
+
 /* ---- writing ---- */
 
 static char dropped_mem[4096];
@@ -613,21 +674,6 @@ static unsigned items(struct span raw)
     for (; json_item(&j); json_take(&j))
         n++;
     return n;
-}
-
-static struct span member(struct span raw, const char *name)
-{
-    struct json j = json_read(raw);
-    struct span key, found = {0};
-
-    if (json_enter(&j, JSON_OBJECT))
-        while (json_member(&j, &key)) {
-            struct span value = json_take(&j);
-
-            if (span_is(key, name))
-                found = value;
-        }
-    return found;
 }
 
 struct counts {
