@@ -512,6 +512,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
 
 const struct dialect dialect_anthropic_messages = {
     .name = "anthropic_messages",
+    .marks_end = true,
     .write_conversation = write_conversation,
     .read_event = anthropic_read_event,
     .read_answer = anthropic_read_answer,

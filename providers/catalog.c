@@ -17,17 +17,17 @@ static const struct provider_type types[] = {
         .needs_key = true,
     },
     {
-        .name = "anthropic", /* its endpoint for clients of OpenAI */
-        .dialect = &dialect_openai_chat,
+        .name = "anthropic",
+        .dialect = &dialect_anthropic_messages,
         .base_url = "https://api.anthropic.com",
         .path = "/v1",
         .needs_key = true,
     },
     {
-        .name = "gemini", /* the same */
-        .dialect = &dialect_openai_chat,
+        .name = "gemini",
+        .dialect = &dialect_gemini,
         .base_url = "https://generativelanguage.googleapis.com",
-        .path = "/v1beta/openai",
+        .path = "/v1beta",
         .needs_key = true,
     },
     /* Below: everybody else whose door is OpenAI's. Names, base URLs and how the key travels are

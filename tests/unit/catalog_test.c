@@ -20,10 +20,10 @@ TEST(a_base_url_means_the_same_with_and_without_its_version)
     check_path("anthropic", "", "/v1");
     check_path("anthropic", "/v1", "/v1");
     check_path("anthropic", "/v1//", "/v1");
-    check_path("gemini", "", "/v1beta/openai");
-    check_path("gemini", "/v1beta", "/v1beta/openai");
-    check_path("gemini", "/v1beta/openai/", "/v1beta/openai");
-    check_path("gemini", "/v1", "/v1/openai");
+    check_path("gemini", "", "/v1beta");
+    check_path("gemini", "/v1beta", "/v1beta");
+    
+    check_path("gemini", "/v1", "/v1");
 }
 
 TEST(a_path_in_front_is_kept)
@@ -33,9 +33,9 @@ TEST(a_path_in_front_is_kept)
     check_path("openai", "/proxy", "/proxy");
     check_path("anthropic", "/proxy", "/proxy/v1");
     check_path("anthropic", "/proxy/v1", "/proxy/v1");
-    check_path("gemini", "/proxy/v1beta", "/proxy/v1beta/openai");
-    check_path("gemini", "/very1", "/very1/v1beta/openai");
-    check_path("gemini", "/v1-x", "/v1-x/v1beta/openai");
+    check_path("gemini", "/proxy/v1beta", "/proxy/v1beta");
+    check_path("gemini", "/very1", "/very1/v1beta");
+    check_path("gemini", "/v1-x", "/v1-x/v1beta");
 }
 
 TEST(deployments_and_roots_have_their_own_places)

@@ -278,21 +278,21 @@ TEST(a_deployment_stands_in_the_path_and_stays_one_segment)
                                 .key_header = "api-key: ",
                                 .query = "?api-version=1",
                                 .model_in_path = true};
-    struct dialect_request out;
-    struct chat_request req;
-    struct arena a;
-    struct err e;
+    struct dialect_request sent;
+    struct chat_request asked;
+    struct arena mem;
+    struct err why;
 
-    arena_init(&a);
-    CHECK_INT(dialect_openai_chat.read_request(span_of(body), &a, &req, &e), 0);
-    dialect_openai_chat.write_request(&req, &to, &a, &out);
-    CHECK_SPAN(out.path, "/openai/deployments/..%2Fx%20y/chat/completions?api-version=1");
-    CHECK_SPAN(strbuf_span(&out.head_fields), "api-key: k\r\n");
+    arena_init(&mem);
+    CHECK_INT(dialect_openai_chat.read_request(span_of(body), &mem, &asked, &why), 0);
+    dialect_openai_chat.write_request(&asked, &to, &mem, &sent);
+    CHECK_SPAN(sent.path, "/openai/deployments/..%2Fx%20y/chat/completions?api-version=1");
+    CHECK_SPAN(strbuf_span(&sent.head_fields), "api-key: k\r\n");
     to.model = SPAN("..");
     to.rewrite_model = true;
-    dialect_openai_chat.write_request(&req, &to, &a, &out);
-    CHECK_SPAN(out.path, "/openai/deployments/%2E%2E/chat/completions?api-version=1");
-    arena_release(&a);
+    dialect_openai_chat.write_request(&asked, &to, &mem, &sent);
+    CHECK_SPAN(sent.path, "/openai/deployments/%2E%2E/chat/completions?api-version=1");
+    arena_release(&mem);
 }
 
 TEST_MAIN()
