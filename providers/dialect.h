@@ -28,6 +28,7 @@ struct dialect_target {
     const char *key_header; /* what stands before the key; NULL: the dialect's own way */
     const char *query;      /* behind the path; NULL: none */
     bool model_in_path;     /* the model's name stands in the path as well */
+    uint32_t without;       /* parameters that the target is known to refuse, see params.h */
 };
 
 /* A request for a provider. `head_fields` are complete lines, each with CRLF; they hold the
@@ -103,9 +104,10 @@ struct dialect {
 
     /* The provider side ---------------------------------------------------------------------- */
 
-    /* Writes the request for a target from the client's original one. */
+    /* Writes the request for a target from the client's original one: its very bytes, but for the
+     * model and what the target is known to refuse. */
     void (*write_request)(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out);
+                          struct arena *a, struct dialect_request *out, struct drops *drops);
 
     /* The same from the canonical form: for a client that speaks another dialect. Fields that
      * cannot be said are dropped and named, or refused: -1 with *e, which names the field and what

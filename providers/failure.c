@@ -62,6 +62,7 @@ int failure_rank(enum failure f)
     case LOCAL:
     case CLIENT_GONE:
         return 3;
+    case UNFIT:
     case UNSUPPORTED:
     case MODEL_GONE:
         return 2;

@@ -60,6 +60,7 @@ enum failure_blame {
     X(EMPTY,           "empty",               AGAIN_LATER, true,  BLAME,    502,   true,  "the answer holds no output")                        \
     X(BAD_ENCODING,    "bad_encoding",        AGAIN_NO,    true,  BLAME,    502,   false, "the answer's compression is unknown or broken")     \
     X(ANSWER_TOO_BIG,  "answer_too_big",      AGAIN_NO,    true,  NEUTRAL,  502,   false, "the answer is larger than our cap")                 \
+    X(UNFIT,           "unfit",               AGAIN_NO,    true,  NEUTRAL,  400,   false, "not tried: the request is too large for this model, or holds what it cannot take") \
     X(SKIPPED_OPEN,    "breaker_open",        AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it failed repeatedly a moment ago")      \
     X(SKIPPED_REST,    "resting",             AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it asked us to wait")                    \
     X(DEADLINE,        "deadline",            AGAIN_NO,    false, NEUTRAL,  504,   false, "the request's time was over")                       \

@@ -1,5 +1,7 @@
 #include "providers/openai_chat.h"
 
+#include "providers/params.h"
+
 #define MAX_MODEL 200   /* bytes of a model's name */
 #define MAX_HEAD  16384 /* bytes of the header fields we add */
 
@@ -16,11 +18,13 @@ enum field {
     FUNCTIONS,
     REASONING_EFFORT,
     CHOICES,
+    WEB_SEARCH,
     FIELDS
 };
 
 static const char *const field_names[FIELDS] = {
-    "model", "messages", "stream", "stream_options", "tools", "functions", "reasoning_effort", "n",
+    "model",     "messages",         "stream", "stream_options",     "tools",
+    "functions", "reasoning_effort", "n",      "web_search_options",
 };
 
 static enum field find_field(struct span key)
@@ -164,6 +168,9 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     if (!has_items(value[MESSAGES]))
         return expected(e, "messages", "an array with at least one message", value[MESSAGES]);
 
+    /* A file lives at one provider. As a key or a value this stands in no text: quotes are escaped
+     * there. */
+    req.pinned = span_find(value[MESSAGES], "\"file_id\"") != NULL || value[WEB_SEARCH].p != NULL;
     req.body = body;
     req.model_raw = value[MODEL];
     req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
@@ -227,13 +234,33 @@ void openai_chat_address(const struct dialect_target *target, struct span client
     }
 }
 
+/* What the target will not take. A model that we chose is known by its name; the client's own
+ * choice is left alone until it is refused. */
+static uint32_t refused_by(const struct dialect_target *target)
+{
+    uint32_t without = target->without;
+
+    if (target->rewrite_model && openai_chat_always_reasons(target->model))
+        without |= params_of_reasoning_models();
+    return without;
+}
+
 static void write_request(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out)
+                          struct arena *a, struct dialect_request *out, struct drops *drops)
 {
     const char *body_end = req->body.p + req->body.n;
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
     openai_chat_address(target, req->model, a, out);
+    if (refused_by(target) != 0) {
+        struct span model = {0};
+
+        if (target->rewrite_model && target->model.p != NULL)
+            model = chat_quote(target->model, a);
+        out->body[0] = params_rewrite(req->body, model, refused_by(target), a, drops);
+        out->body_bytes = out->body[0].n;
+        return;
+    }
     out->body[0] = req->body;
     out->body_bytes = req->body.n;
     if (!target->rewrite_model || target->model.p == NULL)

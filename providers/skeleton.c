@@ -97,11 +97,12 @@ static void write_models(const struct span *names, size_t n, uint64_t created UN
 
 /* Only the model is replaced; every other byte is the client's. */
 static void write_request(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out)
+                          struct arena *a, struct dialect_request *out, struct drops *drops)
 {
     struct strbuf path = strbuf_in(a, target->base_path.n + 16);
     const char *rest = req->model_raw.p + req->model_raw.n;
 
+    (void)drops; /* nothing is left out: target->without is for dialects with optional parameters */
     strbuf_add_span(&path, target->base_path);
     strbuf_add(&path, "/generate");
     *out = (struct dialect_request){.path = strbuf_span(&path),

@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/base/log.h"
 #include "proxy/base/secret.h"
+#include "providers/params.h"
 #include "providers/scripted.h"
 
 #define MAX_EVENT         (16 * 1024 * 1024) /* bytes of one event: images come inline */
@@ -22,10 +24,24 @@ static void tell(struct attempt *a, enum failover_event_kind kind)
     a->events->happened(a->ctx, &ev);
 }
 
+/* A refusal of one parameter is mended once: the target is remembered to refuse it. */
+static bool mend(struct attempt *a, enum failure why)
+{
+    uint32_t refused = why == UNSUPPORTED && a->call.total != 0 ? params_blamed(&a->error) : 0;
+
+    if (refused == 0 || (a->without & refused) != 0)
+        return false;
+    atomic_fetch_or_explicit(&a->target->without, refused, memory_order_relaxed);
+    log_info("%s: refuses a parameter and is asked without it from now on: %s", a->target->name,
+             a->error.message);
+    return true;
+}
+
 static void fail(struct attempt *a, enum failure why)
 {
     struct failover_event ev = {.kind = FAILOVER_FAILED,
                                 .failure = why,
+                                .mended = mend(a, why),
                                 .status = a->status,
                                 .retry_after_ms = a->retry_after_ms};
 
@@ -74,11 +90,57 @@ static bool inside(struct span part, struct span whole)
     return part.p >= whole.p && part.p + part.n <= whole.p + whole.n;
 }
 
+/* Where only the end of the transport ends an answer, more may come after a finish reason, and a
+ * later one then counts. So it is held until the end. */
+struct held_stop {
+    struct held_stop *next;
+    unsigned choice;
+    struct span reason;
+};
+
+static void hold_stop(struct attempt *a, const struct chat_event *ev)
+{
+    struct held_stop **at = &a->stops;
+
+    while (*at != NULL && (*at)->choice != ev->choice)
+        at = &(*at)->next;
+    if (*at == NULL) {
+        *at = arena_zalloc(a->arena, sizeof(**at));
+        (*at)->choice = ev->choice;
+    }
+    (*at)->reason = arena_copy(a->arena, ev->text);
+}
+
+/* One event to whoever puts the answer into the client's words: as it comes, or into the whole. */
+static void give_words(struct attempt *a, const struct chat_event *ev, struct strbuf *out)
+{
+    if (a->request->stream)
+        a->client->write_event(&a->writer, ev, out);
+    else
+        fold_event(&a->whole, ev);
+}
+
+static void give_stops(struct attempt *a, struct strbuf *out)
+{
+    for (const struct held_stop *s = a->stops; s != NULL; s = s->next) {
+        struct chat_event stop = {.kind = CHAT_STOP, .choice = s->choice, .text = s->reason};
+
+        give_words(a, &stop, out);
+    }
+    a->stops = NULL;
+}
+
 static void translate(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
 
-    a->client->write_event(&a->writer, ev, &a->words);
+    if (ev->kind == CHAT_STOP && !a->dialect->marks_end) {
+        hold_stop(a, ev);
+        return;
+    }
+    if (ev->kind == CHAT_END)
+        give_stops(a, &a->words);
+    give_words(a, ev, &a->words);
 }
 
 /* Passes on what the translation of an event has come to. */
@@ -228,8 +290,10 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
 /* The answer in the client's words takes the place of the provider's. */
 static void put_into_words(struct attempt *a)
 {
+    give_stops(a, NULL);
     fold_done(&a->whole);
-    a->client->write_answer(&a->writer, &a->whole, &a->words);
+    if (!a->whole.too_big)
+        a->client->write_answer(&a->writer, &a->whole, &a->words);
     strbuf_release(&a->held);
     a->held = a->words;
     a->words = strbuf_heap(a->held.max);
@@ -237,10 +301,16 @@ static void put_into_words(struct attempt *a)
 
 static void judge_whole(struct attempt *a)
 {
-    a->dialect->read_answer(strbuf_span(&a->held), &a->watch, a->translating ? fold_event : NULL,
-                            &a->whole);
-    if (a->watch.failure == FAILURE_NONE && !a->request->stream && a->translating)
+    bool whole = a->translating && !a->request->stream;
+
+    a->dialect->read_answer(strbuf_span(&a->held), &a->watch, whole ? translate : NULL, a);
+    if (a->watch.failure == FAILURE_NONE && whole) {
         put_into_words(a);
+        if (a->whole.too_big || a->held.failed) {
+            fail_saying(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
+            return;
+        }
+    }
     if (a->watch.failure != FAILURE_NONE) {
         a->error = a->watch.error;
         fail(a, a->watch.failure);
@@ -429,11 +499,12 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
                           const struct dialect_target *to)
 {
     struct drops drops = {&a->dropped};
+    struct conversation fitting;
     struct err e;
 
     a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
     if (!a->translating) {
-        a->dialect->write_request(a->request, to, a->arena, &a->outgoing);
+        a->dialect->write_request(a->request, to, a->arena, &a->outgoing, &drops);
         return 0;
     }
     a->error.status = a->status = 400;
@@ -441,8 +512,9 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
         snprintf(a->error.message, sizeof(a->error.message), "%s", brief->conversation_error);
         return -1;
     }
-    if (a->dialect->write_conversation(brief->conversation, to, a->arena, &a->outgoing, &drops,
-                                       &e) < 0) {
+    fitting = *brief->conversation;
+    params_leave_out(&fitting, a->without, &drops);
+    if (a->dialect->write_conversation(&fitting, to, a->arena, &a->outgoing, &drops, &e) < 0) {
         snprintf(a->error.message, sizeof(a->error.message), "%s cannot serve this request: %s",
                  a->target->provider->conf->name, e.msg);
         return -1;
@@ -473,6 +545,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .key_header = p->type->key_header,
         .query = p->type->query,
         .model_in_path = p->type->model_in_path,
+        .without = a->without,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
     };
@@ -562,6 +635,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->translating = attempt_translates(t, brief->client);
     a->request = brief->request;
     a->target = t;
+    a->without = atomic_load_explicit(&t->without, memory_order_relaxed);
     a->watch.expected = a->request->choices;
     a->retry_after_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
@@ -590,10 +664,12 @@ void attempt_write_end(struct attempt *a, struct strbuf *out)
 {
     if (a->watch.end)
         return;
-    if (a->translating)
+    if (a->translating) {
+        give_stops(a, out);
         a->client->write_event(&a->writer, &(struct chat_event){.kind = CHAT_END}, out);
-    else
+    } else {
         a->client->write_end(out);
+    }
 }
 
 void attempt_stop(struct attempt *a)

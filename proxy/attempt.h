@@ -55,6 +55,7 @@ struct attempt {
     struct dialect_request outgoing;
     struct loop_task task; /* the scripted provider's turn */
     enum attempt_mode mode;
+    uint32_t without;        /* parameters that were left out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
     unsigned status;
     bool event_stream; /* the answer's content-type says so */
@@ -67,6 +68,7 @@ struct attempt {
     struct answer_writer writer; /* of an answer that is put into words here */
     struct fold whole;           /* of one that comes in one piece */
     struct strbuf words;         /* the client's bytes of the current event */
+    struct held_stop *stops;     /* finish reasons that may not be the last word yet */
     struct strbuf dropped;       /* paths of fields that the provider cannot be told */
     struct strbuf held;          /* whole events (or the whole answer) that nobody has seen */
     struct chat_error error;     /* what the provider said, or what the network did */

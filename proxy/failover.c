@@ -34,10 +34,12 @@ void failover_init(struct failover *f, const struct failover_policy *p, unsigned
     };
 }
 
-void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers)
+void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers,
+                  bool unfit)
 {
     assert(f->n_candidates < f->max_candidates);
-    f->candidates[f->n_candidates++] = (struct failover_candidate){.target = t, .timers = *timers};
+    f->candidates[f->n_candidates++] =
+        (struct failover_candidate){.target = t, .timers = *timers, .unfit = unfit};
 }
 
 static void order(struct failover_orders *out, enum failover_order_kind k)
@@ -160,7 +162,14 @@ static bool try_candidate(struct failover *f, unsigned i, bool last_resort, uint
     struct failover_candidate *c = &f->candidates[i];
     struct ticket ticket;
     uint64_t wait_ms = 0;
-    enum failure no = target_ask(c->target, 0, last_resort, now_ms, &ticket, &wait_ms);
+    enum failure no;
+
+    if (c->unfit) {
+        if (c->skipped == FAILURE_NONE)
+            note_skip(f, i, UNFIT, RETRY_AFTER_NONE, now_ms);
+        return false;
+    }
+    no = target_ask(c->target, 0, last_resort, now_ms, &ticket, &wait_ms);
 
     if (no == FAILURE_NONE) {
         start_try(f, i, ticket, now_ms, out);
@@ -171,7 +180,8 @@ static bool try_candidate(struct failover *f, unsigned i, bool last_resort, uint
     return false;
 }
 
-/* The same target at once, with a key that has not been tried. */
+/* The same target at once: with a key that has not been tried, or with a request that was mended.
+ */
 static bool try_other_key(struct failover *f, const struct failover_try *last, uint64_t now_ms,
                           struct failover_orders *out)
 {
@@ -179,9 +189,11 @@ static bool try_other_key(struct failover *f, const struct failover_try *last, u
     struct ticket ticket;
     uint64_t wait_ms;
 
-    if (failure_row(last->outcome)->again != AGAIN_KEY || c->tries >= f->policy.per_target)
+    if ((failure_row(last->outcome)->again != AGAIN_KEY && !last->mended) ||
+        c->tries >= f->policy.per_target)
         return false;
-    if (target_ask(c->target, c->keys_used, false, now_ms, &ticket, &wait_ms) != FAILURE_NONE)
+    if (target_ask(c->target, last->mended ? 0 : c->keys_used, false, now_ms, &ticket, &wait_ms) !=
+        FAILURE_NONE)
         return false;
     start_try(f, last->candidate, ticket, now_ms, out);
     return true;
@@ -437,6 +449,7 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         complete(f, now_ms, out);
         break;
     case FAILOVER_FAILED:
+        t->mended = ev->mended;
         failed(f, ev->failure, ev->status, ev->retry_after_ms, now_ms, out);
         break;
     case FAILOVER_TICK:

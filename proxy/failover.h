@@ -38,6 +38,7 @@ struct failover_candidate {
     uint8_t tries;
     uint32_t keys_used;   /* mask: no key is tried twice */
     bool given_up;        /* its last failure rules it out for this request */
+    bool unfit;           /* cannot serve this request at all: passed over without a call */
     uint64_t not_before;  /* for another try of the same target */
     enum failure skipped; /* why it was passed over without a call, FAILURE_NONE if it was not */
 };
@@ -56,6 +57,7 @@ struct failover_try {
     bool skipped; /* no call was made */
     enum failover_phase phase;
     struct ticket ticket;
+    bool mended; /* see the event */
     enum failure outcome;
     unsigned status; /* upstream's, 0 where there was none */
     uint64_t retry_after_ms;
@@ -79,6 +81,8 @@ struct failover_event {
     enum failure failure;
     unsigned status;
     uint64_t retry_after_ms;
+    bool
+        mended; /* FAILED: the request can be put so that the same target takes it; at once again */
     bool tcp_up; /* TICK: is the attempt's TCP connection up, and only TLS missing? */
 };
 
@@ -123,7 +127,8 @@ struct failover {
  */
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a);
-void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers);
+void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers,
+                  bool unfit);
 void failover_begin(struct failover *f, uint64_t now_ms, struct failover_orders *out);
 
 void failover_step(struct failover *f, const struct failover_event *ev, uint64_t now_ms,

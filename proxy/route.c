@@ -40,6 +40,22 @@ static struct failover_timers timers_for(const struct config_timeouts *t,
     return out;
 }
 
+/* Roughly four bytes a token (English; other scripts have fewer, so this errs on the side of
+ * asking). Media travel as text but count otherwise: with them nothing is assumed. */
+static bool fits(const struct config_target *ct, const struct target *t,
+                 const struct chat_request *req)
+{
+    bool media = t->provider->type->text_only || ct->context_window != 0
+                     ? span_find(req->body, "\"image_url\"") != NULL ||
+                           span_find(req->body, "\"input_audio\"") != NULL ||
+                           span_find(req->body, "\"file_data\"") != NULL
+                     : false;
+
+    if (media)
+        return !t->provider->type->text_only;
+    return ct->context_window == 0 || req->body.n / 4 <= ct->context_window;
+}
+
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
                 const struct chat_request *req, bool only_first, struct failover *f)
 {
@@ -50,8 +66,8 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
         struct failover_timers timers = timers_for(&limits, req);
 
         assert(t != NULL);
-        failover_add(f, t, &timers);
-        if (only_first)
+        failover_add(f, t, &timers, !fits(ct, t, req));
+        if (only_first || req->pinned)
             break;
     }
 }

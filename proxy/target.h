@@ -49,6 +49,7 @@ struct target {
     uint64_t last_failure_ms;
     char last_text[160];
 
+    atomic_uint without; /* parameters that it has refused, see providers/params.h */
     atomic_uint in_flight;
     atomic_ulong attempts, failures;
     atomic_ulong tokens_in, tokens_out;
