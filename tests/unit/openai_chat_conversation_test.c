@@ -216,6 +216,8 @@ TEST(calls_and_results)
         "\"extra_content\":{\"google\":{\"thought_signature\":\"s\\/\"}}},"
         "{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}},"
         "{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":null}},"
+        "{\"id\":\"n\",\"function\":{\"name\":\"f\",\"arguments\":\" null \"}},"
+        "{\"id\":\"o\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1.50}}},"
         "{\"id\":\"d\",\"type\":\"function\",\"function\":{\"name\":\"f\","
         "\"arguments\":\"{\\\"cut\"}},"
         "{\"id\":\"e\",\"type\":\"function\",\"function\":{\"name\":\"f\","
@@ -230,16 +232,18 @@ TEST(calls_and_results)
         " signature=\"s\\/\" origin=gemini at=messages[0].tool_calls[0]\n"
         "  call name=\"f\" id=\"b\" arguments={} at=messages[0].tool_calls[1]\n"
         "  call name=\"f\" id=\"c\" arguments={} at=messages[0].tool_calls[2]\n"
-        "  call text=\"{\\\"cut\" name=\"f\" id=\"d\" at=messages[0].tool_calls[3]\n"
-        "  call text=\"[1]\" name=\"f\" id=\"e\" at=messages[0].tool_calls[4]\n"
-        "  call text=\"x\" name=\"h\" id=\"g\" at=messages[0].tool_calls[5]\n"
+        "  call name=\"f\" id=\"n\" arguments={} at=messages[0].tool_calls[3]\n"
+        "  call name=\"f\" id=\"o\" arguments={\"a\":1.50} at=messages[0].tool_calls[4]\n"
+        "  call text=\"{\\\"cut\" name=\"f\" id=\"d\" at=messages[0].tool_calls[5]\n"
+        "  call text=\"[1]\" name=\"f\" id=\"e\" at=messages[0].tool_calls[6]\n"
+        "  call text=\"x\" name=\"h\" id=\"g\" at=messages[0].tool_calls[7]\n"
         "tool name=\"f\"\n  result id=\"a\" cache={} at=messages[1]\n"
         "  (\n  text text=\"r\" at=messages[1].content\n  )\n"
         "tool\n  result id=\"b\" at=messages[2]\n"
         "  (\n  text text=\"1\" at=messages[2].content[0]\n"
         "  text text=\"2\" at=messages[2].content[1]\n  )\n");
-    CHECK(c.messages->parts->next->next->next->arguments.p == NULL);
-    CHECK_SPAN(others(&c), "messages[0].tool_calls[5].type");
+    CHECK(c.messages->parts->next->next->next->next->next->arguments.p == NULL);
+    CHECK_SPAN(others(&c), "messages[0].tool_calls[7].type");
 }
 
 TEST(functions_of_before_become_tools)
