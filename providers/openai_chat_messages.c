@@ -55,11 +55,28 @@ static int read_image(struct request_reader *r, struct span raw, struct span pat
     return read_url(r, v[0], request_path(r, path, "url"), p);
 }
 
+/* Mistral's: the data alone; its first bytes tell what it is. */
+static int read_bare_audio(struct request_reader *r, struct span raw, struct span path,
+                           struct part *p)
+{
+    bool base64 = request_base64(r, json_text(raw, r->arena), &p->data);
+
+    if (base64 && span_starts(p->data, "UklGR")) /* "RIFF" */
+        p->mime = SPAN("audio/wav");
+    else if (base64 && (span_starts(p->data, "SUQz") || span_starts(p->data, "//"))) /* ID3, sync */
+        p->mime = SPAN("audio/mp3");
+    else
+        return request_expected(r, path, "an object, or wav or mp3 in base64", raw);
+    return 0;
+}
+
 static int read_audio(struct request_reader *r, struct span raw, struct span path, struct part *p)
 {
     static const char *const names[] = {"data", "format", NULL};
     struct span v[2] = {0}, data, format;
 
+    if (json_type_of(raw) == JSON_STRING)
+        return read_bare_audio(r, raw, path, p);
     if (request_object(r, raw, path, names, v) < 0)
         return -1;
     data = json_text(v[0], r->arena);

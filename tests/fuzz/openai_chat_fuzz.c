@@ -206,6 +206,35 @@ done:
     arena_release(&a);
 }
 
+/* What we write is what we read, and nothing of a request can break a header field. */
+static void check_conversation(struct span text)
+{
+    struct dialect_target target = {.base_path = SPAN("/v1"), .model = SPAN("o3")};
+    struct dialect_request out;
+    struct conversation c, again;
+    struct strbuf names;
+    struct drops drops = {&names};
+    struct arena a;
+    struct err e = {0};
+
+    arena_init(&a);
+    names = strbuf_in(&a, 4096);
+    if (!json_valid(text) || d->read_conversation(text, &a, &c, &e) < 0)
+        goto done;
+    for (const struct other_field *o = c.others; o != NULL; o = o->next)
+        for (size_t i = 0; i < o->path.n; i++)
+            require(o->path.p[i] > ' ' && o->path.p[i] < 0x7f && o->path.p[i] != ',');
+    if (d->write_conversation(&c, &target, &a, &out, &drops, &e) < 0) {
+        require(e.msg[0] != '\0');
+        goto done;
+    }
+    require(json_valid(out.body[0]));
+    require(d->read_conversation(out.body[0], &a, &again, &e) == 0);
+    require(again.others == NULL && again.max_tokens == c.max_tokens && again.n == c.n);
+done:
+    arena_release(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct span text = {(const char *)data, size};
@@ -216,5 +245,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_answer(text);
     check_errors(text);
     check_request(text);
+    check_conversation(text);
     return 0;
 }
