@@ -38,6 +38,7 @@ void gemini_drop_in(struct gemini_writer *w, struct span path, const char *field
 
 /* ---- reading ---- */
 
+/* Why a choice ended. */
 enum gemini_stop { GEMINI_GOES_ON, GEMINI_STOP, GEMINI_TOOLS, GEMINI_LENGTH, GEMINI_FILTER };
 
 #define GEMINI_CHOICES 8 /* candidateCount goes no further */

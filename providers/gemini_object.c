@@ -2,6 +2,8 @@
 
 #include "proxy/base/hash.h"
 
+#define SEED_BYTES 12 /* of the hash; an identifier may have 40 characters in all */
+
 struct reader {
     struct json j;
     const struct chat_watch *watch; /* before this text */
@@ -12,6 +14,7 @@ struct reader {
     chat_sink *sink;
     void *ctx;
     struct span seed; /* what identifiers are made from, where the provider gives none */
+    char seed_hex[2 * SEED_BYTES + 1]; /* its hash; empty until one is wanted */
 
     /* The candidate being read. */
     unsigned choice;
@@ -143,15 +146,16 @@ static void tell_code(struct reader *r, struct span object, bool result)
 
 /* An identifier for a call that came without: the same for the same answer, and another for each
  * call of it. */
-static struct span make_id(const struct reader *r, unsigned tool, char *out, size_t size)
+static struct span make_id(struct reader *r, unsigned tool, char *out, size_t size)
 {
     struct strbuf id = strbuf_on(out, size);
     uint8_t digest[HASH_SHA256_BYTES];
-    char hex[25];
 
-    hash_sha256(r->seed, digest);
-    hash_hex(digest, 12, hex);
-    strbuf_addf(&id, "\"call_%s_", hex);
+    if (r->seed_hex[0] == '\0') {
+        hash_sha256(r->seed, digest);
+        hash_hex(digest, SEED_BYTES, r->seed_hex);
+    }
+    strbuf_addf(&id, "\"call_%s_", r->seed_hex);
     if (r->choice != 0)
         strbuf_addf(&id, "%u_", r->choice);
     strbuf_addf(&id, "%u\"", tool);
