@@ -5,7 +5,7 @@
 
 #define MAX_TEXT    (64 * 1024 * 1024) /* bytes of one text */
 #define MAX_CHOICES 128
-#define MAX_CALLS   1024 /* of one choice */
+#define MAX_CALLS   1024 /* of one choice; as many signatures */
 
 void fold_init(struct fold *f, struct arena *a)
 {
@@ -106,8 +106,16 @@ static void sign_call(struct fold *f, struct fold_call *call, const struct chat_
 
 static void sign_reasoning(struct fold *f, struct fold_choice *c, const struct chat_event *ev)
 {
-    struct fold_signed *s = arena_zalloc(f->arena, sizeof(*s)), **at = &c->signatures;
+    struct fold_signed *s, **at = &c->signatures;
+    unsigned n = 0;
 
+    for (; *at != NULL; at = &(*at)->next)
+        n++;
+    if (n == MAX_CALLS) {
+        f->too_big = true;
+        return;
+    }
+    s = arena_zalloc(f->arena, sizeof(*s));
     s->signature = arena_copy(f->arena, ev->text);
     s->origin = arena_copy(f->arena, ev->id);
     if (!json_is_string(ev->name, "redacted")) {
@@ -117,8 +125,6 @@ static void sign_reasoning(struct fold *f, struct fold_choice *c, const struct c
         s->text = text->len != 0 ? strbuf_span(text) : SPAN("\"\"");
         *text = strbuf_in(f->arena, MAX_TEXT); /* the old one is the signature's now */
     }
-    while (*at != NULL)
-        at = &(*at)->next;
     *at = s;
 }
 

@@ -3,6 +3,8 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/json.h"
 
+#define MAX_CALLS 1024 /* of one choice, whose ids are compared */
+
 /* ---- what a stream and an answer in one piece share ---- */
 
 /* The reasons that clients know. Calls decide, not what was said of them: Gemini says "stop" with
@@ -135,7 +137,7 @@ struct written_choice {
     unsigned index;
     bool stopped;
     unsigned n_calls, n_details;
-    struct written_call *calls; /* newest first */
+    struct written_call *calls, *last_call;
 };
 
 static struct written_choice *find_choice(const struct answer_writer *w, unsigned index)
@@ -149,10 +151,12 @@ static struct written_choice *find_choice(const struct answer_writer *w, unsigne
 
 static struct written_call *find_call(const struct written_choice *c, unsigned tool)
 {
-    struct written_call *call = c->calls;
+    struct written_call *call = c->last_call;
 
-    while (call != NULL && call->tool != tool)
-        call = call->next;
+    if (call != NULL && call->tool == tool)
+        return call;
+    for (call = c->calls; call != NULL && call->tool != tool; call = call->next)
+        ;
     return call;
 }
 
@@ -203,8 +207,11 @@ static void write_text(const struct answer_writer *w, const struct chat_event *e
     close_delta(out, NULL);
 }
 
+/* Beyond a number that no answer has, ids are made without a look: time stays linear. */
 static bool id_is_free(const struct written_choice *c, struct span id)
 {
+    if (c->n_calls > MAX_CALLS)
+        return false;
     for (const struct written_call *call = c->calls; call != NULL; call = call->next)
         if (span_eq(call->id, id))
             return false;
@@ -220,8 +227,11 @@ static void write_call(struct answer_writer *w, struct written_choice *c,
     call->index = c->n_calls++;
     call->id = is_id(ev->id) && id_is_free(c, ev->id) ? arena_copy(w->arena, ev->id)
                                                       : make_id(w, c->index, call->index);
-    call->next = c->calls;
-    c->calls = call;
+    if (c->last_call != NULL)
+        c->last_call->next = call;
+    else
+        c->calls = call;
+    c->last_call = call;
     open_delta(out, w, c->index);
     strbuf_addf(out, "\"tool_calls\":[{\"index\":%u,", call->index);
     add_field(out, "id", call->id);
@@ -275,14 +285,9 @@ static void write_stop(struct answer_writer *w, struct written_choice *c, struct
 
     if (c->stopped)
         return;
-    for (unsigned i = 0; i < c->n_calls && strcmp(finish, "length") != 0; i++) {
-        struct written_call *call = c->calls;
-
-        while (call->index != i)
-            call = call->next;
-        if (!call->arguments)
+    for (struct written_call *call = c->calls; call != NULL; call = call->next)
+        if (!call->arguments && strcmp(finish, "length") != 0)
             write_arguments(w, c, call, SPAN("\"{}\""), out);
-    }
     open_delta(out, w, c->index);
     close_delta(out, finish);
     c->stopped = true;

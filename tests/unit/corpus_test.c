@@ -266,6 +266,33 @@ static void rewrite(void *ctx, const struct chat_event *ev)
     dialect_openai_chat.write_event(&r->w, ev, &r->out);
 }
 
+/* The whole answer that `text`, a stream or not, comes to, written by us. */
+static struct span written_whole(struct span text, bool stream, struct answer_writer *w)
+{
+    struct chat_watch watch = {0};
+    struct strbuf out = strbuf_in(w->arena, 1 << 24);
+    struct sse_event ev;
+    struct fold f;
+    struct sse s;
+
+    fold_init(&f, w->arena);
+    sse_init(&s, 1 << 22);
+    if (stream) {
+        CHECK_INT(sse_feed(&s, text), 0);
+        while (sse_next(&s, &ev))
+            dialect_openai_chat.read_event(&ev, &watch, fold_event, &f);
+        if (sse_end(&s, &ev))
+            dialect_openai_chat.read_event(&ev, &watch, fold_event, &f);
+    } else {
+        dialect_openai_chat.read_answer(text, &watch, fold_event, &f);
+    }
+    fold_done(&f);
+    CHECK(!f.too_big);
+    dialect_openai_chat.write_answer(w, &f, &out);
+    sse_release(&s);
+    return strbuf_span(&out);
+}
+
 static void visit_rewritten(const struct recording *rec)
 {
     struct arena a;
@@ -301,10 +328,16 @@ static void visit_rewritten(const struct recording *rec)
            again.watch.output == first.watch.output && again.watch.tools == first.watch.tools &&
                again.watch.begun == first.watch.begun && again.watch.closed == first.watch.closed &&
                again.watch.cut_short == first.watch.cut_short);
-    if (first.end == FAILURE_NONE)
+    if (first.end == FAILURE_NONE) {
+        struct span whole = written_whole(rec->body, true, &r.w);
+
+        expect("streams that are the same in one piece", rec,
+               span_eq(whole, written_whole(whole, false, &r.w)) &&
+                   span_eq(whole, written_whole(strbuf_span(&r.out), true, &r.w)));
         expect("translated streams that are complete", rec,
                again.end == FAILURE_NONE &&
                    memcmp(&again.watch.usage, &first.watch.usage, sizeof(struct chat_usage)) == 0);
+    }
 done:
     strbuf_release(&r.out);
     arena_release(&a);

@@ -149,7 +149,7 @@ TEST(a_signature_signs_the_reasoning_since_the_one_before)
     CHECK(s->next == NULL);
 }
 
-TEST(too_many_choices_or_calls_are_noticed)
+TEST(too_many_choices_calls_or_signatures_are_noticed)
 {
     begin();
     for (unsigned i = 0; i < 200; i++)
@@ -158,6 +158,10 @@ TEST(too_many_choices_or_calls_are_noticed)
     begin();
     for (unsigned i = 0; i < 2000; i++)
         tell((struct chat_event){.kind = CHAT_TOOL_START, .tool = i, .name = SPAN("\"f\"")});
+    CHECK(f.too_big);
+    begin();
+    for (unsigned i = 0; i < 2000; i++)
+        sign("\"s\"", "\"redacted\"");
     CHECK(f.too_big);
 }
 

@@ -216,6 +216,8 @@ TEST(calls_and_results)
         "\"extra_content\":{\"google\":{\"thought_signature\":\"s\\/\"}}},"
         "{\"id\":\"b\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}},"
         "{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":null}},"
+        "{\"id\":\"n\",\"function\":{\"name\":\"f\",\"arguments\":\" null \"}},"
+        "{\"id\":\"o\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\":1.50}}},"
         "{\"id\":\"d\",\"type\":\"function\",\"function\":{\"name\":\"f\","
         "\"arguments\":\"{\\\"cut\"}},"
         "{\"id\":\"e\",\"type\":\"function\",\"function\":{\"name\":\"f\","
@@ -230,16 +232,18 @@ TEST(calls_and_results)
         " signature=\"s\\/\" origin=gemini at=messages[0].tool_calls[0]\n"
         "  call name=\"f\" id=\"b\" arguments={} at=messages[0].tool_calls[1]\n"
         "  call name=\"f\" id=\"c\" arguments={} at=messages[0].tool_calls[2]\n"
-        "  call text=\"{\\\"cut\" name=\"f\" id=\"d\" at=messages[0].tool_calls[3]\n"
-        "  call text=\"[1]\" name=\"f\" id=\"e\" at=messages[0].tool_calls[4]\n"
-        "  call text=\"x\" name=\"h\" id=\"g\" at=messages[0].tool_calls[5]\n"
+        "  call name=\"f\" id=\"n\" arguments={} at=messages[0].tool_calls[3]\n"
+        "  call name=\"f\" id=\"o\" arguments={\"a\":1.50} at=messages[0].tool_calls[4]\n"
+        "  call text=\"{\\\"cut\" name=\"f\" id=\"d\" at=messages[0].tool_calls[5]\n"
+        "  call text=\"[1]\" name=\"f\" id=\"e\" at=messages[0].tool_calls[6]\n"
+        "  call text=\"x\" name=\"h\" id=\"g\" at=messages[0].tool_calls[7]\n"
         "tool name=\"f\"\n  result id=\"a\" cache={} at=messages[1]\n"
         "  (\n  text text=\"r\" at=messages[1].content\n  )\n"
         "tool\n  result id=\"b\" at=messages[2]\n"
         "  (\n  text text=\"1\" at=messages[2].content[0]\n"
         "  text text=\"2\" at=messages[2].content[1]\n  )\n");
-    CHECK(c.messages->parts->next->next->next->arguments.p == NULL);
-    CHECK_SPAN(others(&c), "messages[0].tool_calls[5].type");
+    CHECK(c.messages->parts->next->next->next->next->next->arguments.p == NULL);
+    CHECK_SPAN(others(&c), "messages[0].tool_calls[7].type");
 }
 
 TEST(functions_of_before_become_tools)
@@ -487,6 +491,67 @@ TEST(a_wrong_type_is_refused_with_its_path)
     check_refused("[]", "request body: expected an object, got an array");
 }
 
+/* ---- what we wrote comes back ---- */
+
+static struct span member(struct span raw, const char *name)
+{
+    struct json j = json_read(raw);
+    struct span key, found = {0};
+
+    if (json_enter(&j, JSON_OBJECT))
+        while (json_member(&j, &key)) {
+            struct span value = json_take(&j);
+
+            if (span_is(key, name))
+                found = value;
+        }
+    return found;
+}
+
+TEST(an_answer_that_the_client_gives_back_is_what_the_provider_said)
+{
+    static const struct chat_event events[] = {
+        {.kind = CHAT_REASONING, .text = SPAN("\"r\"")},
+        {.kind = CHAT_SIGNATURE, .text = SPAN("\"s1\\/=\""), .id = SPAN("\"anthropic_messages\"")},
+        {.kind = CHAT_SIGNATURE,
+         .text = SPAN("\"s2\""),
+         .id = SPAN("\"anthropic_messages\""),
+         .name = SPAN("\"redacted\"")},
+        {.kind = CHAT_TEXT, .text = SPAN("\"t\"")},
+        {.kind = CHAT_TOOL_START, .tool = 1, .id = SPAN("\"a\""), .name = SPAN("\"f\"")},
+        {.kind = CHAT_SIGNATURE,
+         .tool = 1,
+         .text = SPAN("\"s3\""),
+         .id = SPAN("\"gemini\""),
+         .name = SPAN("\"tool\"")},
+        {.kind = CHAT_TOOL_ARGS, .tool = 1, .text = SPAN("\"{\\\"n\\\":1e400}\"")},
+        {.kind = CHAT_STOP, .text = SPAN("\"tool_calls\"")},
+    };
+    struct answer_writer w = {.id = SPAN("i"), .model = SPAN("m"), .arena = &a};
+    struct strbuf out;
+    struct span message;
+    struct fold f;
+
+    arena_reset(&a);
+    out = strbuf_in(&a, 10000);
+    fold_init(&f, &a);
+    for (size_t i = 0; i < ARRAY_LEN(events); i++)
+        fold_event(&f, &events[i]);
+    fold_done(&f);
+    d->write_answer(&w, &f, &out);
+    message = member(strbuf_span(&out), "choices");
+    message = member((struct span){message.p + 1, message.n - 2}, "message");
+    CHECK(message.n != 0);
+    check_messages(
+        arena_printf(&a, "[%.*s]", SPAN_ARG(message)),
+        "assistant\n  reasoning text=\"r\" signature=\"s1\\/=\" origin=anthropic_messages"
+        " at=" DETAILS "[0]\n"
+        "  reasoning signature=\"s2\" origin=anthropic_messages at=" DETAILS "[1]\n" TEXT_T
+        "  call name=\"f\" id=\"a\" arguments={\"n\":1e400} signature=\"s3\" origin=gemini"
+        " at=messages[0].tool_calls[0]\n");
+    CHECK_SPAN(others(&c), "");
+}
+
 /* ---- writing ---- */
 
 static char dropped_mem[4096];
@@ -613,21 +678,6 @@ static unsigned items(struct span raw)
     for (; json_item(&j); json_take(&j))
         n++;
     return n;
-}
-
-static struct span member(struct span raw, const char *name)
-{
-    struct json j = json_read(raw);
-    struct span key, found = {0};
-
-    if (json_enter(&j, JSON_OBJECT))
-        while (json_member(&j, &key)) {
-            struct span value = json_take(&j);
-
-            if (span_is(key, name))
-                found = value;
-        }
-    return found;
 }
 
 struct counts {
