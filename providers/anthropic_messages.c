@@ -326,26 +326,12 @@ static void add_choice(struct anthropic_writer *w)
  * may be called now. */
 static void declare_again(struct anthropic_writer *w)
 {
-    struct name_list *names = NULL;
-
     strbuf_add(w->out, ",\"tools\":[");
-    for (const struct message *m = w->c->messages; m != NULL; m = m->next)
-        for (const struct part *p = m->parts; p != NULL; p = p->next) {
-            struct name_list *n = names;
-
-            if (p->kind != PART_TOOL_CALL)
-                continue;
-            while (n != NULL && !span_eq(n->name, p->name))
-                n = n->next;
-            if (n != NULL)
-                continue;
-            n = arena_alloc(w->arena, sizeof(*n));
-            *n = (struct name_list){.next = names, .name = p->name};
-            strbuf_add(w->out, names != NULL ? ",{\"name\":" : "{\"name\":");
-            strbuf_add_span(w->out, p->name);
-            strbuf_add(w->out, ",\"input_schema\":{\"type\":\"object\"}}");
-            names = n;
-        }
+    for (const struct name_list *n = w->called; n != NULL; n = n->next) {
+        strbuf_add(w->out, n != w->called ? ",{\"name\":" : "{\"name\":");
+        strbuf_add_span(w->out, n->name);
+        strbuf_add(w->out, ",\"input_schema\":{\"type\":\"object\"}}");
+    }
     strbuf_add(w->out, "],\"tool_choice\":{\"type\":\"none\"}");
 }
 
@@ -359,7 +345,7 @@ static int add_tools(struct anthropic_writer *w)
         if (c->choice == CHOICE_REQUIRED || c->choice == CHOICE_NAMED ||
             c->choice == CHOICE_ALLOWED)
             drop_named(w->drops, "tool_choice");
-        if (w->calls)
+        if (w->called != NULL)
             declare_again(w);
         return 0;
     }

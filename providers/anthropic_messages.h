@@ -38,8 +38,8 @@ struct anthropic_writer {
     struct drops *drops;
     struct strbuf *out;
     struct err *e;
-    bool calls;           /* the history holds tool calls */
-    bool thought_missing; /* the current turn's first calls stand without their reasoning */
+    struct name_list *called; /* tools that the history calls, each once, in order */
+    bool thought_missing;     /* the current turn's first calls stand without their reasoning */
 };
 
 /* Appends `,"system":...` if there is one, and `,"messages":[...]`. */

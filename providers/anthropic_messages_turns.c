@@ -103,7 +103,8 @@ struct run {
 
 struct turns {
     struct anthropic_writer *w;
-    struct ids ids;
+    struct ids ids, names; /* of calls; of the tools they call */
+    struct name_list **last_called;
     struct call *calls, *last_call;   /* of the assistant's run before */
     bool any;                         /* a message was written */
     bool blocks;                      /* a block of the message was written */
@@ -516,14 +517,29 @@ static void add_arguments(struct turns *t, const struct part *p)
     }
 }
 
+static void note_name(struct turns *t, struct span name, struct span raw)
+{
+    struct arena *a = t->w->arena;
+    struct name_list *n;
+
+    if (ids_find(&t->names, name, a)->calls++ != 0)
+        return;
+    n = arena_alloc(a, sizeof(*n));
+    *n = (struct name_list){.name = raw};
+    *t->last_called = n;
+    t->last_called = &n->next;
+}
+
 static int add_call(struct turns *t, struct part *p)
 {
     struct arena *a = t->w->arena;
     struct known_id *known = ids_find(&t->ids, json_text(p->id, a), a);
     struct call *call = arena_zalloc(a, sizeof(*call));
+    struct span name = json_text(p->name, a);
 
-    if (!anthropic_is_plain(json_text(p->name, a), 128))
+    if (!anthropic_is_plain(name, 128))
         return refuse(t, p->path, "expected a tool's name of 1 to 128 letters, digits, _ and -");
+    note_name(t, name, p->name);
     *call = (struct call){.part = p, .id = id_to_write(known, a)};
     if (t->last_call != NULL)
         t->last_call->next = call;
@@ -561,7 +577,6 @@ static int add_assistant_parts(struct turns *t, const struct message *m, bool cu
         }
         calls |= p->kind == PART_TOOL_CALL;
     }
-    t->w->calls |= calls;
     if (current && calls && !t->called) {
         t->called = true;
         t->w->thought_missing = !thought;
@@ -752,11 +767,12 @@ static void look_ahead(struct turns *t)
     }
     t->system_end = other != NULL ? other : t->w->c->messages;
     ids_init(&t->ids, calls, t->w->arena);
+    ids_init(&t->names, calls, t->w->arena);
 }
 
 int anthropic_write_messages(struct anthropic_writer *w)
 {
-    struct turns t = {.w = w};
+    struct turns t = {.w = w, .last_called = &w->called};
 
     look_ahead(&t);
     return add_system(&t) < 0 || add_turns(&t) < 0 ? -1 : 0;

@@ -294,6 +294,8 @@ static const struct meaning meanings[] = {
 
     {CODE, "unsupported_parameter",               NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {CODE, "unsupported_value",                   NULL,         S4XX | UNKNOWN, UNSUPPORTED},
+    {TEXT, "does not support effort level",       NULL,         S4XX | UNKNOWN, UNSUPPORTED},
+    {TEXT, "does not support assistant message prefill", NULL,  S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "unknown variant `image_url`",         NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "no endpoints found that support",     NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "image input is not supported",        NULL,         ANY,           UNSUPPORTED},

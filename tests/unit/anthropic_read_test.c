@@ -311,6 +311,11 @@ TEST(errors_in_a_stream_are_told_by_their_type)
          CONTEXT_LENGTH},
         {"invalid_request_error", "Your credit balance is too low to access the Claude API", QUOTA},
         {"invalid_request_error", "Output blocked by content filtering policy", POLICY},
+        {"invalid_request_error", "This model does not support effort level 'xhigh'.", UNSUPPORTED},
+        {"invalid_request_error",
+         "This model does not support assistant message prefill. The conversation must end with a "
+         "user message.",
+         UNSUPPORTED},
         {"authentication_error", "invalid x-api-key", AUTH},
         {"permission_error", "no", FORBIDDEN},
         {"not_found_error", "model: claude-99", MODEL_GONE},

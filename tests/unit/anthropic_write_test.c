@@ -786,6 +786,19 @@ TEST(thinking_goes_back_to_who_signed_it)
         "messages[1].content[1]");
 }
 
+TEST(reasoning_alone_is_no_message)
+{
+    begin(OLD);
+    say(ROLE_ASSISTANT);
+    reasoning("\"hm\"", NULL, NULL);
+    user("\"hi\"");
+    say(ROLE_ASSISTANT);
+    reasoning("\"hm\"", "\"c2ln\"", "anthropic_messages");
+    user("\"so\"");
+    check_body(HEAD(OLD, ",\"messages\":[") TURN("user", SAID("hi") "," SAID("so")) "]}",
+               "messages[0].content[0], messages[2].content[0]");
+}
+
 TEST(redacted_thinking_goes_back_too)
 {
     begin("claude-sonnet-4-5");

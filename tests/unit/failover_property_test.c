@@ -333,7 +333,7 @@ static void begin_one(struct run *r, struct client *c)
         };
 
         c->targets[i] = &r->w.set->targets[(first + i) % N_TARGETS];
-        failover_add(&c->f, c->targets[i], &timers);
+        failover_add(&c->f, c->targets[i], &timers, false);
     }
     r->begun++;
     note_breakers(r, before);
