@@ -160,7 +160,7 @@ def test_a_reader_that_is_always_behind_gets_all_of_it(upstream, holdfast):
 def test_an_answer_that_does_not_fit_is_broken_off(upstream, holdfast, version):
     """One event larger than all that may wait for a reader: an end that shows, never a gap."""
     a = upstream("A", default="replay")
-    a.recording = [word("A:"), word("x" * (12 << 20)), word(" end"), STOP, DONE]
+    a.recording = [word("A:"), word("x" * (15 << 20)), word(" end"), STOP, DONE]
     p = holdfast(a, timeouts=PATIENT, limits={"answer_body": "64KiB"})
     with Raw(p.port, timeout=10) as c:
         c.send(ASK_STREAM.replace(b"HTTP/1.1", version, 1))

@@ -403,6 +403,7 @@ TEST(an_early_answer_reaches_a_client_that_still_sends)
 
 TEST(a_byte_now_and_then_does_not_extend_a_deadline)
 {
+    static const char drip[] = "GET /now HTTP/1.1\r\nA: bcdefghijklmnopqrstuvwxyz";
     int how, fd;
     struct strbuf got;
     uint64_t since;
@@ -410,9 +411,7 @@ TEST(a_byte_now_and_then_does_not_extend_a_deadline)
     start(65536);
     fd = dial();
     since = clock_us();
-    for (unsigned i = 0; i < 40 && send(fd, "GET /now HTTP/1.1\r\nA: bcdefghijklmnopqrstuvwxyz" + i,
-                                        1, MSG_NOSIGNAL) == 1;
-         i++)
+    for (unsigned i = 0; i < 40 && send(fd, &drip[i], 1, MSG_NOSIGNAL) == 1; i++)
         usleep(10000);
     got = hear(fd, NULL, &how);
     CHECK_INT(count(&got, "HTTP/1.1 408 "), 1);
