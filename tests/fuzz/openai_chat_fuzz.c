@@ -193,7 +193,7 @@ static void check_request(struct span text)
         require(e.msg[0] != '\0');
         goto done;
     }
-    d->write_request(&req, &target, &a, &out);
+    d->write_request(&req, &target, &a, &out, NULL);
     whole = strbuf_in(&a, text.n + 100);
     for (size_t i = 0; i < 3; i++)
         strbuf_add_span(&whole, out.body[i]);

@@ -36,9 +36,9 @@ def test_two_accounts_fail_over_without_a_file(upstream, holdfast):
         assert answer.text == "CLAUDE: word1 word2 word3 word4"
         assert answer.trail[0][0].startswith("openai/") and answer.trail[-1][1] == "ok"
     sent = b.attempts[0]
-    # Its OpenAI-compatible endpoint, with its own model and its own key.
-    assert sent.path == "/v1/chat/completions"
-    assert sent.header("authorization") == "Bearer sk-ant-canary-two"
+    # In its own dialect, with its own model and its own key.
+    assert sent.path == "/v1/messages" and sent.header("x-api-key") == "sk-ant-canary-two"
+    assert sent.header("anthropic-version") and sent.json["max_tokens"] > 0
     assert sent.json["model"].startswith("claude-")
     assert "sk-canary-one" not in repr(sent.headers)
 

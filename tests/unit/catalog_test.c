@@ -22,7 +22,7 @@ TEST(a_base_url_means_the_same_with_and_without_its_version)
     check_path("anthropic", "/v1//", "/v1");
     check_path("gemini", "", "/v1beta");
     check_path("gemini", "/v1beta", "/v1beta");
-    
+
     check_path("gemini", "/v1", "/v1");
 }
 

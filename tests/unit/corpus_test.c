@@ -517,7 +517,7 @@ static void visit_request(const struct recording *rec)
         goto done;
     expect("requests with and without tools", rec, req.tools == tagged(rec, "tools"));
     expect("requests that ask for usage", rec, !req.usage_asked || tagged(rec, "stream_usage"));
-    dialect_openai_chat.write_request(&req, &target, &a, &out);
+    dialect_openai_chat.write_request(&req, &target, &a, &out, NULL);
     expect("requests with another model", rec,
            span_is(out.body[1], "\"m\"") && out.body_bytes == rec->request.n - req.model_raw.n + 3);
 done:

@@ -161,7 +161,7 @@ static struct span written(const struct dialect_target *target, struct dialect_r
 {
     struct strbuf whole = strbuf_in(&a, 10000);
 
-    d->write_request(&req, target, &a, out);
+    d->write_request(&req, target, &a, out, NULL);
     for (size_t i = 0; i < 3; i++)
         strbuf_add_span(&whole, out->body[i]);
     CHECK_INT(out->body_bytes, whole.len);
@@ -285,12 +285,12 @@ TEST(a_deployment_stands_in_the_path_and_stays_one_segment)
 
     arena_init(&mem);
     CHECK_INT(dialect_openai_chat.read_request(span_of(body), &mem, &asked, &why), 0);
-    dialect_openai_chat.write_request(&asked, &to, &mem, &sent);
+    dialect_openai_chat.write_request(&asked, &to, &mem, &sent, NULL);
     CHECK_SPAN(sent.path, "/openai/deployments/..%2Fx%20y/chat/completions?api-version=1");
     CHECK_SPAN(strbuf_span(&sent.head_fields), "api-key: k\r\n");
     to.model = SPAN("..");
     to.rewrite_model = true;
-    dialect_openai_chat.write_request(&asked, &to, &mem, &sent);
+    dialect_openai_chat.write_request(&asked, &to, &mem, &sent, NULL);
     CHECK_SPAN(sent.path, "/openai/deployments/%2E%2E/chat/completions?api-version=1");
     arena_release(&mem);
 }

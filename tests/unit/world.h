@@ -74,7 +74,7 @@ static inline void begin(struct world *w)
 {
     failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, w->seed, &w->arena);
     for (size_t i = 0; i < w->set->n_targets; i++)
-        failover_add(&w->f, &w->set->targets[i], &w->timers);
+        failover_add(&w->f, &w->set->targets[i], &w->timers, false);
     failover_begin(&w->f, w->now, &w->orders);
 }
 
