@@ -62,6 +62,16 @@ uint32_t params_find(struct span name)
                                                                            : 0;
 }
 
+/* The first 'word' of a message: "Unsupported parameter: 'max_tokens' is not supported". */
+static struct span quoted(struct span message)
+{
+    const char *open = message.n != 0 ? memchr(message.p, '\'', message.n) : NULL;
+    size_t left = open != NULL ? (size_t)(message.p + message.n - open - 1) : 0;
+    const char *close = left != 0 ? memchr(open + 1, '\'', left) : NULL;
+
+    return close != NULL ? (struct span){open + 1, (size_t)(close - open - 1)} : SPAN("");
+}
+
 uint32_t params_blamed(const struct chat_error *e)
 {
     struct span message = span_of(e->message), name = {message.p, 0};
@@ -70,7 +80,9 @@ uint32_t params_blamed(const struct chat_error *e)
         return params_find(span_of(e->param));
     while (name.n < message.n && message.p[name.n] != ':')
         name.n++;
-    return name.n < message.n ? params_find(name) : 0;
+    if (name.n < message.n && params_find(name) != 0)
+        return params_find(name);
+    return params_find(quoted(message));
 }
 
 uint32_t params_of_reasoning_models(void)

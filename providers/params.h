@@ -15,7 +15,7 @@
 uint32_t params_find(struct span name);
 
 /* The parameter that an error complains about: its param, else a name that stands at the start of
- * its message ("temperature: range: 0..1"). 0 if there is none. */
+ * its message ("temperature: range: 0..1") or first in quotes there. 0 if there is none. */
 uint32_t params_blamed(const struct chat_error *e);
 
 /* What models that always reason refuse of an OpenAI request (OpenAI's API reference). */

@@ -48,6 +48,9 @@ PRESETS = {
     "unsupported_parameter": (400, "invalid_request_error", "unsupported_parameter",
                               "Unsupported parameter: 'max_tokens' is not supported with this "
                               "model. Use 'max_completion_tokens' instead."),
+    "no_temperature": (400, "invalid_request_error", "unsupported_value",
+                       "Unsupported value: 'temperature' does not support 0.3 with this model. Only "
+                       "the default (1) value is supported."),
     "credit_balance": (400, "invalid_request_error", None, "Your credit balance is too low to "
                        "access the API. Please go to Plans & Billing."),
 }

@@ -54,7 +54,9 @@ TEST(the_parameter_that_an_error_means_is_found)
     CHECK_INT(params_blamed(&e), params_find(SPAN("temperature")));
     e = (struct chat_error){.param = "messages"};
     CHECK_INT(params_blamed(&e), 0);
-    e = (struct chat_error){.message = "no such thing"};
+    e = (struct chat_error){.message = "Unsupported value: 'stop' does not go"};
+    CHECK_INT(params_blamed(&e), params_find(SPAN("stop")));
+    e = (struct chat_error){.message = "it's no such thing"};
     CHECK_INT(params_blamed(&e), 0);
     CHECK(params_find(SPAN("reasoning.effort")) == params_find(SPAN("reasoning_effort")));
     CHECK((params_of_reasoning_models() & params_find(SPAN("stop"))) != 0);
