@@ -11,7 +11,7 @@ def ask(p, model="gpt-4o", stream=False, **fields):
 
 
 def test_a_refused_parameter_is_left_out_once_and_remembered(upstream, holdfast):
-    a = upstream("A", scripts=["preset?name=no_temperature"])
+    a = upstream("A", queue=["preset?name=no_temperature"])
     p = holdfast(a, failover={"max_attempts": 4, "per_target": 2})
     answer = ask(p, temperature=0.3, top_p=0.5)
     assert answer.status == 200 and answer.text.startswith("A:")
