@@ -1017,4 +1017,64 @@ TEST(the_trail_keeps_each_attempts_status_and_times)
     world_release(&w);
 }
 
+/* ---- requests that are mended, or do not fit ---------------------------------------------- */
+
+static void refuse_a_parameter(struct world *w, bool mended)
+{
+    step(w, (struct failover_event){.kind = FAILOVER_FAILED,
+                                    .failure = UNSUPPORTED,
+                                    .status = 400,
+                                    .mended = mended,
+                                    .retry_after_ms = RETRY_AFTER_NONE});
+}
+
+TEST(a_mended_request_goes_to_the_same_target_at_once)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    refuse_a_parameter(&w, true);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    refuse_a_parameter(&w, true); /* twice is enough for one target */
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(a_refusal_that_cannot_be_mended_moves_on)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    refuse_a_parameter(&w, false);
+    CHECK_STR(asked(&w), "b/x");
+    CHECK_INT(target_of(&w, 0)->breaker.failures, 0);
+    world_release(&w);
+}
+
+TEST(a_target_that_a_request_does_not_fit_is_never_asked)
+{
+    struct world w = world_new(TWO);
+
+    failover_init(&w.f, &w.policy, 2, w.seed, &w.arena);
+    failover_add(&w.f, target_of(&w, 0), &w.timers, true);
+    failover_add(&w.f, target_of(&w, 1), &w.timers, false);
+    failover_begin(&w.f, w.now, &w.orders);
+    CHECK_STR(asked(&w), "b/x");
+    CHECK_INT(w.f.tries[0].outcome, UNFIT);
+    CHECK_INT(w.f.n_attempts, 1);
+    fail_with(&w, MODEL_GONE);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+
+    w = world_new(TWO);
+    failover_init(&w.f, &w.policy, 2, w.seed, &w.arena);
+    failover_add(&w.f, target_of(&w, 0), &w.timers, true);
+    failover_add(&w.f, target_of(&w, 1), &w.timers, true);
+    failover_begin(&w.f, w.now, &w.orders);
+    CHECK_ORDERS(&w, "refuse"); /* not even as the last resort */
+    CHECK_INT(w.f.n_attempts, 0);
+    world_release(&w);
+}
+
 TEST_MAIN()
