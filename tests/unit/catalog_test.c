@@ -22,7 +22,6 @@ TEST(a_base_url_means_the_same_with_and_without_its_version)
     check_path("anthropic", "/v1//", "/v1");
     check_path("gemini", "", "/v1beta");
     check_path("gemini", "/v1beta", "/v1beta");
-    
     check_path("gemini", "/v1", "/v1");
 }
 
@@ -76,6 +75,7 @@ TEST(zero_configuration_names_known_types_with_everything_it_needs)
         CHECK(catalog_config_types.find(z->name, &t));
         CHECK(t.needs_key && !t.local);
         CHECK(z->env_url != NULL && z->flagship != NULL && z->fast != NULL);
+        CHECK(z->reasoning != NULL && z->reasoners != NULL);
         /* Its own models are at home with it. */
         CHECK(strncmp(z->flagship, z->prefixes, strcspn(z->prefixes, " ")) == 0);
         CHECK(strncmp(z->fast, z->prefixes, strcspn(z->prefixes, " ")) == 0);
