@@ -1,5 +1,7 @@
 #include "providers/catalog.h"
 
+#include <stdio.h>
+
 #include "tests/unit/check.h"
 
 static void check_path(const char *type, const char *url_path, const char *want)
@@ -22,6 +24,7 @@ TEST(a_base_url_means_the_same_with_and_without_its_version)
     check_path("anthropic", "/v1//", "/v1");
     check_path("gemini", "", "/v1beta");
     check_path("gemini", "/v1beta", "/v1beta");
+
     check_path("gemini", "/v1", "/v1");
 }
 
@@ -62,6 +65,29 @@ TEST(every_type_the_configuration_names_is_there)
     CHECK(!catalog_config_types.find("openia", &t));
     CHECK(!catalog_config_types.find("", &t));
     CHECK(provider_type_find("nobody") == NULL);
+    free(names);
+}
+
+/* Its table of types: "| `groq` | `https://api.groq.com/openai/v1` | yes |". */
+TEST(the_readme_lists_every_type_with_its_default)
+{
+    char *names = strdup(catalog_config_types.names), *save = NULL, *readme = NULL;
+    FILE *f = fopen(SOURCE_DIR "/README.md", "re");
+    size_t size = 0;
+
+    CHECK(f != NULL && getdelim(&readme, &size, '\0', f) > 0);
+    fclose(f);
+    for (char *s = strtok_r(names, ", ", &save); s != NULL; s = strtok_r(NULL, ", ", &save)) {
+        const struct provider_type *t = provider_type_find(s);
+        bool url = t->base_url != NULL;
+        char row[256];
+
+        snprintf(row, sizeof(row), "\n| `%s` | %s%s%s | %s |", s, url ? "`" : "",
+                 url ? t->base_url : "none", url ? "`" : "", t->needs_key ? "yes" : "no");
+        if (strstr(readme, row) == NULL)
+            fail_msg("README.md has no row%s", row);
+    }
+    free(readme);
     free(names);
 }
 
