@@ -26,13 +26,17 @@ struct config_type {
 
 /* One provider of zero configuration. */
 struct config_zero {
-    const char *name;     /* the provider's name and type: "openai" */
-    const char *env_key;  /* "OPENAI_API_KEY" */
-    const char *env_url;  /* "OPENAI_BASE_URL" */
-    const char *flagship; /* the model that stands in for another provider's large model */
-    const char *fast;     /* ... and for its small one */
-    const char
-        *prefixes; /* space separated: client model names that are at home here ("gpt- o1 o3") */
+    const char *name;    /* the provider's name and type: "openai" */
+    const char *env_key; /* "OPENAI_API_KEY" */
+    const char *env_url; /* "OPENAI_BASE_URL" */
+    /* The models that stand in for another provider's: */
+    const char *flagship;  /* ... large one */
+    const char *fast;      /* ... small one */
+    const char *reasoning; /* ... one that thinks at length before it answers */
+    /* Space separated: how client model names that are at home here begin ("gpt- o1 o3"), and
+     * patterns of those among them that think at length ("o1* o3*"). Small ones are known by words
+     * that all vendors share, and come first: o3-mini is small. */
+    const char *prefixes, *reasoners;
 };
 
 /* What config must know of the types of providers, which live a floor above: wired in main.c. */

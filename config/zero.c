@@ -6,6 +6,8 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/strbuf.h"
 
+enum class { FLAGSHIP, FAST, REASONING };
+
 /* Each vendor calls its small models by such a word. */
 static const char *const small_words[] = {"mini", "nano", "flash", "haiku", "lite", "small"};
 
@@ -90,38 +92,63 @@ static void add_target(struct config_route *route, size_t provider, const char *
     options_default("routes[].targets[]", t);
 }
 
-/* First the provider where the name is at home, then what each other one has of that size. */
+/* What stands in for another provider's model of that class. */
+static const char *stand_in(const struct config_zero *row, enum class class)
+{
+    if (class == FAST && row->fast != NULL)
+        return row->fast;
+    if (class == REASONING && row->reasoning != NULL)
+        return row->reasoning;
+    return row->flagship;
+}
+
+/* First the provider where the name is at home, then what each other one has of that class. */
 static void add_route(struct config *c, const struct config_zero *const *rows, size_t home,
-                      const char *pattern, bool small)
+                      const char *pattern, enum class class)
 {
     struct config_route *route;
 
     for (size_t i = 0; i < c->n_routes; i++)
         if (strcmp(c->routes[i].model, pattern) == 0)
-            return; /* two providers have this prefix: the first one's counts */
+            return; /* of two routes with the same pattern only the first one counts */
     c->routes = mem_grow(c->routes, (c->n_routes + 1) * sizeof(*route));
     route = &c->routes[c->n_routes++];
     *route = (struct config_route){.model = mem_strdup(pattern)};
     add_target(route, home, NULL);
     for (size_t i = 0; i < c->n_providers; i++) {
-        const char *model = small && rows[i]->fast != NULL ? rows[i]->fast : rows[i]->flagship;
+        const char *model = stand_in(rows[i], class);
 
         if (i != home && model != NULL)
             add_target(route, i, model);
     }
 }
 
-static void add_prefix_routes(struct reader *r, const struct config_zero *const *rows, size_t home)
+/* Takes the next word of a space separated list; NULL at its end. */
+static const char *next_word(struct reader *r, const char **list)
 {
-    for (const char *at = rows[home]->prefixes; at != NULL && *at != '\0'; at += strspn(at, " ")) {
-        int n = (int)strcspn(at, " ");
+    int n;
 
+    if (*list == NULL)
+        return NULL;
+    *list += strspn(*list, " ");
+    n = (int)strcspn(*list, " ");
+    *list += n;
+    return n != 0 ? arena_printf(r->arena, "%.*s", n, *list - n) : NULL;
+}
+
+/* The narrow patterns before the wide ones. */
+static void add_pattern_routes(struct reader *r, const struct config_zero *const *rows, size_t home)
+{
+    const char *list, *word;
+
+    for (list = rows[home]->prefixes; (word = next_word(r, &list)) != NULL;)
         for (size_t i = 0; i < ARRAY_LEN(small_words); i++)
-            add_route(r->c, rows, home, arena_printf(r->arena, "%.*s*%s*", n, at, small_words[i]),
-                      true);
-        add_route(r->c, rows, home, arena_printf(r->arena, "%.*s*", n, at), false);
-        at += n;
-    }
+            add_route(r->c, rows, home, arena_printf(r->arena, "%s*%s*", word, small_words[i]),
+                      FAST);
+    for (list = rows[home]->reasoners; (word = next_word(r, &list)) != NULL;)
+        add_route(r->c, rows, home, word, REASONING);
+    for (list = rows[home]->prefixes; (word = next_word(r, &list)) != NULL;)
+        add_route(r->c, rows, home, arena_printf(r->arena, "%s*", word), FLAGSHIP);
 }
 
 /* The built-in answer, so that a first try without any key shows that the program works. */
@@ -172,12 +199,14 @@ int zero_run(struct reader *r, bool demo)
     /* By name first, so that a client's list of models has something to offer. */
     for (size_t home = 0; home < n; home++) {
         if (rows[home]->flagship != NULL)
-            add_route(r->c, rows, home, rows[home]->flagship, false);
+            add_route(r->c, rows, home, rows[home]->flagship, FLAGSHIP);
         if (rows[home]->fast != NULL)
-            add_route(r->c, rows, home, rows[home]->fast, true);
+            add_route(r->c, rows, home, rows[home]->fast, FAST);
+        if (rows[home]->reasoning != NULL)
+            add_route(r->c, rows, home, rows[home]->reasoning, REASONING);
     }
     for (size_t home = 0; home < n; home++)
-        add_prefix_routes(r, rows, home);
-    add_route(r->c, rows, 0, "*", false);
+        add_pattern_routes(r, rows, home);
+    add_route(r->c, rows, 0, "*", FLAGSHIP);
     return 0;
 }

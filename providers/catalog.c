@@ -84,7 +84,9 @@ static const struct config_zero zero[] = {
         .env_url = "OPENAI_BASE_URL",
         .flagship = "gpt-4.1",
         .fast = "gpt-4.1-mini",
+        .reasoning = "o3",
         .prefixes = "gpt- chatgpt- o1 o3 o4",
+        .reasoners = "o1* o3* o4*",
     },
     {
         .name = "anthropic",
@@ -92,7 +94,9 @@ static const struct config_zero zero[] = {
         .env_url = "ANTHROPIC_BASE_URL",
         .flagship = "claude-sonnet-4-5",
         .fast = "claude-haiku-4-5",
+        .reasoning = "claude-opus-4-5",
         .prefixes = "claude-",
+        .reasoners = "claude-*opus* claude-*thinking*",
     },
     {
         .name = "gemini",
@@ -100,7 +104,9 @@ static const struct config_zero zero[] = {
         .env_url = "GOOGLE_GEMINI_BASE_URL",
         .flagship = "gemini-2.5-pro",
         .fast = "gemini-2.5-flash",
+        .reasoning = "gemini-2.5-pro",
         .prefixes = "gemini-",
+        .reasoners = "gemini-*thinking* gemini-*deep-think*",
     },
     {0},
 };

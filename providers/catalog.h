@@ -32,7 +32,7 @@ const struct provider_type *provider_type_find(const char *name); /* NULL if unk
  *
  *     openai      ""  "/"  "/v1"  "/v1/"                  -> "/v1"
  *     anthropic   ""  "/"  "/v1"                          -> "/v1"
- *     gemini      ""  "/v1beta"  "/v1beta/openai"         -> "/v1beta/openai"
+ *     gemini      ""  "/"  "/v1beta"                      -> "/v1beta"
  *
  * A path in front is kept ("/proxy" -> "/proxy/v1" with anthropic). With a type whose base URLs
  * carry the version any path stands as it is ("/openai/v1", "/api/paas/v4", "/proxy"): only a bare

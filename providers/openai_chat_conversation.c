@@ -368,7 +368,7 @@ enum field {
     VERBOSITY, FIELDS
 };
 
-static const char *const field_names[] = {
+const char *const openai_chat_field_names[] = {
     "model", "messages", "stream", "stream_options", "tools", "functions", "tool_choice",
     "function_call", "parallel_tool_calls", "max_completion_tokens", "max_tokens", "temperature",
     "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed", "stop", "n", "logprobs",
@@ -376,7 +376,8 @@ static const char *const field_names[] = {
     "service_tier", "verbosity", NULL
 };
 /* clang-format on */
-_Static_assert(ARRAY_LEN(field_names) == FIELDS + 1 && FIELDS <= 64, "a name for each field");
+_Static_assert(ARRAY_LEN(openai_chat_field_names) == FIELDS + 1 && FIELDS <= 64,
+               "a name for each field");
 
 static int read_numbers(struct request_reader *r, const struct span *v)
 {
@@ -395,7 +396,7 @@ static int read_numbers(struct request_reader *r, const struct span *v)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        if (request_number(r, v[numbers[i].field], top, field_names[numbers[i].field],
+        if (request_number(r, v[numbers[i].field], top, openai_chat_field_names[numbers[i].field],
                            numbers[i].out) < 0)
             return -1;
     return 0;
@@ -430,7 +431,7 @@ int openai_chat_read_conversation(struct span body, struct arena *a, struct conv
         .arena = a, .out = &c, .e = e, .last_other = &c.others, .body_bytes = body.n};
     struct span v[FIELDS] = {0};
 
-    if (request_object(&r, body, top, field_names, v) < 0)
+    if (request_object(&r, body, top, openai_chat_field_names, v) < 0)
         return -1;
     c.model = json_text(v[MODEL], a);
     if (request_bool(&r, v[STREAM], top, "stream", &c.stream) < 0 ||

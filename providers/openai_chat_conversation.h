@@ -23,6 +23,9 @@ struct request_reader {
     struct span call_id, call_name; /* raw: the last call in the form before tool_calls */
 };
 
+/* The names of a request's own fields; ends with NULL. */
+extern const char *const openai_chat_field_names[];
+
 /* ---- openai_chat_object_in.c: all of these fill *e and return -1 where they fail ---- */
 
 /* "PATH: expected WHAT, got KIND". With a string or a number in `raw` its value is shown only by

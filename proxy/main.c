@@ -17,6 +17,7 @@
 
 #include "config/config.h"
 #include "providers/catalog.h"
+#include "providers/fields.h"
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
@@ -475,7 +476,8 @@ static const char usage[] =
     "\n"
     "  serve              run (the default)\n"
     "  check              check the configuration and print what it comes to\n"
-    "  manual             print the reference of all options and failures (Markdown)\n"
+    "  manual             print the reference: options, failures, what becomes of\n"
+    "                     each field of a request (Markdown)\n"
     "  version            print the version\n"
     "\n"
     "  -c, --config FILE  the configuration; without it $HOLDFAST_CONFIG, ./holdfast.yaml,\n"
@@ -496,12 +498,16 @@ static int wrong_usage(const char *what, const char *arg)
 
 static int print_manual(void)
 {
-    struct strbuf failures = strbuf_heap(256 * 1024);
+    struct strbuf pages = strbuf_heap(1 << 20);
 
     config_manual(stdout);
-    failure_manual(&failures);
-    printf("\n%s", failures.buf);
-    strbuf_release(&failures);
+    strbuf_add_char(&pages, '\n');
+    failure_manual(&pages);
+    strbuf_add_char(&pages, '\n');
+    fields_manual(&pages);
+    assert(!pages.failed);
+    fputs(pages.buf, stdout);
+    strbuf_release(&pages);
     return EX_OK;
 }
 

@@ -1,5 +1,7 @@
 #include "providers/catalog.h"
 
+#include <stdio.h>
+
 #include "tests/unit/check.h"
 
 static void check_path(const char *type, const char *url_path, const char *want)
@@ -66,6 +68,29 @@ TEST(every_type_the_configuration_names_is_there)
     free(names);
 }
 
+/* Its table of types: "| `groq` | `https://api.groq.com/openai/v1` | yes |". */
+TEST(the_readme_lists_every_type_with_its_default)
+{
+    char *names = strdup(catalog_config_types.names), *save = NULL, *readme = NULL;
+    FILE *f = fopen(SOURCE_DIR "/README.md", "re");
+    size_t size = 0;
+
+    CHECK(f != NULL && getdelim(&readme, &size, '\0', f) > 0);
+    fclose(f);
+    for (char *s = strtok_r(names, ", ", &save); s != NULL; s = strtok_r(NULL, ", ", &save)) {
+        const struct provider_type *t = provider_type_find(s);
+        bool url = t->base_url != NULL;
+        char row[256];
+
+        snprintf(row, sizeof(row), "\n| `%s` | %s%s%s | %s |", s, url ? "`" : "",
+                 url ? t->base_url : "none", url ? "`" : "", t->needs_key ? "yes" : "no");
+        if (strstr(readme, row) == NULL)
+            fail_msg("README.md has no row%s", row);
+    }
+    free(readme);
+    free(names);
+}
+
 TEST(zero_configuration_names_known_types_with_everything_it_needs)
 {
     const struct config_zero *z = catalog_config_types.zero;
@@ -76,6 +101,7 @@ TEST(zero_configuration_names_known_types_with_everything_it_needs)
         CHECK(catalog_config_types.find(z->name, &t));
         CHECK(t.needs_key && !t.local);
         CHECK(z->env_url != NULL && z->flagship != NULL && z->fast != NULL);
+        CHECK(z->reasoning != NULL && z->reasoners != NULL);
         /* Its own models are at home with it. */
         CHECK(strncmp(z->flagship, z->prefixes, strcspn(z->prefixes, " ")) == 0);
         CHECK(strncmp(z->fast, z->prefixes, strcspn(z->prefixes, " ")) == 0);

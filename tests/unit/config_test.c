@@ -1047,6 +1047,29 @@ TEST(without_a_file_the_keys_that_are_there_back_each_other_up)
     clear_environment();
 }
 
+TEST(a_model_that_thinks_at_length_is_replaced_by_one_that_does)
+{
+    struct config *c;
+
+    clear_environment();
+    setenv("OPENAI_API_KEY", "sk-1", 1);
+    setenv("ANTHROPIC_API_KEY", "sk-2", 1);
+    setenv("GEMINI_API_KEY", "k", 1);
+    c = zero();
+    check_route(c, "o3", "openai/- anthropic/claude-opus gemini/gemini-large");
+    check_route(c, "o3-2025-04-16", "openai/- anthropic/claude-opus gemini/gemini-large");
+    check_route(c, "claude-opus", "anthropic/- openai/o3 gemini/gemini-large");
+    check_route(c, "claude-3-opus-latest", "anthropic/- openai/o3 gemini/gemini-large");
+    check_route(c, "claude-sonnet-thinking", "anthropic/- openai/o3 gemini/gemini-large");
+    /* A small one stays small, and all others keep their class. */
+    check_route(c, "o3-mini", "openai/- anthropic/claude-small gemini/gemini-small");
+    check_route(c, "gemini-thinking", "gemini/- openai/gpt-large anthropic/claude-large");
+    check_route(c, "gpt-opus", "openai/- anthropic/claude-large gemini/gemini-large");
+    CHECK_INT(c->n_warnings, 0);
+    config_free(c);
+    clear_environment();
+}
+
 TEST(without_a_file_and_a_key_holdfast_answers_itself)
 {
     struct config *c;

@@ -28,10 +28,35 @@ static bool fake_find(const char *type, struct config_type *out)
 }
 
 static const struct config_zero fake_zero[] = {
-    {"openai", "OPENAI_API_KEY", "OPENAI_BASE_URL", "gpt-large", "gpt-small", "gpt- o3"},
-    {"anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "claude-large", "claude-small",
-     "claude-"},
-    {"gemini", "GEMINI_API_KEY", "GEMINI_BASE_URL", "gemini-large", "gemini-small", "gemini-"},
+    {
+        .name = "openai",
+        .env_key = "OPENAI_API_KEY",
+        .env_url = "OPENAI_BASE_URL",
+        .flagship = "gpt-large",
+        .fast = "gpt-small",
+        .reasoning = "o3",
+        .prefixes = "gpt- o3",
+        .reasoners = "o3*",
+    },
+    {
+        .name = "anthropic",
+        .env_key = "ANTHROPIC_API_KEY",
+        .env_url = "ANTHROPIC_BASE_URL",
+        .flagship = "claude-large",
+        .fast = "claude-small",
+        .reasoning = "claude-opus",
+        .prefixes = "claude-",
+        .reasoners = "claude-*opus* claude-*thinking*",
+    },
+    {
+        /* It has nothing else for those who think at length. */
+        .name = "gemini",
+        .env_key = "GEMINI_API_KEY",
+        .env_url = "GEMINI_BASE_URL",
+        .flagship = "gemini-large",
+        .fast = "gemini-small",
+        .prefixes = "gemini-",
+    },
     {0},
 };
 
