@@ -435,7 +435,7 @@ static void scripted_turn(struct loop_task *t)
         return;
     tell(a, FAILOVER_CONNECTED);
     a->status = 200;
-    a->watch.output = a->watch.stopped = true;
+    a->watch.output = a->watch.stopped = a->watch.end = true;
     scripted_answer(text, model, a->arena, scripted_event, a);
     if (!a->request->stream) {
         struct strbuf raw = strbuf_in(a->arena, 6 * text.n + 2);
