@@ -75,16 +75,19 @@ static void end_all(struct failover *f, enum failover_order_kind k, struct failo
     order(out, k);
 }
 
-/* Nothing more can be tried. The failure that helps the client most is told; the wait that would
- * help is the shortest of all. */
+/* Nothing more can be tried. The failure that helps the client most is told, and of a target that
+ * was asked after all not that it was passed over before; the wait that would help is the shortest
+ * of all. */
 static void give_up(struct failover *f, struct failover_orders *out)
 {
     int best = -1;
 
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *t = &f->tries[i];
+        bool asked_after = t->skipped && f->candidates[t->candidate].tries > 0;
 
-        if (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome))
+        if (!asked_after &&
+            (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome)))
             best = (int)i;
         if (t->retry_after_ms < f->retry_after_ms)
             f->retry_after_ms = t->retry_after_ms;

@@ -350,17 +350,23 @@ static void wait_for_the_end(struct program *p)
 
 static int load_config(struct program *p)
 {
+    static const char variable[] = "HOLDFAST_LISTEN";
+    size_t n = sizeof(variable) - 1;
     struct err e;
     char *path;
     int rc;
 
     if (p->listen_option != NULL)
-        setenv("HOLDFAST_LISTEN", p->listen_option, 1);
+        setenv(variable, p->listen_option, 1);
     path = config_find(p->config_option);
     rc = config_load(path, &catalog_config_types, &p->config, &e);
     free(path);
     if (rc < 0) {
-        fprintf(stderr, "holdfast: %s\n", e.msg);
+        /* What the user has written is the option. */
+        if (p->listen_option != NULL && strncmp(e.msg, variable, n) == 0)
+            fprintf(stderr, "holdfast: --listen%s\n", e.msg + n);
+        else
+            fprintf(stderr, "holdfast: %s\n", e.msg);
         return EX_CONFIG;
     }
     if (p->config->n_listens > MAX_LISTENERS) {

@@ -21,7 +21,9 @@ def test_without_a_key_it_says_what_it_is(holdfast, stream):
     answer = chat(p.port, "gpt-4o", stream)
     assert answer.status == 200 and answer.end == "complete"
     assert "holdfast" in answer.text.lower() and "OPENAI_API_KEY" in answer.text
-    if not stream:
+    if stream:
+        assert answer.done == 1 and answer.data[-1] == "[DONE]"
+    else:
         assert answer.json["choices"][0]["finish_reason"] == "stop" and answer.json["usage"]
 
 

@@ -416,6 +416,25 @@ TEST(the_last_resort_is_for_requests_of_which_nobody_was_asked)
     world_release(&w);
 }
 
+TEST(what_the_last_resort_came_to_is_told_and_not_that_it_was_passed_over_before)
+{
+    struct world w = world_new(ONE);
+    struct ticket t;
+    uint64_t wait;
+
+    CHECK_INT(target_ask(target_of(&w, 0), 0, false, w.now, &t, &wait), FAILURE_NONE);
+    target_end(target_of(&w, 0), &t, AUTH, RETRY_AFTER_NONE, w.now);
+    w.now += 10;
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_INT(w.f.tries[0].outcome, SKIPPED_REST);
+    fail_with(&w, AUTH);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_tries, 2); /* both lines stand in the trail */
+    CHECK_INT(failover_outcome(&w.f), AUTH);
+    world_release(&w);
+}
+
 TEST(when_nobody_may_be_asked_at_all_the_refusal_tells_the_shortest_wait)
 {
     struct world w = world_new(TWO);
