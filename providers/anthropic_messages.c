@@ -275,7 +275,7 @@ static int add_tool(struct anthropic_writer *w, const struct tool *tool, unsigne
         strbuf_add_span(w->out, tool->description);
     }
     if (tool->strict && !is_strict)
-        drop_named(w->drops, anthropic_path(w->arena, tool->path, "strict"));
+        drop_field(w->drops, tool_field(tool, "strict", w->arena));
     *strict += is_strict;
     if ((is_strict ? add_strict_parameters(w, tool) : add_parameters(w, tool)) < 0)
         return -1;

@@ -288,7 +288,7 @@ static int add_image(struct turns *t, const struct part *p)
     if (p->url.n == 0 && !is_base64(p->data))
         return refuse(t, p->path, "expected an image's data as base64");
     if (p->detail.n != 0 && !json_is_string(p->detail, "auto"))
-        drop_in(t, p->path, "detail");
+        drop_field(t->w->drops, part_field(p, "detail", t->w->arena));
     open_block(t, "image");
     if (p->url.n != 0)
         add_url_source(t, p->url);

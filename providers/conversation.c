@@ -105,3 +105,20 @@ void raw_add_joined(struct strbuf *out, struct span raw, bool first, const char 
     if (raw.n > 2)
         strbuf_add_n(out, raw.p + 1, raw.n - 2);
 }
+
+static struct span field_of(struct span within, struct span path, const char *name, struct arena *a)
+{
+    struct span parent = within.n != 0 ? within : path;
+
+    return span_of(arena_printf(a, "%.*s.%s", SPAN_ARG(parent), name));
+}
+
+struct span part_field(const struct part *p, const char *name, struct arena *a)
+{
+    return field_of(p->within, p->path, name, a);
+}
+
+struct span tool_field(const struct tool *t, const char *name, struct arena *a)
+{
+    return field_of(t->within, t->path, name, a);
+}

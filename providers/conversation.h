@@ -40,6 +40,8 @@ struct part {
     struct part *next;
     struct span
         path; /* where it stands for the client: messages[3].content[1] (plain text, no quotes) */
+    struct span
+        within; /* where url, data, detail and name stand, if not there: ...content[1].image_url */
     struct span text;
     struct span url;     /* raw string: http(s) */
     struct span mime;    /* plain text: image/png */
@@ -71,6 +73,7 @@ struct message {
 struct tool {
     struct tool *next;
     struct span path;        /* tools[0] */
+    struct span within;      /* where its name and schema stand, if not there: tools[0].function */
     struct span name;        /* raw string */
     struct span description; /* raw string */
     struct span schema;      /* raw JSON object: the parameters' JSON Schema */
@@ -133,6 +136,7 @@ struct conversation {
     struct span schema, schema_name, schema_description; /* FORMAT_SCHEMA: raw JSON, raw strings */
     bool schema_strict;
     struct span user;           /* raw string: end user's id */
+    struct span user_path;      /* how the client called that */
     struct span service_tier;   /* raw string */
     struct span verbosity;      /* raw string */
     struct other_field *others; /* in the request's order */
@@ -147,6 +151,10 @@ struct drops {
 
 void drop_field(struct drops *d, struct span path);
 void drop_named(struct drops *d, const char *path);
+
+/* The path of a field of a part or a tool, as the client wrote it. */
+struct span part_field(const struct part *p, const char *name, struct arena *a);
+struct span tool_field(const struct tool *t, const char *name, struct arena *a);
 
 /* ---- helpers that several dialects share -------------------------------------------------------
  */

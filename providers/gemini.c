@@ -289,7 +289,7 @@ static int add_function(struct gemini_writer *w, const struct tool *t)
         add_raw(&w->out, "parametersJsonSchema", t->schema);
     strbuf_add_char(&w->out, '}');
     if (t->strict)
-        gemini_drop_in(w, t->path, "strict");
+        drop_field(w->drops, tool_field(t, "strict", w->arena));
     if (t->cache.n != 0)
         gemini_drop_in(w, t->path, "cache_control");
     return 0;
@@ -362,7 +362,7 @@ static void drop_rest(struct gemini_writer *w)
     if (c->top_logprobs.n != 0)
         drop_named(w->drops, "top_logprobs");
     if (c->user.n != 0)
-        drop_named(w->drops, "user");
+        drop_field(w->drops, c->user_path.n != 0 ? c->user_path : SPAN("user"));
     if (c->service_tier.n != 0)
         drop_named(w->drops, "service_tier");
     if (c->verbosity.n != 0)

@@ -103,9 +103,9 @@ static int add_media(struct turns *t, const struct part *p)
     struct span url = json_text(p->url, t->w->arena);
 
     if (p->detail.n != 0 && !json_is_string(p->detail, "auto"))
-        gemini_drop_in(t->w, p->path, "detail");
+        drop_field(t->w->drops, part_field(p, "detail", t->w->arena));
     if (p->kind == PART_DOCUMENT && !is_empty(p->name))
-        gemini_drop_in(t->w, p->path, "filename");
+        drop_field(t->w->drops, part_field(p, "filename", t->w->arena));
     if (p->data.n != 0) {
         if (p->mime.n == 0)
             return refuse(t, p, "its media type is unknown, expected one such as image/png");

@@ -15,6 +15,7 @@ static int read_function(struct request_reader *r, struct span raw, struct span 
     static const char *const names[] = {"name", "description", "parameters", "strict", NULL};
     struct span v[FIELDS] = {0};
 
+    tool->within = path;
     if (request_object(r, raw, path, names, v) < 0 ||
         request_string(r, v[NAME], path, "name", &tool->name) < 0 ||
         request_string(r, v[DESCRIPTION], path, "description", &tool->description) < 0 ||
@@ -339,6 +340,7 @@ static int read_user(struct request_reader *r, struct span newer, struct span ol
     if (request_string(r, newer, top, "safety_identifier", &r->out->user) < 0 ||
         request_string(r, older, top, "user", &old_user) < 0)
         return -1;
+    r->out->user_path = newer.n != 0 ? SPAN("safety_identifier") : SPAN("user");
     if (newer.n == 0)
         r->out->user = old_user;
     else if (older.n != 0 && !span_eq(newer, older))

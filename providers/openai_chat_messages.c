@@ -49,6 +49,7 @@ static int read_image(struct request_reader *r, struct span raw, struct span pat
 
     if (json_type_of(raw) == JSON_STRING)
         return read_url(r, raw, path, p);
+    p->within = path;
     if (request_object(r, raw, path, names, v) < 0 ||
         request_string(r, v[1], path, "detail", &p->detail) < 0)
         return -1;
@@ -97,6 +98,7 @@ static int read_file(struct request_reader *r, struct span raw, struct span path
     static const char *const names[] = {"filename", "file_data", "file_id", NULL};
     struct span v[FIELDS] = {0};
 
+    p->within = path;
     if (request_object(r, raw, path, names, v) < 0 ||
         request_string(r, v[FILENAME], path, "filename", &p->name) < 0 ||
         request_string(r, v[ID], path, "file_id", &p->file_id) < 0)
