@@ -508,3 +508,17 @@ def test_every_recorded_answer_in_openais_words(upstream, holdfast, figure, kind
     for n, case in CASES.items():
         case["n"] = n
     play_all(play, list(CASES.values()), answer_features, f"{kind} answers to chat", figure)
+
+
+def test_a_bare_error_that_ends_a_stream_counts(upstream, holdfast):
+    """Google writes such errors as JSON without `data:`, and without an empty line behind it."""
+    good = json.dumps({"candidates": [{"content": {"parts": [{"text": "half"}]}, "index": 0,
+                                       "finishReason": "STOP"}]}).encode()
+    bare = json.dumps({"error": {"code": 499, "message": "The operation was cancelled.",
+                                 "status": "CANCELLED"}}, indent=1).encode()
+    a = upstream("A", default="replay")
+    a.recording = [b"data: " + good + b"\r\n\r\n", bare + b"\n"]
+    answer = holdfast({"type": "gemini", "base_url": a.base_url, "api_key": "k"}).chat(
+        stream=True, headers={"x-holdfast-midstream": "error"})
+    assert answer.text == "half" and answer.end == "aborted" and not answer.done
+    assert "cancelled" in answer.error["message"]
