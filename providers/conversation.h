@@ -58,6 +58,7 @@ struct part {
     struct span origin; /* plain text: the dialect that minted the signature, "anthropic_messages",
                            "gemini" */
     struct span cache;  /* raw JSON: the client's prompt-cache hint on this part (cache_control) */
+    struct span cache_path; /* where the hint stands, if not on the part itself */
 };
 
 struct message {
@@ -147,6 +148,9 @@ struct drops {
 
 void drop_field(struct drops *d, struct span path);
 void drop_named(struct drops *d, const char *path);
+
+/* Names a part's prompt-cache hint, if it has one. */
+void drop_cache_hint(struct drops *d, const struct part *p, struct arena *a);
 
 /* ---- helpers that several dialects share -------------------------------------------------------
  */
