@@ -158,8 +158,7 @@ static void add_text_part(struct turns *t, enum side side, struct span text, str
 
 static void drop_cache(struct turns *t, const struct part *p)
 {
-    if (p->cache.n != 0)
-        gemini_drop_in(t->w, p->path, "cache_control");
+    drop_cache_hint(t->w->drops, p, t->w->arena);
 }
 
 /* ---- what the model said ---- */

@@ -629,15 +629,19 @@ static void put_cache(struct request_reader *r, struct span raw, struct span pat
                       struct message *m)
 {
     struct part *last = m->parts;
+    struct span at;
 
     if (raw.n == 0)
         return;
+    at = request_path(r, path, "cache_control");
     while (last != NULL && last->next != NULL)
         last = last->next;
-    if (last != NULL && last->cache.n == 0)
+    if (last != NULL && last->cache.n == 0) {
         last->cache = raw;
-    else
-        request_other(r, request_path(r, path, "cache_control"));
+        last->cache_path = at;
+    } else {
+        request_other(r, at);
+    }
 }
 
 static int read_message(struct request_reader *r, struct span raw, unsigned index,

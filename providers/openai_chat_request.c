@@ -113,8 +113,7 @@ static int add_part(struct writer *w, const struct part *p, enum role role)
 {
     bool user = role == ROLE_USER;
 
-    if (p->cache.n != 0)
-        drop_of(w, p->path, "cache_control");
+    drop_cache_hint(w->drops, p, w->arena);
     switch (p->kind) {
     case PART_TEXT:
         add_text(w, "text", "text", p->text);
@@ -161,8 +160,7 @@ static int add_content(struct writer *w, const struct part *parts, enum role rol
         }
     strbuf_add(w->out, ",\"content\":");
     if (n == 1 && only->kind == PART_TEXT) {
-        if (only->cache.n != 0)
-            drop_of(w, only->path, "cache_control");
+        drop_cache_hint(w->drops, only, w->arena);
         strbuf_add_span(w->out, only->text);
         return 0;
     }
@@ -193,8 +191,7 @@ static void add_call(struct writer *w, const struct part *p)
     strbuf_add(w->out, "}}");
     if (p->signature.n != 0) /* nobody who speaks this dialect minted it */
         drop_of(w, p->path, "signature");
-    if (p->cache.n != 0)
-        drop_of(w, p->path, "cache_control");
+    drop_cache_hint(w->drops, p, w->arena);
 }
 
 static int add_assistant(struct writer *w, const struct message *m)
@@ -257,6 +254,7 @@ static const struct part *with_error(struct writer *w, const struct part *result
         strbuf_add_char(&joined, '"');
         prefix->text = strbuf_span(&joined);
         prefix->cache = text->cache;
+        prefix->cache_path = text->cache_path;
         prefix->next = text->next;
     }
     return prefix;
@@ -268,8 +266,7 @@ static int add_result(struct writer *w, const struct part *p, struct span name)
 
     open_message(w, "tool", name);
     add_field(w, "tool_call_id", p->id);
-    if (p->cache.n != 0)
-        drop_of(w, p->path, "cache_control");
+    drop_cache_hint(w->drops, p, w->arena);
     if (inner == NULL)
         strbuf_add(w->out, ",\"content\":\"\"");
     else if (add_content(w, inner, ROLE_TOOL) < 0)

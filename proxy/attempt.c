@@ -259,13 +259,15 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
     struct span run = {NULL, 0};
     enum failure verdict;
 
-    if (!a->ending && sse_end(&a->sse, &ev) && ev.has_data) {
+    if (!a->ending && sse_end(&a->sse, &ev) && (ev.has_data || ev.stray)) {
         struct chat_watch before = a->watch;
+        enum dialect_event kind = a->dialect->read_event(&ev, &a->watch, NULL, NULL);
 
-        /* Half an event at the end is a cut, not nonsense. */
-        if (a->dialect->read_event(&ev, &a->watch, NULL, NULL) == EVENT_BAD)
+        /* Half an event at the end is a cut, not nonsense. Bare text counts where it is an error:
+         * Google ends streams so. */
+        if (kind == EVENT_BAD) {
             cut = true;
-        else {
+        } else if (ev.has_data || kind == EVENT_ERROR) {
             a->watch = before;
             take_event(a, &ev, run, &run);
             if (a->over || !pass_on(a, run))

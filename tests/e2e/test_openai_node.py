@@ -26,6 +26,19 @@ def node(proxy, what, retries=0):
 
 
 @pytest.mark.parametrize("what", ["chat", "stream", "helper"])
+@pytest.mark.parametrize("kind", ["anthropic", "gemini"])
+def test_text_and_tools_of_others(upstream, holdfast, kind, what):
+    """The same code before Claude and Gemini."""
+    a = upstream("A", queue=["ok", "ok?tools=2"])
+    p = holdfast({"type": kind, "base_url": a.base_url, "api_key": "k"})
+    assert node(p, what)["text"] == TEXT
+    if what != "helper":
+        calls = [c.get("function", c) for c in node(p, what)["calls"]]
+        assert [c["name"] for c in calls] == ["look_up_0", "look_up_1"]
+        assert [json.loads(c["arguments"])["n"] for c in calls] == [0, 1]
+
+
+@pytest.mark.parametrize("what", ["chat", "stream", "helper"])
 def test_text(upstream, holdfast, what):
     seen = node(holdfast(upstream("A")), what)
     assert seen["text"] == TEXT and "error" not in seen

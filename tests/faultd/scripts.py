@@ -11,7 +11,7 @@ from http import HTTPStatus
 import time
 from urllib.parse import parse_qsl
 
-from . import bodies
+from . import bodies, voices
 
 REASONS = {s.value: s.phrase for s in HTTPStatus} | {520: "Web server error", 522: "Timed out",
                                                      524: "A timeout occurred", 529: "Overloaded"}
@@ -52,7 +52,7 @@ DONE = b"[DONE]"
 @script
 def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, bytewise=0, done=1,
        finish=1, after_done="", hold=0, tools=0, split_args=0, together=0, big=0, framing="chunked",
-       trailing=0, set_cookie=0, body=""):
+       trailing=0, set_cookie=0, body="", thinks=""):
     """A complete answer, unary or streamed as asked.
 
     first: ms before the answer starts (a stream's head comes at once). gap: ms between tokens.
@@ -60,14 +60,16 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
     byte. after_done: more data after [DONE]. hold: ms the connection stays open and silent after
     the last event, without the body's end. tools: parallel calls; split_args: an event a byte of
     the arguments; together: all calls in one event. big: bytes of one more token. framing: chunked
-    | close. set_cookie: headers that are none of the client's business.
+    | close. set_cookie: headers that are none of the client's business. thinks: reasoning before
+    it, signed so, where the account is one of Anthropic's or Google's; there all of this but first,
+    gap and tools is the accounts' own.
     """
     extra = [("Set-Cookie", "session=upstream-canary; Path=/"), ("x-goog-api-key", "canary"),
              ("Access-Control-Allow-Origin", "*"), ("Strict-Transport-Security", "max-age=9"),
              ("Server", "secret-box/1.0"), ("x-ratelimit-remaining-requests", "41"),
              ] if set_cookie else []
-    if x.attempt.path.partition("?")[0].endswith("/messages"):
-        return anthropic_ok(x, tokens)
+    if x.voice != "openai":
+        return voices.speak(x, words(x, tokens), body, tools, thinks, first / 1000, gap / 1000)
     if not x.stream:
         x.pause(first / 1000)
         text = body.encode() if body else bodies.dump(bodies.completion(
@@ -105,30 +107,6 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
         put(event(bodies.chunk(x.model, {"content": after_done}), crlf, space))
     if hold:
         x.stall(hold / 1000)
-    return x.end()
-
-
-def anthropic_ok(x, tokens):
-    """The same answer from an Anthropic account, for routes that cross the dialects."""
-    message = {"id": "msg_faultd", "type": "message", "role": "assistant", "model": x.model,
-               "content": [{"type": "text", "text": "".join(words(x, tokens))}],
-               "stop_reason": "end_turn", "stop_sequence": None,
-               "usage": {"input_tokens": 11, "output_tokens": tokens}}
-    if not x.stream:
-        return x.answer(200, bodies.dump(message))
-    start = {**message, "content": [], "stop_reason": None}
-    block = {"type": "content_block_delta", "index": 0}
-    x.stream_head()
-    for e in [{"type": "message_start", "message": start},
-              {"type": "content_block_start", "index": 0,
-               "content_block": {"type": "text", "text": ""}},
-              *({**block, "delta": {"type": "text_delta", "text": w}} for w in words(x, tokens)),
-              {"type": "content_block_stop", "index": 0},
-              {"type": "message_delta", "delta": {"stop_reason": "end_turn",
-                                                  "stop_sequence": None},
-               "usage": {"output_tokens": tokens}},
-              {"type": "message_stop"}]:
-        x.part(b"event: " + e["type"].encode() + b"\n" + event(e))
     return x.end()
 
 
@@ -315,6 +293,8 @@ def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_r
     retry_after: anything, or `date` for a date 30 s ahead."""
     key = (x.attempt.header("authorization") or "").removeprefix("Bearer ")
     kind, data = bodies.status_body(code, body, REASONS.get(code, "Error"), x.model, key)
+    if x.voice != "openai" and body == "json":
+        data = voices.error(x.voice, code, bodies.ERRORS[code][2].format(model=x.model, key=key))
     x.answer(code, data, kind, wait_headers(retry_after, retry_after_ms, should_retry))
 
 
@@ -404,6 +384,9 @@ def cut(x, after=3, how="eof", tools=0):
     "error") | malformed (undecodable events, then eof) | mid_event | mid_utf8 | done (a [DONE]
     that no finish_reason precedes).
     """
+    if x.voice != "openai" and x.stream:
+        voices.half(x, words(x, after))
+        return finish_stream(x, how)
     if not x.stream:
         text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))
         x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text))])

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from . import scripts
+from . import scripts, voices
 
 LINGER_RST = struct.pack("ii", 1, 0)
 
@@ -122,6 +122,9 @@ class Exchange:
             self.request = {}
         self.stream = bool(self.request.get("stream"))
         self.model = str(self.request.get("model", "none"))
+        self.voice = voices.voice_of(attempt.path)
+        if self.voice == "gemini":
+            self.model, self.stream = voices.gemini_model(attempt.path)
 
     # -- writing -----------------------------------------------------------------------------
     def send(self, data):

@@ -615,7 +615,7 @@ TEST(what_belongs_to_other_providers_is_dropped_and_named)
         "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"a\","
         "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{ }\"}}]},"
         "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"r\"}]}",
-        "messages[0].content.cache_control, messages[1].reasoning_content, "
+        "messages[0].cache_control, messages[1].reasoning_content, "
         "messages[1].tool_calls[0].signature, tool_choice");
 }
 
