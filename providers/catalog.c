@@ -59,7 +59,14 @@ static const struct provider_type types[] = {
     OPENAI_LIKE("lmstudio", "http://127.0.0.1:1234/v1", false),
     OPENAI_LIKE("mistral", "https://api.mistral.ai/v1", true),
     OPENAI_LIKE("ollama", "http://127.0.0.1:11434/v1", false),
-    OPENAI_LIKE("openrouter", "https://openrouter.ai/api/v1", true),
+    {
+        .name = "openrouter",
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://openrouter.ai/api/v1",
+        .path = "",
+        .keeps_state = true,
+        .needs_key = true,
+    },
     {
         .name = "perplexity", /* its endpoints stand at the root */
         .dialect = &dialect_openai_chat,

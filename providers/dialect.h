@@ -28,7 +28,9 @@ struct dialect_target {
     const char *key_header; /* what stands before the key; NULL: the dialect's own way */
     const char *query;      /* behind the path; NULL: none */
     bool model_in_path;     /* the model's name stands in the path as well */
-    uint32_t without;       /* parameters that the target is known to refuse, see params.h */
+    bool strip_foreign; /* other providers' reasoning state may be in the request: not for this one
+                         */
+    uint32_t without;   /* parameters that the target is known to refuse, see params.h */
 };
 
 /* A request for a provider. `head_fields` are complete lines, each with CRLF; they hold the

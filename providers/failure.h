@@ -62,7 +62,7 @@ enum failure_blame {
     X(ANSWER_TOO_BIG,  "answer_too_big",      AGAIN_NO,    true,  NEUTRAL,  502,   false, "the answer is larger than our cap")                 \
     X(UNFIT,           "unfit",               AGAIN_NO,    true,  NEUTRAL,  400,   false, "not tried: the request is too large for this model, or holds what it cannot take") \
     X(SKIPPED_OPEN,    "breaker_open",        AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it failed repeatedly a moment ago")      \
-    X(SKIPPED_REST,    "resting",             AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it asked us to wait")                    \
+    X(SKIPPED_REST,    "resting",             AGAIN_NO,    true,  NEUTRAL,  503,   true,  "not tried: it is left to rest after what it answered")                    \
     X(DEADLINE,        "deadline",            AGAIN_NO,    false, NEUTRAL,  504,   false, "the request's time was over")                       \
     X(LOCAL,           "local",               AGAIN_NO,    false, NEUTRAL,  503,   true,  "this proxy is out of resources")                    \
     X(STOPPING,        "stopping",            AGAIN_NO,    false, NEUTRAL,  503,   true,  "this proxy is shutting down")                       \

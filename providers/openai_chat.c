@@ -1,5 +1,6 @@
 #include "providers/openai_chat.h"
 
+#include "providers/foreign.h"
 #include "providers/params.h"
 
 #define MAX_MODEL 200   /* bytes of a model's name */
@@ -252,12 +253,14 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
     openai_chat_address(target, req->model, a, out);
-    if (refused_by(target) != 0) {
+    struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
+
+    if (refused_by(target) != 0 || body.p != req->body.p) {
         struct span model = {0};
 
         if (target->rewrite_model && target->model.p != NULL)
             model = chat_quote(target->model, a);
-        out->body[0] = params_rewrite(req->body, model, refused_by(target), a, drops);
+        out->body[0] = params_rewrite(body, model, refused_by(target), a, drops);
         out->body_bytes = out->body[0].n;
         return;
     }

@@ -547,6 +547,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .key_header = p->type->key_header,
         .query = p->type->query,
         .model_in_path = p->type->model_in_path,
+        .strip_foreign = a->service->mints_state && !p->type->keeps_state,
         .without = a->without,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),

@@ -172,7 +172,15 @@ static void end(struct exchange *x)
 /* ---- the line in the log ----------------------------------------------------------------------
  */
 
-static size_t attempts_for_log(const struct exchange *x, struct access_attempt *out)
+/* As in the trail: with the model, also where that is the client's own. */
+static struct span name_for_log(struct exchange *x, const struct target *t)
+{
+    if (t->model.p != NULL)
+        return span_of(t->name);
+    return span_of(arena_printf(&x->arena, "%s/%.*s", t->name, SPAN_ARG(x->request.model)));
+}
+
+static size_t attempts_for_log(struct exchange *x, struct access_attempt *out)
 {
     const struct failover *f = &x->failover;
     size_t n = 0;
@@ -183,7 +191,7 @@ static size_t attempts_for_log(const struct exchange *x, struct access_attempt *
         if (t->candidate == UINT8_MAX)
             continue;
         out[n++] = (struct access_attempt){
-            .target = span_of(f->candidates[t->candidate].target->name),
+            .target = name_for_log(x, f->candidates[t->candidate].target),
             .outcome = failure_row(t->outcome)->label,
             .status = t->status,
             .us = (t->ended_ms - t->started_ms) * 1000,
@@ -983,15 +991,26 @@ static void drained(void *exchange)
     }
 }
 
-static void bad_request(void *ctx, const struct http1_problem *why, struct strbuf *out)
+/* Not a request, so not an exchange either; but whoever sent it gets an id to ask about, and the
+ * log has a line. */
+static void bad_request(void *ctx, struct client *c, const struct http1_problem *why,
+                        struct strbuf *fields, struct strbuf *out)
 {
     struct exchange_space *s = ctx;
     struct chat_error e = {.status = why->status};
+    struct exchange *x = exchange_new(s, c);
 
+    set_id(x, (struct span){0});
+    x->address = arena_strdup(&x->arena, span_of(client_address(c)));
     snprintf(e.code, sizeof(e.code), "%s", why->code);
     snprintf(e.message, sizeof(e.message), "%s", why->text);
-    dialect_openai_chat.write_error(&e, out);
-    metrics_request(s->service->metrics, METRICS_NONE, 0, REJECTED, 0);
+    x->dialect->write_error(&e, out);
+    add_id(x, fields);
+    strbuf_add(fields, "Content-Type: application/json\r\nx-should-retry: false\r\n");
+    x->status = why->status;
+    x->answer_bytes = out->len;
+    record(x, REJECTED, why->code);
+    end(x);
 }
 
 const struct client_handler exchange_handler = {

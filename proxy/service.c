@@ -90,6 +90,9 @@ int service_new(const struct config *c, struct service **out, struct err *e)
     s->targets = target_set_new(c, seed);
     s->origins = mem_zalloc(c->n_providers * sizeof(*s->origins));
     for (size_t i = 0; i < c->n_providers; i++) {
+        const struct dialect *d = s->targets->providers[i].type->dialect;
+
+        s->mints_state = s->mints_state || (d != NULL && d != &dialect_openai_chat);
         s->origins[i].lane = s->lanes;
         s->lanes += (unsigned)s->targets->providers[i].n_keys;
         if (origin_init(&s->origins[i], &s->targets->providers[i], e) < 0) {

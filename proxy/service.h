@@ -27,6 +27,7 @@ struct service {
     struct target_set *targets;
     struct origin *origins; /* one for each provider, in the configuration's order */
     unsigned lanes;         /* of all providers: one a key */
+    bool mints_state; /* a provider's dialect hands out reasoning state of its own through us */
     struct metrics *metrics;
     enum log_format log_format;
     bool access_log;

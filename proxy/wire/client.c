@@ -457,13 +457,14 @@ void client_stream_abort(struct client *c)
 
 static void refuse(struct client *c, const struct http1_problem *why)
 {
-    struct strbuf body = strbuf_heap(4096);
+    char mem[512];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem)), body = strbuf_heap(4096);
 
     c->keep_alive = false;
     c->body_left = true;
     set_state(c, BUSY);
-    c->front->handler->bad_request(c->front->ctx, why, &body);
-    client_answer(c, why->status, SPAN("Content-Type: application/json\r\n"), strbuf_span(&body));
+    c->front->handler->bad_request(c->front->ctx, c, why, &fields, &body);
+    client_answer(c, why->status, strbuf_span(&fields), strbuf_span(&body));
     strbuf_release(&body);
 }
 

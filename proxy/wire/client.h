@@ -28,8 +28,9 @@ struct client_handler {
     void (*ready)(void *exchange);   /* the whole request is in */
     void (*gone)(void *exchange);    /* the client left: nothing may be written any more */
     void (*drained)(void *exchange); /* the output is below the low mark again */
-    /* A request that is no HTTP: the answer's body in the dialect that fits best; and its count. */
-    void (*bad_request)(void *ctx, const struct http1_problem *why, struct strbuf *body);
+    /* A request that is no HTTP: what to answer, in the dialect that fits best, and its record. */
+    void (*bad_request)(void *ctx, struct client *c, const struct http1_problem *why,
+                        struct strbuf *fields, struct strbuf *body);
 };
 
 #define CLIENT_HIGH_MARK                                                                           \

@@ -145,8 +145,6 @@ def assert_keys_stay_home(chain):
             assert attempt.header(key) == (keys[own] if key == own else None)
 
 
-@pytest.mark.xfail(strict=True, reason="on the same dialect the client's bytes pass untouched, and "
-                   "with them the signatures that Claude and Gemini gave it through the proxy")
 @pytest.mark.parametrize("who", [1, 2])
 def test_no_signature_reaches_openai(upstream, holdfast, who):
     chain = Chain(upstream, holdfast, False)

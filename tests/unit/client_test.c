@@ -155,8 +155,11 @@ static void drained(void *exchange)
         loop_soon(loop, &x->task);
 }
 
-static void bad_request(void *ctx, const struct http1_problem *why, struct strbuf *out)
+static void bad_request(void *ctx, struct client *c, const struct http1_problem *why,
+                        struct strbuf *fields, struct strbuf *out)
 {
+    (void)c;
+    (void)fields;
     (void)ctx;
     bad_count++;
     strbuf_add(out, why->code);

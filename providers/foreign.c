@@ -1,0 +1,97 @@
+#include "providers/foreign.h"
+
+#include "proxy/base/json.h"
+
+struct stripper {
+    struct strbuf out;
+    struct arena *arena;
+    struct drops *drops;
+};
+
+static void strip_value(struct stripper *s, struct span raw, struct span path, unsigned depth);
+
+static struct span child(struct stripper *s, struct span path, struct span key)
+{
+    return span_of(path.n == 0
+                       ? arena_strdup(s->arena, key)
+                       : arena_printf(s->arena, "%.*s.%.*s", SPAN_ARG(path), SPAN_ARG(key)));
+}
+
+/* Where the state can stand: messages[i] and messages[i].tool_calls[k]; only the way there is taken
+ * apart, everything else is copied whole. */
+static bool leads_on(struct span key, unsigned depth)
+{
+    return (depth == 0 && span_is(key, "messages")) || (depth == 2 && span_is(key, "tool_calls"));
+}
+
+static void strip_object(struct stripper *s, struct span raw, struct span path, unsigned depth)
+{
+    struct json j = json_read(raw);
+    struct span key;
+    bool first = true;
+
+    json_enter(&j, JSON_OBJECT);
+    strbuf_add_char(&s->out, '{');
+    while (json_member(&j, &key)) {
+        struct span name = arena_copy(s->arena, key), raw_key = j.raw_key, value = json_take(&j);
+
+        if (depth > 0 && (span_is(name, "reasoning_details") || span_is(name, "extra_content"))) {
+            drop_field(s->drops, child(s, path, name));
+            continue;
+        }
+        if (!first)
+            strbuf_add_char(&s->out, ',');
+        first = false;
+        strbuf_add_span(&s->out, raw_key);
+        strbuf_add_char(&s->out, ':');
+        if (leads_on(name, depth))
+            strip_value(s, value, child(s, path, name), depth + 1);
+        else
+            strbuf_add_span(&s->out, value);
+    }
+    strbuf_add_char(&s->out, '}');
+}
+
+static void strip_array(struct stripper *s, struct span raw, struct span path, unsigned depth)
+{
+    struct json j = json_read(raw);
+    unsigned n = 0;
+
+    json_enter(&j, JSON_ARRAY);
+    strbuf_add_char(&s->out, '[');
+    while (json_item(&j)) {
+        struct span value = json_take(&j);
+
+        if (n > 0)
+            strbuf_add_char(&s->out, ',');
+        strip_value(s, value, span_of(arena_printf(s->arena, "%.*s[%u]", SPAN_ARG(path), n++)),
+                    depth + 1);
+    }
+    strbuf_add_char(&s->out, ']');
+}
+
+/* depth: 0 the request, 1 its messages, 2 a message, 3 its calls, 4 a call. */
+static void strip_value(struct stripper *s, struct span raw, struct span path, unsigned depth)
+{
+    bool objects = depth % 2 == 0;
+
+    if (objects && json_type_of(raw) == JSON_OBJECT)
+        strip_object(s, raw, path, depth);
+    else if (!objects && json_type_of(raw) == JSON_ARRAY)
+        strip_array(s, raw, path, depth);
+    else
+        strbuf_add_span(&s->out, raw);
+}
+
+struct span foreign_strip(struct span body, struct arena *a, struct drops *drops)
+{
+    struct stripper s = {.arena = a, .drops = drops};
+
+    /* A key spelled with escapes is not looked for: nobody who keeps our state spells it so. */
+    if (span_find(body, "\"reasoning_details\"") == NULL &&
+        span_find(body, "\"extra_content\"") == NULL)
+        return body;
+    s.out = strbuf_in(a, body.n + 2);
+    strip_value(&s, body, (struct span){0}, 0);
+    return strbuf_span(&s.out);
+}
