@@ -788,8 +788,10 @@ class Arrival:
             data = text.rpartition(";base64,")[2] if text.startswith("data:") else text
             if len(data) > 20 or text.startswith("http"):
                 self.need(path, re.sub(r"\s", "", data) in self.text)
+        if isinstance(value, dict) and value.get("detail") not in (None, "auto"):
+            self.need(f"{path}.{field}.detail", False)
         if isinstance(value, dict) and value.get("filename"):
-            self.need_text(f"{path}.filename", value["filename"])
+            self.need_text(f"{path}.{field}.filename", value["filename"])
         return None
 
     def tools(self):
@@ -813,9 +815,10 @@ class Arrival:
             found = set(strings_of(schema))
             assert all(k in found for k in property_names(f.get("parameters")))
             if f.get("strict"):
-                self.need(f"{path}.strict", theirs.get("strict"))
+                self.need(f"{path}.strict" if f is t else f"{path}.function.strict",
+                          theirs.get("strict"))
             for k in set(f) - {"name", "description", "parameters", "strict", "type"}:
-                self.need(f"{path}.function.{k}", f[k] in EMPTY)
+                self.need(f"{path}.{k}" if f is t else f"{path}.function.{k}", f[k] in EMPTY)
             for k in set(t) - {"type", "function", "name", "cache_control"}:
                 self.need(f"{path}.{k}", f is t or t[k] in EMPTY)
             if t.get("cache_control"):
