@@ -6,6 +6,7 @@ struct stripper {
     struct strbuf out;
     struct arena *arena;
     struct drops *drops;
+    bool found;
 };
 
 static void strip_value(struct stripper *s, struct span raw, struct span path, unsigned depth);
@@ -37,6 +38,7 @@ static void strip_object(struct stripper *s, struct span raw, struct span path, 
 
         if (depth > 0 && (span_is(name, "reasoning_details") || span_is(name, "extra_content"))) {
             drop_field(s->drops, child(s, path, name));
+            s->found = true;
             continue;
         }
         if (!first)
@@ -93,5 +95,5 @@ struct span foreign_strip(struct span body, struct arena *a, struct drops *drops
         return body;
     s.out = strbuf_in(a, body.n + 2);
     strip_value(&s, body, (struct span){0}, 0);
-    return strbuf_span(&s.out);
+    return s.found ? strbuf_span(&s.out) : body;
 }

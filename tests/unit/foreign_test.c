@@ -37,8 +37,10 @@ TEST(a_request_without_it_is_not_touched)
 
 TEST(the_same_words_elsewhere_are_the_client_s_own)
 {
-    check("{\"extra_content\":1,\"messages\":[{\"content\":[{\"extra_content\":2}]}, 7]}",
-          "{\"extra_content\":1,\"messages\":[{\"content\":[{\"extra_content\":2}]},7]}", "");
+    static const char body[] =
+        "{\"extra_content\":1,\"messages\":[{\"content\":[{\"extra_content\":2}]}, 7]}";
+
+    check(body, body, "");
 }
 
 TEST_MAIN()
