@@ -39,13 +39,13 @@ static const struct {
     [LOGPROBS] = {"logprobs", .reasoning = true},
     [TOP_LOGPROBS] = {"top_logprobs", .reasoning = true},
     [LOGIT_BIAS] = {"logit_bias", .reasoning = true},
-    [PARALLEL_TOOL_CALLS] = {"parallel_tool_calls"},
-    [REASONING_EFFORT] = {"reasoning_effort"},
-    [SEED] = {"seed"},
-    [VERBOSITY] = {"verbosity"},
-    [SERVICE_TIER] = {"service_tier"},
-    [STREAM_OPTIONS] = {"stream_options"},
-    [USER] = {"user"},
+    [PARALLEL_TOOL_CALLS] = {.name = "parallel_tool_calls"},
+    [REASONING_EFFORT] = {.name = "reasoning_effort"},
+    [SEED] = {.name = "seed"},
+    [VERBOSITY] = {.name = "verbosity"},
+    [SERVICE_TIER] = {.name = "service_tier"},
+    [STREAM_OPTIONS] = {.name = "stream_options"},
+    [USER] = {.name = "user"},
 };
 
 static uint32_t bit(enum param p)

@@ -577,7 +577,7 @@ static int write_it(const struct conversation *v, const char *model, struct span
 static void check_written(const char *members, const char *model, const char *want,
                           const char *dropped_want)
 {
-    struct span body;
+    struct span body = {0};
     char text[8192];
 
     snprintf(text, sizeof(text), "{\"model\":\"m\",%s}", members);
