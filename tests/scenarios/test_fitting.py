@@ -58,6 +58,15 @@ def test_a_provider_that_takes_no_pictures_is_not_asked(upstream, holdfast):
     assert answer.text.startswith("B:") and len(a.attempts) == 1
 
 
+def test_a_parameter_of_a_tool_is_no_picture(upstream, holdfast):
+    a, b = upstream("A"), upstream("B")
+    p = holdfast({**provider(a), "type": "deepseek"}, b)
+    names = {n: {"type": "string"} for n in ("image_url", "input_audio", "file_data", "file")}
+    tool = {"type": "function", "function": {"name": "show", "parameters": {
+        "type": "object", "properties": names, "required": list(names)}}}
+    assert ask(p, tools=[tool]).text.startswith("A:")
+
+
 def test_nobody_fits_is_the_caller_s_to_mend(upstream, holdfast):
     p = holdfast({**provider(upstream("A")), "type": "deepseek"})
     answer = ask(p, messages=[{"role": "user", "content": [PICTURE]}])
