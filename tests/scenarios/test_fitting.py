@@ -84,6 +84,15 @@ def test_what_lives_at_one_provider_stays_there(upstream, holdfast):
     assert said.text.startswith("B:")
 
 
+def test_a_tool_that_one_provider_runs_stays_there(upstream, holdfast):
+    a, b = upstream("A", default="status?code=503"), upstream("B")
+    p = holdfast(a, b)
+    own = {"type": "function", "function": {"name": "web_search", "parameters": {"type": "object"}}}
+    assert ask(p, tools=[own]).text.startswith("B:")
+    answer = ask(p, tools=[own, {"type": "web_search"}])
+    assert answer.status == 503 and len(b.attempts) == 1
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_part_that_a_dialect_cannot_say_moves_on_without_a_call(upstream, holdfast, stream):
     claude, b = upstream("CLAUDE"), upstream("B")
