@@ -316,6 +316,8 @@ TEST(errors_in_a_stream_are_told_by_their_type)
          "This model does not support assistant message prefill. The conversation must end with a "
          "user message.",
          UNSUPPORTED},
+        {"invalid_request_error", "`temperature` is deprecated for this model.", UNSUPPORTED},
+        {"invalid_request_error", "top_p: Extra inputs are not permitted", UNSUPPORTED},
         {"authentication_error", "invalid x-api-key", AUTH},
         {"permission_error", "no", FORBIDDEN},
         {"not_found_error", "model: claude-99", MODEL_GONE},
