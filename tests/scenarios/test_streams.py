@@ -148,6 +148,15 @@ def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, ho
     assert answer.end == "complete" and answer.done == 1
 
 
+def test_a_translated_stream_outlives_a_large_request(upstream, holdfast):
+    a = upstream("A", default="ok?tokens=20&gap=10")
+    claude = {"type": "anthropic", "base_url": a.base_url.removesuffix("/v1"), "api_key": "sk-a"}
+    p = holdfast(claude, routes=[{"model": "*", "targets": ["a"]}])
+    answer = p.chat("claude-sonnet-4-5", True,
+                    messages=[{"role": "user", "content": "x" * 300000}])
+    assert answer.done == 1 and {c["model"] for c in answer.chunks} == {"claude-sonnet-4-5"}
+
+
 def test_after_a_heartbeat_comments_say_who_answers_and_what_was_dropped(upstream, holdfast):
     a, b = upstream("A", default="hang"), upstream("B")
     claude = {"type": "anthropic", "base_url": b.base_url.removesuffix("/v1"), "api_key": "sk-b"}
