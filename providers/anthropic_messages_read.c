@@ -451,7 +451,9 @@ static enum dialect_event on_message_stop(struct reader *r)
 {
     struct chat_watch *w = r->watch;
 
-    if (w->begun != 0 && !w->stopped) {
+    /* Without a reason, an open call is half a call. */
+    if (w->begun != 0 && !w->stopped && open_block(w) != BLOCK_TOOL &&
+        open_block(w) != BLOCK_ARGS) {
         stop(r, (struct span){0});
         tell_usage(r);
     }
@@ -579,6 +581,10 @@ void anthropic_read_answer(struct span body, struct chat_watch *watch, chat_sink
             openai_chat_find_error(body, f.error || json_is_string(f.type, "error"), &watch->error);
         if (watch->failure == FAILURE_NONE)
             fail(watch, EMPTY, "the answer holds no content");
+        return;
+    }
+    if (!filled(f.stop_reason)) {
+        fail(watch, TRUNCATED, "the answer holds no stop_reason");
         return;
     }
     read_whole(&r, &f);

@@ -98,6 +98,32 @@ static bool has_items(struct span raw)
     return json_enter(&j, JSON_ARRAY) && json_item(&j);
 }
 
+/* Is there a tool that a provider runs itself (web_search, mcp, ...)? What is no object, or has no
+ * type, is the provider's to refuse. */
+static bool has_provider_tool(struct span tools)
+{
+    struct json j = json_read(tools);
+    struct span key;
+    bool found = false;
+
+    if (!json_enter(&j, JSON_ARRAY))
+        return false;
+    while (json_item(&j)) {
+        if (!json_enter(&j, JSON_OBJECT)) {
+            json_take(&j);
+            continue;
+        }
+        while (json_member(&j, &key)) {
+            bool is_type = span_is(key, "type");
+            struct span raw = json_take(&j);
+
+            found |= is_type && json_type_of(raw) == JSON_STRING &&
+                     !json_is_string(raw, "function") && !json_is_string(raw, "custom");
+        }
+    }
+    return found;
+}
+
 /* true, false, or null and missing, which mean false. */
 static int check_flag(const char *field, struct span raw, bool *out, struct err *e)
 {
@@ -169,9 +195,10 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     if (!has_items(value[MESSAGES]))
         return expected(e, "messages", "an array with at least one message", value[MESSAGES]);
 
-    /* A file lives at one provider. As a key or a value this stands in no text: quotes are escaped
-     * there. */
-    req.pinned = span_find(value[MESSAGES], "\"file_id\"") != NULL || value[WEB_SEARCH].p != NULL;
+    /* A file lives at one provider, and so does what its own tools find. As a key or a value this
+     * stands in no text: quotes are escaped there. */
+    req.pinned = span_find(value[MESSAGES], "\"file_id\"") != NULL || value[WEB_SEARCH].p != NULL ||
+                 has_provider_tool(value[TOOLS]);
     req.body = body;
     req.model_raw = value[MODEL];
     req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);

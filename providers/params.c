@@ -62,12 +62,12 @@ uint32_t params_find(struct span name)
                                                                            : 0;
 }
 
-/* The first 'word' of a message: "Unsupported parameter: 'max_tokens' is not supported". */
-static struct span quoted(struct span message)
+/* The first word of a message in such quotes: "Unsupported parameter: 'max_tokens' is ...". */
+static struct span quoted(struct span message, char quote)
 {
-    const char *open = message.n != 0 ? memchr(message.p, '\'', message.n) : NULL;
+    const char *open = message.n != 0 ? memchr(message.p, quote, message.n) : NULL;
     size_t left = open != NULL ? (size_t)(message.p + message.n - open - 1) : 0;
-    const char *close = left != 0 ? memchr(open + 1, '\'', left) : NULL;
+    const char *close = left != 0 ? memchr(open + 1, quote, left) : NULL;
 
     return close != NULL ? (struct span){open + 1, (size_t)(close - open - 1)} : SPAN("");
 }
@@ -82,7 +82,10 @@ uint32_t params_blamed(const struct chat_error *e)
         name.n++;
     if (name.n < message.n && params_find(name) != 0)
         return params_find(name);
-    return params_find(quoted(message));
+    if (span_starts(message, "Penalty is not enabled")) /* Google, of either */
+        return bit(PRESENCE_PENALTY) | bit(FREQUENCY_PENALTY);
+    name = quoted(message, '`'); /* Anthropic */
+    return params_find(name.n != 0 ? name : quoted(message, '\''));
 }
 
 uint32_t params_of_reasoning_models(void)

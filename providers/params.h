@@ -14,8 +14,9 @@
  * error names; 0 where it is none that may be left out. */
 uint32_t params_find(struct span name);
 
-/* The parameter that an error complains about: its param, else a name that stands at the start of
- * its message ("temperature: range: 0..1") or first in quotes there. 0 if there is none. */
+/* What an error complains about, one parameter as a rule: its param, else a name that stands at the
+ * start of its message ("temperature: range: 0..1") or first in quotes there. 0 if there is none.
+ */
 uint32_t params_blamed(const struct chat_error *e);
 
 /* What models that always reason refuse of an OpenAI request (OpenAI's API reference). */

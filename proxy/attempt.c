@@ -647,7 +647,8 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->fields = strbuf_in(arena, MAX_PASSED_FIELDS);
     a->writer = (struct answer_writer){
         .id = brief->id,
-        .model = t->model.p != NULL ? t->model : a->request->model,
+        /* The request's bytes go once its answer comes; the name stands in every event. */
+        .model = arena_copy(arena, t->model.p != NULL ? t->model : a->request->model),
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .arena = arena,

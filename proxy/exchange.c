@@ -659,6 +659,29 @@ static void heartbeat(struct exchange *x)
     client_stream_flush(x->client);
 }
 
+/* A head that had to go out with a heartbeat could not know who would answer. Comments say it,
+ * which clients pass over and people read. */
+static void correct_head(struct exchange *x, const struct attempt *a)
+{
+    const struct failover *f = &x->failover;
+    char mem[MAX_FIELDS], text[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem)), out = strbuf_on(text, sizeof(text));
+
+    relay_fields(f, f->current >= 0 ? f->current : f->verdict, x->request.model,
+                 loop_now_ms(x->space->loop), &fields);
+    add_dropped(a, &fields);
+    for (size_t i = 0, start = 0; i < fields.len; i++)
+        if (mem[i] == '\n') {
+            strbuf_add(&out, ": ");
+            strbuf_add_n(&out, mem + start, i - 1 - start);
+            strbuf_add_char(&out, '\n');
+            start = i + 1;
+        }
+    strbuf_add_char(&out, '\n');
+    assert(!fields.failed && !out.failed); /* each part of them is bounded */
+    client_stream_write(x->client, strbuf_span(&out));
+}
+
 static void commit(struct exchange *x)
 {
     struct attempt *a = x->attempt != NULL ? x->attempt : x->deciding;
@@ -671,6 +694,8 @@ static void commit(struct exchange *x)
         return; /* FINISH follows and sends it in one piece */
     if (!x->opened)
         open_stream(x);
+    else
+        correct_head(x, a);
     held = attempt_own(a);
     if (held.n > 0) {
         x->answer_bytes += held.n;

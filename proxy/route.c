@@ -40,15 +40,42 @@ static struct failover_timers timers_for(const struct config_timeouts *t,
     return out;
 }
 
+static size_t without_space(struct span body, size_t n)
+{
+    while (n > 0 && (body.p[n - 1] == ' ' || (body.p[n - 1] >= '\t' && body.p[n - 1] <= '\r')))
+        n--;
+    return n;
+}
+
+/* Is there a part of this type? The same word as a name, or in a list, says nothing: tools have
+ * parameters of any name. */
+static bool has_part(struct span body, const char *type)
+{
+    static const char member[] = "\"type\"";
+    const size_t size = sizeof(member) - 1;
+    const char *found;
+
+    while ((found = span_find(body, type)) != NULL) {
+        size_t n = without_space(body, (size_t)(found - body.p));
+
+        if (n > 0 && body.p[n - 1] == ':') {
+            n = without_space(body, n - 1);
+            if (n >= size && memcmp(body.p + n - size, member, size) == 0)
+                return true;
+        }
+        body = (struct span){found + 1, (size_t)(body.p + body.n - found - 1)};
+    }
+    return false;
+}
+
 /* Roughly four bytes a token (English; other scripts have fewer, so this errs on the side of
  * asking). Media travel as text but count otherwise: with them nothing is assumed. */
 static bool fits(const struct config_target *ct, const struct target *t,
                  const struct chat_request *req)
 {
     bool media = t->provider->type->text_only || ct->context_window != 0
-                     ? span_find(req->body, "\"image_url\"") != NULL ||
-                           span_find(req->body, "\"input_audio\"") != NULL ||
-                           span_find(req->body, "\"file_data\"") != NULL
+                     ? has_part(req->body, "\"image_url\"") ||
+                           has_part(req->body, "\"input_audio\"") || has_part(req->body, "\"file\"")
                      : false;
 
     if (media)

@@ -58,6 +58,15 @@ def test_a_provider_that_takes_no_pictures_is_not_asked(upstream, holdfast):
     assert answer.text.startswith("B:") and len(a.attempts) == 1
 
 
+def test_a_parameter_of_a_tool_is_no_picture(upstream, holdfast):
+    a, b = upstream("A"), upstream("B")
+    p = holdfast({**provider(a), "type": "deepseek"}, b)
+    names = {n: {"type": "string"} for n in ("image_url", "input_audio", "file_data", "file")}
+    tool = {"type": "function", "function": {"name": "show", "parameters": {
+        "type": "object", "properties": names, "required": list(names)}}}
+    assert ask(p, tools=[tool]).text.startswith("A:")
+
+
 def test_nobody_fits_is_the_caller_s_to_mend(upstream, holdfast):
     p = holdfast({**provider(upstream("A")), "type": "deepseek"})
     answer = ask(p, messages=[{"role": "user", "content": [PICTURE]}])
@@ -73,6 +82,15 @@ def test_what_lives_at_one_provider_stays_there(upstream, holdfast):
     assert answer.status == 503 and len(b.attempts) == 0
     said = ask(p, messages=[{"role": "user", "content": 'what is a "file_id" in an API?'}])
     assert said.text.startswith("B:")
+
+
+def test_a_tool_that_one_provider_runs_stays_there(upstream, holdfast):
+    a, b = upstream("A", default="status?code=503"), upstream("B")
+    p = holdfast(a, b)
+    own = {"type": "function", "function": {"name": "web_search", "parameters": {"type": "object"}}}
+    assert ask(p, tools=[own]).text.startswith("B:")
+    answer = ask(p, tools=[own, {"type": "web_search"}])
+    assert answer.status == 503 and len(b.attempts) == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])

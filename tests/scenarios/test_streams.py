@@ -148,6 +148,26 @@ def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, ho
     assert answer.end == "complete" and answer.done == 1
 
 
+def test_a_translated_stream_outlives_a_large_request(upstream, holdfast):
+    a = upstream("A", default="ok?tokens=20&gap=10")
+    claude = {"type": "anthropic", "base_url": a.base_url.removesuffix("/v1"), "api_key": "sk-a"}
+    p = holdfast(claude, routes=[{"model": "*", "targets": ["a"]}])
+    answer = p.chat("claude-sonnet-4-5", True,
+                    messages=[{"role": "user", "content": "x" * 300000}])
+    assert answer.done == 1 and {c["model"] for c in answer.chunks} == {"claude-sonnet-4-5"}
+
+
+def test_after_a_heartbeat_comments_say_who_answers_and_what_was_dropped(upstream, holdfast):
+    a, b = upstream("A", default="hang"), upstream("B")
+    claude = {"type": "anthropic", "base_url": b.base_url.removesuffix("/v1"), "api_key": "sk-b"}
+    routes = [{"model": "*", "targets": ["a/gpt-4o", "b/claude-sonnet-4-5"]}]
+    answer = holdfast(a, claude, routes=routes, **HEARTBEAT).chat(stream=True, seed=4)
+    assert answer.text == "B: word1 word2 word3 word4" and answer.done == 1
+    lines = answer.body.decode().split("\n")
+    assert ": x-holdfast-provider: b" in lines and ": x-holdfast-dropped: seed" in lines
+    assert any(x.startswith(": x-holdfast-trail: a/gpt-4o=first_token_timeout") for x in lines)
+
+
 def test_after_a_heartbeat_the_error_stands_in_the_stream(upstream, holdfast):
     answer = holdfast(upstream("A", default="hang"), **HEARTBEAT).chat(stream=True)
     check_error_end(answer, text="")

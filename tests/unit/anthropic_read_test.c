@@ -255,6 +255,8 @@ TEST(a_stream_is_complete_with_its_end_or_its_stop_reason)
     w = read_stream(MESSAGE("") TEXT_START("0") TEXT("0", "a") DONE, 100, NULL, NULL);
     CHECK_INT(d->judge_end(&w), FAILURE_NONE);
     CHECK(w.end && w.stopped);
+    w = read_stream(MESSAGE("") TOOL_START("0", "1") ARGS("0", "{") DONE, 100, NULL, NULL);
+    CHECK_INT(d->judge_end(&w), TRUNCATED); /* half a call is no answer */
 }
 
 TEST(a_second_envelope_changes_nothing)
@@ -316,6 +318,8 @@ TEST(errors_in_a_stream_are_told_by_their_type)
          "This model does not support assistant message prefill. The conversation must end with a "
          "user message.",
          UNSUPPORTED},
+        {"invalid_request_error", "`temperature` is deprecated for this model.", UNSUPPORTED},
+        {"invalid_request_error", "top_p: Extra inputs are not permitted", UNSUPPORTED},
         {"authentication_error", "invalid x-api-key", AUTH},
         {"permission_error", "no", FORBIDDEN},
         {"not_found_error", "model: claude-99", MODEL_GONE},
@@ -408,6 +412,7 @@ TEST(answers_that_are_none)
         {"what", MALFORMED},
         {"{\"type\":\"message\",\"content\":[{\"type\":\"te", TRUNCATED},
         {"<html><title>502 Bad Gateway</title></html>", HTML_PAGE},
+        {ANSWER("{\"type\":\"text\",\"text\":\"half\"}", "\"stop_reason\":null"), TRUNCATED},
         {ANSWER("{\"type\":\"text\",\"text\":\"\"}", "\"stop_reason\":\"end_turn\""), EMPTY},
         {ANSWER("{\"type\":\"redacted_thinking\",\"data\":\"x\"}", "\"stop_reason\":\"end_turn\""),
          EMPTY},

@@ -212,7 +212,7 @@ TEST(a_missing_model_is_known_under_any_4xx)
     check_meaning(400, "", "", "The model `x` has been deprecated", MODEL_GONE);
     check_meaning(400, "", "", "The model `x` does not exist", MODEL_GONE);
     check_meaning(400, "", "", "The file `x` does not exist", BAD_REQUEST);
-    check_meaning(400, "", "", "temperature is deprecated for this model", BAD_REQUEST);
+    check_meaning(400, "", "", "temperature is deprecated for this model", UNSUPPORTED);
 }
 
 TEST(a_prompt_that_is_too_long_is_known_under_any_status)

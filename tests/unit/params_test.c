@@ -56,6 +56,11 @@ TEST(the_parameter_that_an_error_means_is_found)
     CHECK_INT(params_blamed(&e), 0);
     e = (struct chat_error){.message = "Unsupported value: 'stop' does not go"};
     CHECK_INT(params_blamed(&e), params_find(SPAN("stop")));
+    e = (struct chat_error){.message = "`temperature` is deprecated for this model."};
+    CHECK_INT(params_blamed(&e), params_find(SPAN("temperature")));
+    e = (struct chat_error){.message = "Penalty is not enabled for models/gemini-x"};
+    CHECK_INT(params_blamed(&e),
+              params_find(SPAN("presence_penalty")) | params_find(SPAN("frequency_penalty")));
     e = (struct chat_error){.message = "it's no such thing"};
     CHECK_INT(params_blamed(&e), 0);
     CHECK(params_find(SPAN("reasoning.effort")) == params_find(SPAN("reasoning_effort")));
