@@ -208,7 +208,13 @@ static const char intro[] =
     "costs\n"
     "  another number of tokens elsewhere. A stream ends with them only where "
     "`stream_options.include_usage`\n"
-    "  asks for it.\n";
+    "  asks for it.\n"
+    "- **Answers** lose what OpenAI's dialect has no place for: the sources that a Claude or "
+    "Gemini "
+    "cites when\n"
+    "  it searched by itself (no translated request makes it), safety ratings, and log "
+    "probabilities, whose\n"
+    "  request is dropped by name.\n";
 
 #define MAX_MODELS 3
 

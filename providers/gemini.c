@@ -172,6 +172,25 @@ static const char *level_of(enum effort effort, struct span name)
     }
 }
 
+/* Whether the model has a word for just this effort. */
+static bool says_effort(enum effort effort, struct span name, bool levels)
+{
+    bool pro = span_find(name, "pro") != NULL;
+
+    switch (effort) {
+    case EFFORT_NONE:
+        return !levels && !pro;
+    case EFFORT_MINIMAL:
+        return !levels || !pro;
+    case EFFORT_MEDIUM:
+        return !levels || !span_starts(name, "gemini-3-pro");
+    case EFFORT_XHIGH:
+        return !levels && pro;
+    default:
+        return true;
+    }
+}
+
 static void add_thinking(struct gemini_writer *w, struct span name)
 {
     enum effort effort = w->c->effort;
@@ -183,6 +202,8 @@ static void add_thinking(struct gemini_writer *w, struct span name)
             drop_named(w->drops, "reasoning_effort");
         return;
     }
+    if (!says_effort(effort, name, w->generation >= 3))
+        drop_named(w->drops, "reasoning_effort");
     add_key(&w->out, "thinkingConfig");
     if (w->generation >= 3)
         strbuf_addf(&w->out, "{\"thinkingLevel\":\"%s\"", level_of(effort, name));

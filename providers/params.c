@@ -88,6 +88,13 @@ uint32_t params_blamed(const struct chat_error *e)
     return params_find(name.n != 0 ? name : quoted(message, '\''));
 }
 
+bool params_only_value(const struct chat_error *e)
+{
+    uint32_t chosen = bit(REASONING_EFFORT) | bit(VERBOSITY) | bit(SERVICE_TIER);
+
+    return strcmp(e->code, "unsupported_value") == 0 && (params_blamed(e) & ~chosen) == 0;
+}
+
 uint32_t params_of_reasoning_models(void)
 {
     uint32_t all = 0;

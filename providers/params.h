@@ -2,7 +2,8 @@
  *
  * A model says that it does not take a parameter by refusing the whole request. Such a refusal is
  * mended once: the parameter is left out (or goes by its other name), the client is told by
- * x-holdfast-dropped, and the target remembers, so that the next request is right at once.
+ * x-holdfast-dropped, and the target remembers, so that the next request is right at once (but
+ * for a single value of a parameter that it takes otherwise).
  */
 #ifndef HOLDFAST_PROVIDERS_PARAMS_H
 #define HOLDFAST_PROVIDERS_PARAMS_H
@@ -18,6 +19,10 @@ uint32_t params_find(struct span name);
  * start of its message ("temperature: range: 0..1") or first in quotes there. 0 if there is none.
  */
 uint32_t params_blamed(const struct chat_error *e);
+
+/* Whether that complaint is about the value alone ("minimal"), where others may do: of words to
+ * choose from, not of numbers, where a model that refuses one takes none but its default. */
+bool params_only_value(const struct chat_error *e);
 
 /* What models that always reason refuse of an OpenAI request (OpenAI's API reference). */
 uint32_t params_of_reasoning_models(void);

@@ -24,13 +24,20 @@ static void tell(struct attempt *a, enum failover_event_kind kind)
     a->events->happened(a->ctx, &ev);
 }
 
-/* A refusal of one parameter is mended once: the target is remembered to refuse it. */
+/* A refusal of one parameter is mended once. The target is remembered to refuse it, unless it was
+ * this request's value that it does not know. */
 static bool mend(struct attempt *a, enum failure why)
 {
     uint32_t refused = why == UNSUPPORTED && a->call.total != 0 ? params_blamed(&a->error) : 0;
 
     if (refused == 0 || (a->without & refused) != 0)
         return false;
+    a->refused = a->without | refused;
+    if (params_only_value(&a->error)) {
+        log_info("%s: refuses a parameter's value and is asked once more without it: %s",
+                 a->target->name, a->error.message);
+        return true;
+    }
     atomic_fetch_or_explicit(&a->target->without, refused, memory_order_relaxed);
     log_info("%s: refuses a parameter and is asked without it from now on: %s", a->target->name,
              a->error.message);
@@ -638,7 +645,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->translating = attempt_translates(t, brief->client);
     a->request = brief->request;
     a->target = t;
-    a->without = atomic_load_explicit(&t->without, memory_order_relaxed);
+    a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
     a->retry_after_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);

@@ -29,6 +29,7 @@ struct attempt_brief {
     const char *conversation_error;          /* ... or why it cannot be had */
     struct span id;                          /* of an answer that we write ourselves */
     struct span fields;                      /* header lines of the client's that go along */
+    uint32_t without; /* parameters that this target refused of this request a moment ago */
 };
 
 /* Upward calls; wired by the exchange. */
@@ -56,6 +57,7 @@ struct attempt {
     struct loop_task task; /* the scripted provider's turn */
     enum attempt_mode mode;
     uint32_t without;        /* parameters that were left out */
+    uint32_t refused;        /* ... that the next try of this target has to leave out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
     unsigned status;
     bool event_stream; /* the answer's content-type says so */

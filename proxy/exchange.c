@@ -583,6 +583,7 @@ static void start_attempt(struct exchange *x)
     const struct failover *f = &x->failover;
     const struct failover_try *t = &f->tries[f->current];
     struct metrics *m = x->space->service->metrics;
+    struct target *target = f->candidates[t->candidate].target;
     struct attempt_brief brief;
     int before = f->current - 1;
 
@@ -591,9 +592,9 @@ static void start_attempt(struct exchange *x)
     if (before < 0)
         metrics_overhead(m, clock_us() - x->asked_us);
     else if (f->tries[before].candidate != t->candidate)
-        metrics_failover(m, f->candidates[f->tries[before].candidate].target->index,
-                         f->candidates[t->candidate].target->index, f->tries[before].outcome);
-    if (attempt_translates(f->candidates[t->candidate].target, x->dialect))
+        metrics_failover(m, f->candidates[f->tries[before].candidate].target->index, target->index,
+                         f->tries[before].outcome);
+    if (attempt_translates(target, x->dialect))
         need_conversation(x);
     brief = (struct attempt_brief){
         .client = x->dialect,
@@ -602,10 +603,10 @@ static void start_attempt(struct exchange *x)
         .conversation_error = x->conversation_error.msg,
         .id = x->answer_id,
         .fields = x->client_fields,
+        .without = x->deciding != NULL && x->deciding->target == target ? x->deciding->refused : 0,
     };
-    x->attempt =
-        attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief,
-                      f->candidates[t->candidate].target, t->ticket.key, &attempt_events, x);
+    x->attempt = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief,
+                               target, t->ticket.key, &attempt_events, x);
 }
 
 static void drop_attempt(struct exchange *x)

@@ -51,6 +51,9 @@ PRESETS = {
     "no_temperature": (400, "invalid_request_error", "unsupported_value",
                        "Unsupported value: 'temperature' does not support 0.3 with this model. Only "
                        "the default (1) value is supported."),
+    "no_minimal": (400, "invalid_request_error", "unsupported_value",
+                   "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model. "
+                   "Supported values are: 'low', 'medium', and 'high'."),
     "credit_balance": (400, "invalid_request_error", None, "Your credit balance is too low to "
                        "access the API. Please go to Plans & Billing."),
 }

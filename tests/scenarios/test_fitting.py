@@ -27,6 +27,15 @@ def test_a_refused_parameter_is_left_out_once_and_remembered(upstream, holdfast)
     assert plain.header("x-holdfast-dropped") is None
 
 
+def test_a_refused_value_is_not_held_against_its_parameter(upstream, holdfast):
+    a = upstream("A", queue=["preset?name=no_minimal"])
+    p = holdfast(a, failover={"max_attempts": 4, "per_target": 2})
+    answer = ask(p, reasoning_effort="minimal")
+    assert answer.status == 200 and answer.header("x-holdfast-dropped") == "reasoning_effort"
+    assert ask(p, reasoning_effort="low").header("x-holdfast-dropped") is None
+    assert [x.json.get("reasoning_effort") for x in a.attempts] == ["minimal", None, "low"]
+
+
 def test_a_reasoning_model_that_takes_over_gets_its_own_parameters(upstream, holdfast):
     a, b = upstream("A", default="status?code=503"), upstream("B")
     p = holdfast(a, b, routes=[{"model": "*", "targets": ["a/gpt-4o", "b/o3"]}])

@@ -601,24 +601,30 @@ TEST(effort_becomes_a_budget_or_a_level)
         const char *model;
         enum effort effort;
         const char *want;
+        bool nearest;
     } cases[] = {
-        {"gemini-2.5-flash", EFFORT_NONE, "{\"thinkingBudget\":0}"},
-        {"gemini-2.5-pro", EFFORT_NONE, "{\"thinkingBudget\":128}"},
-        {"gemini-2.5-flash", EFFORT_MINIMAL, "{\"thinkingBudget\":512,\"includeThoughts\":true}"},
-        {"gemini-2.5-flash", EFFORT_MEDIUM, "{\"thinkingBudget\":8192,\"includeThoughts\":true}"},
-        {"gemini-2.5-flash", EFFORT_HIGH, "{\"thinkingBudget\":24576,\"includeThoughts\":true}"},
-        {"gemini-2.5-flash", EFFORT_XHIGH, "{\"thinkingBudget\":24576,\"includeThoughts\":true}"},
-        {"gemini-2.5-pro", EFFORT_XHIGH, "{\"thinkingBudget\":32768,\"includeThoughts\":true}"},
-        {"gemini-3-flash-preview", EFFORT_NONE, "{\"thinkingLevel\":\"minimal\"}"},
-        {"gemini-3-pro-preview", EFFORT_NONE, "{\"thinkingLevel\":\"low\"}"},
+        {"gemini-2.5-flash", EFFORT_NONE, "{\"thinkingBudget\":0}", false},
+        {"gemini-2.5-pro", EFFORT_NONE, "{\"thinkingBudget\":128}", true},
+        {"gemini-2.5-flash", EFFORT_MINIMAL, "{\"thinkingBudget\":512,\"includeThoughts\":true}",
+         false},
+        {"gemini-2.5-flash", EFFORT_MEDIUM, "{\"thinkingBudget\":8192,\"includeThoughts\":true}",
+         false},
+        {"gemini-2.5-flash", EFFORT_HIGH, "{\"thinkingBudget\":24576,\"includeThoughts\":true}",
+         false},
+        {"gemini-2.5-flash", EFFORT_XHIGH, "{\"thinkingBudget\":24576,\"includeThoughts\":true}",
+         true},
+        {"gemini-2.5-pro", EFFORT_XHIGH, "{\"thinkingBudget\":32768,\"includeThoughts\":true}",
+         false},
+        {"gemini-3-flash-preview", EFFORT_NONE, "{\"thinkingLevel\":\"minimal\"}", true},
+        {"gemini-3-pro-preview", EFFORT_NONE, "{\"thinkingLevel\":\"low\"}", true},
         {"models/gemini-3-flash", EFFORT_MINIMAL,
-         "{\"thinkingLevel\":\"minimal\",\"includeThoughts\":true}"},
+         "{\"thinkingLevel\":\"minimal\",\"includeThoughts\":true}", false},
         {"gemini-3-pro-preview", EFFORT_MEDIUM,
-         "{\"thinkingLevel\":\"high\",\"includeThoughts\":true}"},
+         "{\"thinkingLevel\":\"high\",\"includeThoughts\":true}", true},
         {"gemini-3.1-pro-preview", EFFORT_MEDIUM,
-         "{\"thinkingLevel\":\"medium\",\"includeThoughts\":true}"},
+         "{\"thinkingLevel\":\"medium\",\"includeThoughts\":true}", false},
         {"gemini-flash-latest", EFFORT_XHIGH,
-         "{\"thinkingLevel\":\"high\",\"includeThoughts\":true}"},
+         "{\"thinkingLevel\":\"high\",\"includeThoughts\":true}", true},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -626,6 +632,7 @@ TEST(effort_becomes_a_budget_or_a_level)
         say_hello();
         c.effort = cases[i].effort;
         check_has(cases[i].want);
+        CHECK_STR(names, cases[i].nearest ? "reasoning_effort" : "");
     }
     start("gemini-2.0-flash");
     say_hello();

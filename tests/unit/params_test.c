@@ -68,6 +68,17 @@ TEST(the_parameter_that_an_error_means_is_found)
     CHECK((params_of_reasoning_models() & params_find(SPAN("seed"))) == 0);
 }
 
+TEST(a_value_that_is_refused_is_told_from_its_parameter)
+{
+    struct chat_error e = {.code = "unsupported_value", .param = "reasoning_effort"};
+
+    CHECK(params_only_value(&e));
+    snprintf(e.param, sizeof(e.param), "temperature");
+    CHECK(!params_only_value(&e));
+    e = (struct chat_error){.code = "unsupported_parameter", .param = "verbosity"};
+    CHECK(!params_only_value(&e));
+}
+
 TEST(a_canonical_request_loses_what_was_there_only)
 {
     struct conversation c = {.temperature = SPAN("1"), .effort = EFFORT_LOW};
