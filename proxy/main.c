@@ -475,6 +475,7 @@ static int check(struct program *p)
 static const char usage[] =
     "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
     "       holdfast check [-c FILE]\n"
+    "       holdfast manual\n"
     "       holdfast version\n"
     "\n"
     "Keeps LLM work going when a provider fails: point a program's OpenAI base URL at\n"
