@@ -57,7 +57,14 @@ static const struct provider_type types[] = {
     OPENAI_LIKE("huggingface", "https://router.huggingface.co/v1", true),
     OPENAI_LIKE("llamacpp", "http://127.0.0.1:8080/v1", false),
     OPENAI_LIKE("lmstudio", "http://127.0.0.1:1234/v1", false),
-    OPENAI_LIKE("mistral", "https://api.mistral.ai/v1", true),
+    {
+        .name = "mistral",
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://api.mistral.ai/v1",
+        .path = "",
+        .short_ids = true,
+        .needs_key = true,
+    },
     OPENAI_LIKE("ollama", "http://127.0.0.1:11434/v1", false),
     {
         .name = "openrouter",

@@ -20,7 +20,8 @@ struct provider_type {
     const char *query;      /* goes behind the path; NULL: none */
     bool model_in_path; /* the model's name (a deployment) stands in the path, not only in the body
                          */
-    bool keeps_state;   /* carries others\' reasoning state itself, as OpenRouter does */
+    bool keeps_state;   /* carries others' reasoning state itself, as OpenRouter does */
+    bool short_ids;     /* takes no ids of tool calls but nine letters and digits */
     bool text_only;     /* takes no images, audio or files, whatever the model */
     bool needs_key;
 };

@@ -30,6 +30,7 @@ struct dialect_target {
     bool model_in_path;     /* the model's name stands in the path as well */
     bool strip_foreign; /* other providers' reasoning state may be in the request: not for this one
                          */
+    bool short_ids;     /* ids of tool calls have to be nine letters and digits */
     uint32_t without;   /* parameters that the target is known to refuse, see params.h */
 };
 

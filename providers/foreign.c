@@ -1,11 +1,15 @@
 #include "providers/foreign.h"
 
+#include "proxy/base/hash.h"
 #include "proxy/base/json.h"
+
+#define SHORT_ID 9
 
 struct stripper {
     struct strbuf out;
     struct arena *arena;
     struct drops *drops;
+    bool short_ids; /* ids are changed, else state is taken out */
     bool found;
 };
 
@@ -25,6 +29,36 @@ static bool leads_on(struct span key, unsigned depth)
     return (depth == 0 && span_is(key, "messages")) || (depth == 2 && span_is(key, "tool_calls"));
 }
 
+static bool is_id(struct span key, unsigned depth)
+{
+    return (depth == 4 && span_is(key, "id")) || (depth == 2 && span_is(key, "tool_call_id"));
+}
+
+static bool is_short(struct span id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (!((id.p[i] >= 'a' && id.p[i] <= 'z') || (id.p[i] >= 'A' && id.p[i] <= 'Z') ||
+              (id.p[i] >= '0' && id.p[i] <= '9')))
+            return false;
+    return id.n == SHORT_ID;
+}
+
+static void add_short_id(struct stripper *s, struct span raw)
+{
+    struct span id = json_text(raw, s->arena);
+    uint8_t digest[HASH_SHA256_BYTES];
+    char hex[2 * HASH_SHA256_BYTES + 1];
+
+    if (is_short(id)) {
+        strbuf_add_span(&s->out, raw);
+        return;
+    }
+    hash_sha256(id, digest);
+    hash_hex(digest, sizeof(digest), hex);
+    strbuf_addf(&s->out, "\"%.*s\"", SHORT_ID, hex);
+    s->found = true;
+}
+
 static void strip_object(struct stripper *s, struct span raw, struct span path, unsigned depth)
 {
     struct json j = json_read(raw);
@@ -36,7 +70,8 @@ static void strip_object(struct stripper *s, struct span raw, struct span path, 
     while (json_member(&j, &key)) {
         struct span name = arena_copy(s->arena, key), raw_key = j.raw_key, value = json_take(&j);
 
-        if (depth > 0 && (span_is(name, "reasoning_details") || span_is(name, "extra_content"))) {
+        if (!s->short_ids && depth > 0 &&
+            (span_is(name, "reasoning_details") || span_is(name, "extra_content"))) {
             drop_field(s->drops, child(s, path, name));
             s->found = true;
             continue;
@@ -48,6 +83,8 @@ static void strip_object(struct stripper *s, struct span raw, struct span path, 
         strbuf_add_char(&s->out, ':');
         if (leads_on(name, depth))
             strip_value(s, value, child(s, path, name), depth + 1);
+        else if (s->short_ids && is_id(name, depth) && json_type_of(value) == JSON_STRING)
+            add_short_id(s, value);
         else
             strbuf_add_span(&s->out, value);
     }
@@ -94,6 +131,17 @@ struct span foreign_strip(struct span body, struct arena *a, struct drops *drops
         span_find(body, "\"extra_content\"") == NULL)
         return body;
     s.out = strbuf_in(a, body.n + 2);
+    strip_value(&s, body, (struct span){0}, 0);
+    return s.found ? strbuf_span(&s.out) : body;
+}
+
+struct span foreign_short_ids(struct span body, struct arena *a)
+{
+    struct stripper s = {.arena = a, .short_ids = true};
+
+    if (span_find(body, "\"tool_call") == NULL)
+        return body;
+    s.out = strbuf_in(a, 3 * body.n); /* "id":"" grows most */
     strip_value(&s, body, (struct span){0}, 0);
     return s.found ? strbuf_span(&s.out) : body;
 }

@@ -282,6 +282,8 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     openai_chat_address(target, req->model, a, out);
     struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
 
+    if (target->short_ids)
+        body = foreign_short_ids(body, a);
     if (refused_by(target) != 0 || body.p != req->body.p) {
         struct span model = {0};
 

@@ -555,6 +555,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .query = p->type->query,
         .model_in_path = p->type->model_in_path,
         .strip_foreign = a->service->mints_state && !p->type->keeps_state,
+        .short_ids = p->type->short_ids,
         .without = a->without,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),

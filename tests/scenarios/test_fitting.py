@@ -59,6 +59,19 @@ def test_a_prompt_that_is_too_long_for_a_model_skips_it(upstream, holdfast):
     assert long.header("x-holdfast-attempts") == "1"
 
 
+def test_mistral_gets_ids_of_calls_in_its_own_form(upstream, holdfast):
+    a, b = upstream("A", default="status?code=503"), upstream("B")
+    p = holdfast(a, {**provider(b), "type": "mistral"})
+    call = {"id": "call_abc", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = ask(p, messages=[{"role": "user", "content": "hi"}, {"role": "assistant", "tool_calls": [call]},
+                              {"role": "tool", "tool_call_id": "call_abc", "content": "1"}])
+    assert answer.status == 200 and answer.text.startswith("B:")
+    sent = b.attempts[0].json["messages"]
+    used = sent[1]["tool_calls"][0]["id"]
+    assert len(used) == 9 and used.isalnum() and sent[2]["tool_call_id"] == used
+    assert a.attempts[0].json["messages"][2]["tool_call_id"] == "call_abc"
+
+
 def test_a_provider_that_takes_no_pictures_is_not_asked(upstream, holdfast):
     a, b = upstream("A"), upstream("B")
     p = holdfast({**provider(a), "type": "deepseek"}, b)

@@ -43,4 +43,35 @@ TEST(the_same_words_elsewhere_are_the_client_s_own)
     check(body, body, "");
 }
 
+static void check_ids(const char *body, const char *want)
+{
+    struct arena a;
+
+    arena_init(&a);
+    CHECK_SPAN(foreign_short_ids(span_of(body), &a), want);
+    arena_release(&a);
+}
+
+TEST(ids_of_calls_become_short_and_still_meet_their_results)
+{
+    check_ids("{\"id\":\"call_1\",\"messages\":[{\"id\":\"call_1\",\"tool_calls\":[{\"id\":"
+              "\"call_1\",\"function\":{\"id\":\"call_1\"}},{\"id\":\"Abcdefg12\"}]},"
+              "{\"role\":\"tool\",\"tool_call_id\":\"c\\u0061ll_1\"},"
+              "{\"role\":\"tool\",\"tool_call_id\":\"Abcdefg12\"}]}",
+              "{\"id\":\"call_1\",\"messages\":[{\"id\":\"call_1\",\"tool_calls\":[{\"id\":"
+              "\"74196fe72\",\"function\":{\"id\":\"call_1\"}},{\"id\":\"Abcdefg12\"}]},"
+              "{\"role\":\"tool\",\"tool_call_id\":\"74196fe72\"},"
+              "{\"role\":\"tool\",\"tool_call_id\":\"Abcdefg12\"}]}");
+}
+
+TEST(a_request_whose_ids_fit_is_not_touched)
+{
+    static const char body[] =
+        "{ \"messages\" : [ {\"tool_calls\":[{\"id\": \"123456789\"}, {\"id\":null}, 3]} ] }";
+
+    check_ids(body, body);
+    check_ids("{ \"messages\" : [ {\"tool_call_id\":\"\"} ] }",
+              "{\"messages\":[{\"tool_call_id\":\"e3b0c4429\"}]}");
+}
+
 TEST_MAIN()
