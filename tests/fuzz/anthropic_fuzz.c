@@ -1,31 +1,9 @@
 /* Any bytes as a stream and an answer of Anthropic's messages, and as a client's request written
  * for it: no crash, the same verdict in every split, and what is written is one JSON object with
  * two sides that alternate. */
-#include <stdint.h>
-#include <stdlib.h>
-
-#include "providers/dialect.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MAX_EVENT (1 << 20)
+#include "tests/fuzz/fuzz.h"
 
 static const struct dialect *const d = &dialect_anthropic_messages;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void check_error(const struct chat_error *e)
-{
-    size_t n = strnlen(e->message, sizeof(e->message));
-
-    require(n != 0 && n < sizeof(e->message));
-    for (size_t i = 0; i < n; i++)
-        require((unsigned char)e->message[i] >= ' ' && e->message[i] != 0x7f);
-}
 
 static void check_watch(const struct chat_watch *w)
 {

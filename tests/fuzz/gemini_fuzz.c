@@ -1,31 +1,9 @@
 /* Any bytes as a stream, an answer and an error of Gemini: no crash, the same verdict and the same
  * events in every split and in both passes, and what the reader promises of its verdicts. The same
  * bytes as the texts of a conversation: what we write is valid JSON. */
-#include <stdint.h>
-#include <stdlib.h>
-
-#include "providers/dialect.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MAX_EVENT (1 << 20)
+#include "tests/fuzz/fuzz.h"
 
 static const struct dialect *const d = &dialect_gemini;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void check_error(const struct chat_error *e)
-{
-    size_t n = strnlen(e->message, sizeof(e->message));
-
-    require(n != 0 && n < sizeof(e->message));
-    for (size_t i = 0; i < n; i++)
-        require((unsigned char)e->message[i] >= ' ' && e->message[i] != 0x7f);
-}
 
 static void check_watch(const struct chat_watch *w)
 {

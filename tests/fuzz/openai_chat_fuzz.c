@@ -1,39 +1,8 @@
 /* Any bytes as a stream, an answer, an error and a request of OpenAI chat completions: no crash,
  * the same verdict in every split, and what the reader promises of its verdicts. */
-#include <stdint.h>
-#include <stdlib.h>
-
-#include "providers/dialect.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MAX_EVENT (1 << 20)
+#include "tests/fuzz/fuzz.h"
 
 static const struct dialect *const d = &dialect_openai_chat;
-
-static void require(bool condition)
-{
-    if (!condition)
-        abort();
-}
-
-static void check_text(const char *text, size_t size)
-{
-    size_t n = strnlen(text, size);
-
-    require(n < size);
-    for (size_t i = 0; i < n; i++)
-        require((unsigned char)text[i] >= ' ' && text[i] != 0x7f);
-}
-
-static void check_error(const struct chat_error *e)
-{
-    check_text(e->message, sizeof(e->message));
-    check_text(e->type, sizeof(e->type));
-    check_text(e->code, sizeof(e->code));
-    check_text(e->param, sizeof(e->param));
-    require(e->message[0] != '\0');
-}
 
 static void check_watch(const struct chat_watch *w)
 {

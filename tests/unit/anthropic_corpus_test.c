@@ -1,23 +1,10 @@
 /* Every recorded answer of Anthropic's messages against a second, naive reading of it, and every
  * recorded request of OpenAI chat written for Claude: what comes out must be a request that
  * Anthropic takes, with nothing lost that is not named. */
-#include "proxy/base/json.h"
 #include "providers/dialect.h"
-#include "tests/unit/check.h"
-
-#define CORPUS SHARED_DIR "/wire/dev.jsonl"
+#include "tests/unit/corpus.h"
 
 static const struct dialect *const d = &dialect_anthropic_messages;
-
-struct recording {
-    struct span id, api, tags; /* tags: the raw list */
-    struct span body;          /* of the response: raw JSON, or the text where it was none */
-    struct span request;       /* the request's body, raw */
-    unsigned status;
-    bool stream;
-};
-
-/* ---- reading recordings ---- */
 
 /* A member of a raw object; empty where it is not there. */
 static struct span get(struct span object, const char *name)
@@ -35,95 +22,6 @@ static struct span get(struct span object, const char *name)
             found = raw;
     }
     return found;
-}
-
-static void read_recording(struct span line, struct recording *rec, struct arena *a)
-{
-    struct span response = get(line, "response");
-    int64_t status = 0;
-
-    *rec = (struct recording){.id = json_text(get(line, "id"), a),
-                              .api = json_text(get(line, "api"), a),
-                              .tags = get(line, "tags"),
-                              .body = get(response, "body"),
-                              .request = get(get(line, "request"), "body")};
-    if (json_type_of(rec->body) == JSON_STRING)
-        rec->body = json_text(rec->body, a);
-    json_to_bool(get(line, "stream"), &rec->stream);
-    json_to_i64(get(response, "status"), &status);
-    rec->status = (unsigned)status;
-}
-
-static bool tagged(const struct recording *rec, const char *tag)
-{
-    struct json j = json_read(rec->tags);
-    bool found = false;
-
-    CHECK(json_enter(&j, JSON_ARRAY));
-    while (json_item(&j))
-        found |= json_is_string(json_take(&j), tag);
-    return found;
-}
-
-/* ---- counting ---- */
-
-static struct {
-    const char *name;
-    unsigned good, all;
-} classes[32];
-static unsigned class_count;
-static char wrong[16384];
-
-static void expect(const char *class, const struct recording *rec, bool good)
-{
-    unsigned i = 0;
-
-    while (i < class_count && strcmp(classes[i].name, class) != 0)
-        i++;
-    if (i == class_count)
-        classes[class_count++].name = class;
-    classes[i].all++;
-    classes[i].good += good;
-    if (!good)
-        snprintf(wrong + strlen(wrong), sizeof(wrong) - strlen(wrong), "\n%.*s: %s",
-                 SPAN_ARG(rec->id), class);
-}
-
-static void report(void)
-{
-    for (unsigned i = 0; i < class_count; i++)
-        printf("corpus: %u of %u %s\n", classes[i].good, classes[i].all, classes[i].name);
-    if (wrong[0] != '\0')
-        fail_msg("expectations not met:%s", wrong);
-}
-
-static void each_recording(const char *api, void (*visit)(const struct recording *rec))
-{
-    struct arena a;
-    struct recording rec;
-    size_t size = 0;
-    ssize_t n;
-    char *line = NULL;
-    FILE *f = fopen(CORPUS, "re");
-
-    class_count = 0;
-    memset(classes, 0, sizeof(classes));
-    wrong[0] = '\0';
-    if (f == NULL) {
-        printf("skipped: no ../shared\n");
-        return;
-    }
-    arena_init(&a);
-    while ((n = getline(&line, &size, f)) > 0) {
-        arena_reset(&a);
-        read_recording((struct span){line, (size_t)n}, &rec, &a);
-        if (span_is(rec.api, api))
-            visit(&rec);
-    }
-    arena_release(&a);
-    free(line);
-    fclose(f);
-    report();
 }
 
 /* ---- the second reading ---- */

@@ -1,154 +1,8 @@
 /* Every recorded exchange of OpenAI chat completions against our reading of it. What is expected
  * comes from how the recording was labelled, not from our code; where we decide otherwise, the
  * exception stands in a table with its reason. */
-#include "proxy/base/json.h"
 #include "providers/dialect.h"
-#include "tests/unit/check.h"
-
-#define CORPUS SHARED_DIR "/wire/dev.jsonl"
-
-struct recording {
-    struct span id, api, tags; /* tags: the raw list */
-    struct span body;          /* of the response: raw JSON, or the text where it was none */
-    struct span request;       /* the request's body, raw */
-    unsigned status;
-    bool stream;
-};
-
-/* ---- reading recordings ---- */
-
-static void read_response(struct json *j, struct recording *rec, struct arena *a)
-{
-    struct span key;
-
-    CHECK(json_enter(j, JSON_OBJECT));
-    while (json_member(j, &key)) {
-        struct span raw = json_take(j);
-        int64_t status;
-
-        if (span_is(key, "status") && json_to_i64(raw, &status))
-            rec->status = (unsigned)status;
-        if (span_is(key, "body"))
-            rec->body = json_type_of(raw) == JSON_STRING ? json_text(raw, a) : raw;
-    }
-}
-
-static void read_request_of(struct json *j, struct recording *rec)
-{
-    struct span key;
-
-    if (!json_enter(j, JSON_OBJECT)) {
-        json_take(j);
-        return;
-    }
-    while (json_member(j, &key)) {
-        struct span raw = json_take(j);
-
-        if (span_is(key, "body"))
-            rec->request = raw;
-    }
-}
-
-static void read_recording(struct span line, struct recording *rec, struct arena *a)
-{
-    struct json j = json_read(line);
-    struct span key;
-
-    *rec = (struct recording){0};
-    CHECK(json_enter(&j, JSON_OBJECT));
-    while (json_member(&j, &key)) {
-        if (span_is(key, "response")) {
-            read_response(&j, rec, a);
-        } else if (span_is(key, "request")) {
-            read_request_of(&j, rec);
-        } else {
-            struct span raw = json_take(&j);
-
-            if (span_is(key, "id"))
-                rec->id = json_text(raw, a);
-            else if (span_is(key, "api"))
-                rec->api = json_text(raw, a);
-            else if (span_is(key, "tags"))
-                rec->tags = raw;
-            else if (span_is(key, "stream"))
-                json_to_bool(raw, &rec->stream);
-        }
-    }
-    CHECK(json_end(&j));
-}
-
-static bool tagged(const struct recording *rec, const char *tag)
-{
-    struct json j = json_read(rec->tags);
-    bool found = false;
-
-    CHECK(json_enter(&j, JSON_ARRAY));
-    while (json_item(&j))
-        found |= json_is_string(json_take(&j), tag);
-    return found;
-}
-
-/* ---- counting ---- */
-
-static struct {
-    const char *name;
-    unsigned good, all;
-} classes[32];
-static unsigned class_count;
-static char wrong[16384];
-
-/* Counts one expectation of a recording; what fails is told at the end, all of it. */
-static void expect(const char *class, const struct recording *rec, bool good)
-{
-    unsigned i = 0;
-
-    while (i < class_count && strcmp(classes[i].name, class) != 0)
-        i++;
-    if (i == class_count)
-        classes[class_count++].name = class;
-    classes[i].all++;
-    classes[i].good += good;
-    if (!good)
-        snprintf(wrong + strlen(wrong), sizeof(wrong) - strlen(wrong), "\n%.*s: %s",
-                 SPAN_ARG(rec->id), class);
-}
-
-static void report(void)
-{
-    for (unsigned i = 0; i < class_count; i++)
-        printf("corpus: %u of %u %s\n", classes[i].good, classes[i].all, classes[i].name);
-    if (wrong[0] != '\0')
-        fail_msg("expectations not met:%s", wrong);
-}
-
-static void each_recording(void (*visit)(const struct recording *rec))
-{
-    struct arena a;
-    struct recording rec;
-    size_t size = 0;
-    ssize_t n;
-    char *line = NULL;
-    FILE *f = fopen(CORPUS, "re");
-
-    class_count = 0;
-    memset(classes, 0, sizeof(classes));
-    wrong[0] = '\0';
-    if (f == NULL) {
-        printf("skipped: no ../shared\n");
-        return;
-    }
-    arena_init(&a);
-    while ((n = getline(&line, &size, f)) > 0) {
-        arena_reset(&a);
-        read_recording((struct span){line, (size_t)n}, &rec, &a);
-        if (span_is(rec.api, "openai.chat"))
-            visit(&rec);
-    }
-    arena_release(&a);
-    free(line);
-    fclose(f);
-    report();
-}
+#include "tests/unit/corpus.h"
 
 /* ---- streams ---- */
 
@@ -250,7 +104,7 @@ static void visit_stream(const struct recording *rec)
 
 TEST(recorded_streams_are_understood)
 {
-    each_recording(visit_stream);
+    each_recording("openai.chat", visit_stream);
 }
 
 /* What our own writer makes of the events, to be read once more. */
@@ -345,7 +199,7 @@ done:
 
 TEST(recorded_streams_survive_translation)
 {
-    each_recording(visit_rewritten);
+    each_recording("openai.chat", visit_rewritten);
 }
 
 /* ---- answers in one piece ---- */
@@ -404,7 +258,7 @@ static void visit_answer(const struct recording *rec)
 
 TEST(recorded_answers_are_understood)
 {
-    each_recording(visit_answer);
+    each_recording("openai.chat", visit_answer);
 }
 
 /* ---- errors ---- */
@@ -487,7 +341,7 @@ static void visit_error(const struct recording *rec)
 
 TEST(recorded_errors_are_classified)
 {
-    each_recording(visit_error);
+    each_recording("openai.chat", visit_error);
 }
 
 /* ---- requests ---- */
@@ -526,7 +380,7 @@ done:
 
 TEST(recorded_requests_are_read)
 {
-    each_recording(visit_request);
+    each_recording("openai.chat", visit_request);
 }
 
 TEST_MAIN()

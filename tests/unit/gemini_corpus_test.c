@@ -1,19 +1,8 @@
 /* Every recorded exchange of Gemini's generateContent against our reading of it, and every recorded
  * request of OpenAI chat that we can read against what we write for Gemini. What is expected comes
  * from the recording, read here in another way than the product does. */
-#include "proxy/base/json.h"
 #include "providers/dialect.h"
-#include "tests/unit/check.h"
-
-#define CORPUS SHARED_DIR "/wire/dev.jsonl"
-
-/* ---- recordings ---- */
-
-struct recording {
-    struct span id, api, body, request;
-    unsigned status;
-    bool stream;
-};
+#include "tests/unit/corpus.h"
 
 /* The value at a path of keys ("response.body"); empty where there is none. */
 static struct span at(struct span json, const char *path)
@@ -31,77 +20,6 @@ static struct span at(struct span json, const char *path)
             found = raw;
     }
     return *dot == '.' ? at(found, dot + 1) : found;
-}
-
-static void read_recording(struct span line, struct recording *rec, struct arena *a)
-{
-    int64_t status = 0;
-
-    json_to_i64(at(line, "response.status"), &status);
-    *rec = (struct recording){
-        .id = json_text(at(line, "id"), a),
-        .api = json_text(at(line, "api"), a),
-        .body = at(line, "response.body"),
-        .request = at(line, "request.body"),
-        .status = (unsigned)status,
-        .stream = span_is(at(line, "stream"), "true"),
-    };
-    if (json_type_of(rec->body) == JSON_STRING)
-        rec->body = json_text(rec->body, a);
-}
-
-static struct {
-    const char *name;
-    unsigned good, all;
-} classes[32];
-static unsigned class_count;
-static char wrong[16384];
-
-static void expect(const char *class, const struct recording *rec, bool good)
-{
-    unsigned i = 0;
-
-    while (i < class_count && strcmp(classes[i].name, class) != 0)
-        i++;
-    if (i == class_count)
-        classes[class_count++].name = class;
-    classes[i].all++;
-    classes[i].good += good;
-    if (!good)
-        snprintf(wrong + strlen(wrong), sizeof(wrong) - strlen(wrong), "\n%.*s: %s",
-                 SPAN_ARG(rec->id), class);
-}
-
-static void each_recording(const char *api, void (*visit)(const struct recording *, struct arena *))
-{
-    struct arena a;
-    struct recording rec;
-    size_t size = 0;
-    ssize_t n;
-    char *line = NULL;
-    FILE *f = fopen(CORPUS, "re");
-
-    class_count = 0;
-    memset(classes, 0, sizeof(classes));
-    wrong[0] = '\0';
-    if (f == NULL) {
-        printf("skipped: no ../shared\n");
-        return;
-    }
-    arena_init(&a);
-    while ((n = getline(&line, &size, f)) > 0) {
-        arena_reset(&a);
-        read_recording((struct span){line, (size_t)n}, &rec, &a);
-        if (span_is(rec.api, api))
-            visit(&rec, &a);
-    }
-    arena_release(&a);
-    free(line);
-    fclose(f);
-    for (unsigned i = 0; i < class_count; i++)
-        printf("corpus: %u of %u %s\n", classes[i].good, classes[i].all, classes[i].name);
-    if (wrong[0] != '\0')
-        fail_msg("expectations not met:%s", wrong);
 }
 
 struct exception {
@@ -319,8 +237,9 @@ static const struct exception stream_exceptions[] = {
     {NULL, 0, NULL},
 };
 
-static void visit_stream(const struct recording *rec, struct arena *a)
+static void visit_stream(const struct recording *rec)
 {
+    struct arena *a = rec->arena;
     const struct exception *ex = find_exception(stream_exceptions, rec->id);
     struct verdict v, part;
     struct said said;
@@ -360,8 +279,9 @@ static const struct exception answer_exceptions[] = {
     {NULL, 0, NULL},
 };
 
-static void visit_answer(const struct recording *rec, struct arena *a)
+static void visit_answer(const struct recording *rec)
 {
+    struct arena *a = rec->arena;
     const struct exception *ex = find_exception(answer_exceptions, rec->id);
     struct chat_watch w = {0};
     struct json list = json_read(rec->body);
@@ -406,8 +326,9 @@ TEST(recorded_answers_are_understood)
 
 /* ---- an answer in one piece as a stream ---- */
 
-static void visit_both(const struct recording *rec, struct arena *a)
+static void visit_both(const struct recording *rec)
 {
+    struct arena *a = rec->arena;
     struct chat_watch w = {0};
     struct verdict v;
     struct strbuf text = strbuf_in(a, rec->body.n + 100);
@@ -472,8 +393,9 @@ static enum failure wanted(const struct recording *rec)
     }
 }
 
-static void visit_error(const struct recording *rec, struct arena *a)
+static void visit_error(const struct recording *rec)
 {
+    struct arena *a = rec->arena;
     struct strbuf list = strbuf_in(a, rec->body.n + 2);
     struct chat_error error, wrapped;
 
@@ -692,8 +614,9 @@ static void write_for(const struct recording *rec, const struct conversation *c,
     check_messages(rec, out.body[0], a);
 }
 
-static void visit_request(const struct recording *rec, struct arena *a)
+static void visit_request(const struct recording *rec)
 {
+    struct arena *a = rec->arena;
     struct chat_request req;
     struct conversation c;
     struct err e;
