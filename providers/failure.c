@@ -2,8 +2,8 @@
 
 #include <assert.h>
 
-#define FAILURE_ROW(name, label, again, next, blame, status, retry, text)                          \
-    [name] = {#name, label, again, next, blame, status, retry, text},
+#define FAILURE_ROW(name, label, again, next, blame, marks, status, retry, text)                   \
+    [name] = {#name, label, again, next, blame, marks, status, retry, text},
 static const struct failure_row rows[] = {FAILURES(FAILURE_ROW)};
 #undef FAILURE_ROW
 
@@ -43,10 +43,14 @@ int failure_rank(enum failure f)
     case RESET:
     case PROTOCOL:
     case FIRST_TOKEN:
+    case SLOWER:
+    case HEDGE_LOST:
     case IDLE:
     case CONFLICT:
+    case REQUEST_TIMEOUT:
     case OVERLOADED:
     case SERVER_ERROR:
+    case BAD_GATEWAY:
     case HTML_PAGE:
     case BAD_ENCODING:
     case ANSWER_TOO_BIG:
@@ -56,6 +60,8 @@ int failure_rank(enum failure f)
         return 4;
     case SKIPPED_OPEN:
     case SKIPPED_REST:
+    case SATURATED:
+    case QUEUE_FULL:
     case DEADLINE:
     case STOPPING:
     case REJECTED:
@@ -67,6 +73,7 @@ int failure_rank(enum failure f)
     case MODEL_GONE:
         return 2;
     case REDIRECT:
+    case NOT_IMPLEMENTED:
     case AUTH:
     case FORBIDDEN:
     case QUOTA:

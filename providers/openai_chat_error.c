@@ -429,6 +429,7 @@ static enum failure by_status(unsigned status, bool html)
     case 407:
         return EGRESS_PROXY;
     case 408:
+        return REQUEST_TIMEOUT;
     case 409:
     case 425:
     case 499: /* Google's CANCELLED */
@@ -439,14 +440,20 @@ static enum failure by_status(unsigned status, bool html)
         return RATE_LIMITED;
     case 501:
     case 505:
-        return UNSUPPORTED;
+        return NOT_IMPLEMENTED;
+    case 502:
+    case 504:
+        return BAD_GATEWAY;
+    case 503:
     case 529:
-        return OVERLOADED;
+        return html ? HTML_PAGE : OVERLOADED;
     default:
         break;
     }
+    if ((status >= 520 && status <= 527) || status == 530) /* Cloudflare's: the origin is down */
+        return BAD_GATEWAY;
     if (status >= 500 && status < 600)
-        return SERVER_ERROR;
+        return html ? HTML_PAGE : SERVER_ERROR;
     if (status >= 400 && status < 500)
         return html ? HTML_PAGE : CLIENT_ERROR;
     return status >= 300 && status < 400 ? REDIRECT : PROTOCOL;

@@ -3,12 +3,18 @@
 #include <assert.h>
 #include <stddef.h>
 
+#include "proxy/base/attributes.h"
+
 #define STREAK_MS      60000 /* failures further apart than this are no streak */
 #define LAST_RESORT_MS 1000
-#define PROBE_MS       1000 /* a guess at how long a probe needs, for who must come again */
+#define PROBE_MS       1000  /* a guess at how long a probe needs, for who must come again */
+#define PROBE_LOST_MS  30000 /* a probe that is out for longer no longer takes a place */
 
-enum event { OK, FAIL, TRIP, DROP, COOLED, EVENTS };
-enum act { NEVER, STAY, COUNT, FORGET, HOLD, RELEASE };
+/* How many probes may be out after so many have won; when none is left to win, it closes. */
+static const unsigned places[] = {1, 3, 5};
+
+enum event { OK, FAIL, TRIP, DROP, COOLED, WON, EVENTS };
+enum act { NEVER, STAY, COUNT, FORGET, HOLD, PROBE };
 
 struct cell {
     enum breaker_state next;
@@ -25,12 +31,13 @@ static const struct cell transitions[][EVENTS] = {
         [DROP]   = { BREAKER_CLOSED,    STAY },
     },
     [BREAKER_OPEN] = {
-        [COOLED] = { BREAKER_HALF_OPEN, STAY },
+        [COOLED] = { BREAKER_HALF_OPEN, PROBE },
     },
     [BREAKER_HALF_OPEN] = {
-        [OK]     = { BREAKER_CLOSED,    FORGET },
+        [OK]     = { BREAKER_HALF_OPEN, STAY },
+        [WON]    = { BREAKER_CLOSED,    FORGET },
         [FAIL]   = { BREAKER_OPEN,      HOLD },
-        [DROP]   = { BREAKER_OPEN,      RELEASE },
+        [DROP]   = { BREAKER_HALF_OPEN, STAY },
     },
 };
 /* clang-format on */
@@ -71,8 +78,8 @@ static void step(struct breaker *b, enum event ev, uint64_t now_ms)
     if (cell.act == HOLD) {
         b->retry_at = now_ms + open_for(b);
         b->opened++;
-    } else if (cell.act == RELEASE) {
-        b->retry_at = now_ms;
+    } else if (cell.act == PROBE) {
+        b->probes = b->won = 0;
     } else if (cell.act == FORGET && from == BREAKER_HALF_OPEN) {
         forget(b);
     } else if (cell.act == FORGET) {
@@ -97,53 +104,103 @@ static void count(struct breaker *b, bool failed, uint64_t now_ms)
         b->slots[i].ok++;
 }
 
-static bool rate_too_high(const struct breaker *b, uint64_t now_ms)
+void breaker_counts(const struct breaker *b, uint64_t now_ms, unsigned *ok, unsigned *failed)
 {
     uint64_t tenth = now_ms * BREAKER_SLOTS / b->cfg.window_ms;
-    unsigned ok = 0, failed = 0;
 
+    *ok = *failed = 0;
     for (size_t i = 0; i < BREAKER_SLOTS; i++) {
         if (b->slots[i].tenth + BREAKER_SLOTS <= tenth)
             continue;
-        ok += b->slots[i].ok;
-        failed += b->slots[i].failed;
+        *ok += b->slots[i].ok;
+        *failed += b->slots[i].failed;
     }
+}
+
+static bool rate_too_high(const struct breaker *b, uint64_t now_ms)
+{
+    unsigned ok, failed;
+
+    breaker_counts(b, now_ms, &ok, &failed);
     return ok + failed >= b->cfg.min_calls && failed >= b->cfg.failure_rate * (ok + failed);
+}
+
+/* A request goes in HALF_OPEN. */
+static breaker_pass probe(struct breaker *b, uint64_t now_ms)
+{
+    b->probes++;
+    b->probed_at = now_ms;
+    return b->epoch;
+}
+
+static bool all_out(const struct breaker *b, uint64_t now_ms)
+{
+    return b->probes >= places[b->won] && now_ms < b->probed_at + PROBE_LOST_MS;
 }
 
 breaker_pass breaker_ask(struct breaker *b, uint64_t now_ms)
 {
-    if (b->state == BREAKER_HALF_OPEN)
-        return 0; /* the probe is out */
+    if (b->state == BREAKER_CLOSED)
+        return b->epoch;
     if (b->state == BREAKER_OPEN) {
         if (now_ms < b->retry_at)
             return 0;
         step(b, COOLED, now_ms);
     }
-    return b->epoch;
+    if (all_out(b, now_ms))
+        return 0;
+    if (b->probes >= places[b->won])
+        b->probes = 0; /* none of them came back */
+    return probe(b, now_ms);
 }
 
 breaker_pass breaker_ask_last_resort(struct breaker *b, uint64_t now_ms)
 {
-    if (b->state == BREAKER_OPEN && now_ms < b->retry_at) {
-        if (b->last_resort_at != 0 && now_ms < b->last_resort_at + LAST_RESORT_MS)
-            return 0;
-        b->last_resort_at = now_ms;
-        b->retry_at = now_ms;
-    }
-    return breaker_ask(b, now_ms);
+    breaker_pass p = breaker_ask(b, now_ms);
+
+    if (p != 0)
+        return p;
+    if (b->last_resort_at != 0 && now_ms < b->last_resort_at + LAST_RESORT_MS)
+        return 0;
+    b->last_resort_at = now_ms;
+    if (b->state == BREAKER_OPEN)
+        step(b, COOLED, now_ms);
+    return probe(b, now_ms);
+}
+
+bool breaker_is_probe(const struct breaker *b, breaker_pass p)
+{
+    return b->state == BREAKER_HALF_OPEN && p == b->epoch;
+}
+
+bool breaker_is_late(const struct breaker *b, breaker_pass p)
+{
+    return p != b->epoch;
+}
+
+static void came_back(struct breaker *b)
+{
+    if (b->probes > 0)
+        b->probes--;
 }
 
 breaker_pass breaker_output(struct breaker *b, breaker_pass p, uint64_t now_ms)
 {
-    if (p != b->epoch || b->state != BREAKER_HALF_OPEN)
+    if (!breaker_is_probe(b, p))
         return p;
-    step(b, OK, now_ms);
+    came_back(b);
+    b->won++;
+    if (b->won < ARRAY_LEN(places)) {
+        step(b, OK, now_ms);
+        return 0; /* its word is given */
+    }
+    step(b, WON, now_ms);
     return b->epoch;
 }
 
 void breaker_ok(struct breaker *b, breaker_pass p, uint64_t now_ms)
 {
+    p = breaker_output(b, p, now_ms);
     if (p != b->epoch)
         return;
     step(b, OK, now_ms);
@@ -168,14 +225,17 @@ void breaker_fail(struct breaker *b, breaker_pass p, uint64_t now_ms)
 
 void breaker_drop(struct breaker *b, breaker_pass p, uint64_t now_ms)
 {
-    if (p == b->epoch)
-        step(b, DROP, now_ms);
+    if (p != b->epoch)
+        return;
+    if (b->state == BREAKER_HALF_OPEN)
+        came_back(b);
+    step(b, DROP, now_ms);
 }
 
 uint64_t breaker_wait_ms(const struct breaker *b, uint64_t now_ms)
 {
     if (b->state == BREAKER_HALF_OPEN)
-        return PROBE_MS;
+        return all_out(b, now_ms) ? PROBE_MS : 0;
     return b->state == BREAKER_OPEN && b->retry_at > now_ms ? b->retry_at - now_ms : 0;
 }
 

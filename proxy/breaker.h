@@ -1,15 +1,16 @@
-/* breaker.h - may this target be tried now?
+/* breaker.h - may this endpoint, model or path be tried now?
  *
- * One breaker guards one target. It owns no clock, no lock and does no I/O: callers pass monotonic
+ * One breaker guards one scope. It owns no clock, no lock and does no I/O: callers pass monotonic
  * milliseconds, so its tests never sleep.
  *
  *   CLOSED --(failures in a row, or a failure rate)--> OPEN --(cooled)--> HALF_OPEN
- *   HALF_OPEN --(the probe has output)--> CLOSED    HALF_OPEN --(the probe fails)--> OPEN, for
- * longer
+ *   HALF_OPEN --(three probes have output)--> CLOSED    HALF_OPEN --(one fails)--> OPEN, for longer
  *
  *   CLOSED     every request may go.
  *   OPEN       no request may go before `retry_at`.
- *   HALF_OPEN  exactly one request, the probe, is out; its result decides.
+ *   HALF_OPEN  some requests, the probes, are out: one at first, three at a time after the first
+ *              success, five after the second. One that never comes back frees its place in the
+ * end.
  *
  * Every change of state starts a new epoch. Results of requests from an older epoch are ignored: a
  * slow request sent before the outage says nothing about the target now.
@@ -47,6 +48,8 @@ struct breaker {
     uint64_t last_failure;   /* when; a streak older than STREAK_MS is forgotten */
     unsigned opened;         /* times in a row without closing */
     uint64_t retry_at;       /* OPEN: when a probe may go */
+    unsigned probes, won;    /* HALF_OPEN: those that are out, and those that had output */
+    uint64_t probed_at;      /* ... and when the last of them went */
     uint64_t last_resort_at; /* when a request was let through although open */
     struct {
         uint64_t tenth; /* number of the window's tenth since time 0 */
@@ -59,9 +62,15 @@ void breaker_init(struct breaker *b, const struct breaker_config *cfg, uint64_t 
 /* Every pass but 0 comes back through exactly one of ok, fail and drop. */
 breaker_pass breaker_ask(struct breaker *b, uint64_t now_ms) MUST_CHECK;
 
-/* For a request that no target would take: lets it through an open breaker as the probe, at most
- * one a second, so that a route whose targets are all open is never dead for good. */
+/* For a request that no target would take: lets it through as a probe, at most one a second, so
+ * that a route whose targets are all open is never dead for good. */
 breaker_pass breaker_ask_last_resort(struct breaker *b, uint64_t now_ms) MUST_CHECK;
+
+/* Is the pass a probe's? */
+bool breaker_is_probe(const struct breaker *b, breaker_pass p);
+
+/* Has the state changed since the pass was given? Then its result no longer counts. */
+bool breaker_is_late(const struct breaker *b, breaker_pass p);
 
 /* The first output is there: a probe has won, whatever comes later. Returns the pass to go on with.
  */
@@ -71,7 +80,10 @@ void breaker_ok(struct breaker *b, breaker_pass p, uint64_t now_ms);
 void breaker_fail(struct breaker *b, breaker_pass p, uint64_t now_ms);
 void breaker_drop(struct breaker *b, breaker_pass p, uint64_t now_ms); /* no verdict */
 
-/* How long until a request may go: 0 when it may now; a second while a probe is out. */
+/* What the window has seen, of all requests whose pass has come back. */
+void breaker_counts(const struct breaker *b, uint64_t now_ms, unsigned *ok, unsigned *failed);
+
+/* How long until a request may go: 0 when it may now; a second while the probes are out. */
 uint64_t breaker_wait_ms(const struct breaker *b, uint64_t now_ms);
 
 const char *breaker_state_name(enum breaker_state s); /* closed, open, half_open */

@@ -4,16 +4,18 @@
  * clock: whoever drives it (the exchange, or a simulator) passes the time and carries out the
  * orders.
  *
- *                    +--------- next target, or the same again after a back-off --------+
+ *                    +--------- next target, or the same again after a pause ---------+
  *                    v                                                                  |
  *   BEGIN --> TRY a target --> connected --> first output --> COMMIT --> complete --> FINISH
- *                    |             |              |              |
- *                    +---- timer, failure --------+              +-- timer, failure --> BREAK
- *                          (invisible)                               (a true error in the answer)
+ *      |             |              |              |
+ *      v             +---- timer, failure --------+              +-- timer, failure --> BREAK
+ *    queue                 (invisible)                               (a true error in the answer)
  *
- *   nothing left and nothing sent --> REFUSE (an error answer that names every attempt)
+ *   no output by its hedge time --> TRY the next one beside it; the first output wins, DROP the
+ * other nothing left and nothing sent --> REFUSE (an error answer that names every attempt)
  *
- * Before the commit every failure moves on invisibly; after it the answer is never contradicted.
+ * Before the commit every failure moves on invisibly; after it the answer is never contradicted. At
+ * most two attempts are live, and only before the commit.
  *
  * Timers, each on its own: connect (name and TCP), tls (until the handshake is done), first_token
  * (or `answer` for an answer that is not streamed), idle (between two outputs), total (everything).
@@ -35,10 +37,12 @@ struct failover_timers {
 struct failover_candidate {
     struct target *target;
     struct failover_timers timers;
+    uint64_t window; /* tokens that its model takes; 0: unknown */
+    bool away;       /* not of the route's first tier: new load there */
+    bool unfit;      /* cannot serve this request at all: passed over without a call */
     uint8_t tries;
     uint32_t keys_used;   /* mask: no key is tried twice */
     bool given_up;        /* its last failure rules it out for this request */
-    bool unfit;           /* cannot serve this request at all: passed over without a call */
     uint64_t not_before;  /* for another try of the same target */
     enum failure skipped; /* why it was passed over without a call, FAILURE_NONE if it was not */
 };
@@ -53,14 +57,16 @@ enum failover_phase {
 
 /* One attempt, or one target passed over: a line of the trail. */
 struct failover_try {
-    uint8_t candidate;
-    bool skipped; /* no call was made */
+    uint8_t candidate; /* UINT8_MAX: the request's own end */
+    bool skipped;      /* no call was made */
+    bool hedge;        /* it was started beside another one */
+    bool mended;       /* see the event */
     enum failover_phase phase;
     struct ticket ticket;
-    bool mended; /* see the event */
     enum failure outcome;
     unsigned status; /* upstream's, 0 where there was none */
     uint64_t retry_after_ms;
+    uint64_t first_output; /* its limit, ms: the candidate's, or its share of the time left */
     uint64_t started_ms, output_ms, progress_ms, ended_ms; /* output_ms: 0 before the first */
 };
 
@@ -78,33 +84,49 @@ enum failover_event_kind {
 
 struct failover_event {
     enum failover_event_kind kind;
+    int try; /* which live one it is about; TICK, GONE and STOP are about none */
     enum failure failure;
     unsigned status;
     uint64_t retry_after_ms;
     bool
         mended; /* FAILED: the request can be put so that the same target takes it; at once again */
-    bool tcp_up; /* TICK: is the attempt's TCP connection up, and only TLS missing? */
+    bool
+        tcp_up[2]; /* TICK: is a live one's TCP connection up, and only TLS missing? As in `live` */
 };
 
 enum failover_order_kind {
-    ORDER_TRY,       /* start an attempt: f->tries[f->current] */
-    ORDER_DROP,      /* abandon the current attempt: close its connection */
-    ORDER_COMMIT,    /* the current attempt's held answer goes to the client */
+    ORDER_TRY,       /* start an attempt */
+    ORDER_DROP,      /* abandon it: close its connection */
+    ORDER_COMMIT,    /* its held answer goes to the client */
     ORDER_FINISH,    /* ... and is complete: end it well */
     ORDER_BREAK,     /* the answer cannot be completed: a true error inside it, then an abort */
     ORDER_REFUSE,    /* nothing was sent: an error answer. f->verdict says which try speaks */
     ORDER_HEARTBEAT, /* keep the client's connection alive without saying anything */
 };
 
+struct failover_order {
+    enum failover_order_kind kind;
+    int try; /* of TRY, DROP, COMMIT and FINISH: index into f->tries */
+};
+
 struct failover_orders {
     unsigned n;
-    enum failover_order_kind v[4];
+    struct failover_order v[6];
 };
+
+#define FAILOVER_HEDGE_AUTO 0
+#define FAILOVER_HEDGE_OFF  UINT64_MAX
 
 struct failover_policy {
     unsigned max_attempts, per_target;
     uint64_t total_ms;     /* for the whole exchange */
     uint64_t heartbeat_ms; /* silence towards the client before a heartbeat; 0: never */
+    uint64_t hedge_ms;     /* until a second target starts beside the first; or AUTO, or OFF */
+    uint64_t queue_ms;     /* longest wait for a place at a target */
+    enum pace_kind kind;
+    bool retried; /* the client itself tries again: one layer of retries is enough */
+    struct target_set *set;
+    size_t route; /* whose queue it is */
 };
 
 struct failover {
@@ -112,10 +134,16 @@ struct failover {
     struct rng rng;
     uint64_t started_ms, deadline_ms;
     unsigned n_candidates, n_tries, n_attempts; /* tries: with those passed over; attempts: calls */
-    int current;                                /* index of the live try, -1 if none */
-    uint64_t wait_until_ms;                     /* back-off before the next try; 0: not waiting */
-    uint64_t said_ms;                           /* when the client last got a byte */
-    bool committed, opened, ended;              /* opened: a heartbeat has sent the status line */
+    int live[2]; /* indices of the live tries, -1 if none: the first, and the hedge beside it */
+    uint64_t wait_until_ms; /* pause before the next try; 0: not waiting */
+    int again;              /* the candidate that the pause is for; -1: whoever is due */
+    uint64_t hedge_at_ms;   /* when a second target may start beside the first; UINT64_MAX: never */
+    bool hedge_wanted;      /* it has been counted */
+    struct queue_waiter waiter; /* in the route's queue while `waiting` */
+    uint64_t queue_until_ms, look_ms;
+    uint64_t said_ms;              /* when the client last got a byte */
+    bool committed, opened, ended; /* opened: a heartbeat has sent the status line */
+    int final;   /* a try whose failure no other target can mend, while another one was live; -1 */
     int verdict; /* REFUSE, BREAK: the try whose failure is told; -1: no target at all */
     uint64_t retry_after_ms; /* REFUSE: the shortest wait that would help, or RETRY_AFTER_NONE */
     struct failover_candidate *candidates; /* from the arena: max_candidates of them */
@@ -123,12 +151,10 @@ struct failover {
     unsigned max_candidates;
 };
 
-/* Candidates in order of preference are set by the caller (target, timers) before failover_begin.
- */
+/* Candidates in order of preference are added by the caller before failover_begin. */
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a);
-void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers,
-                  bool unfit);
+void failover_add(struct failover *f, const struct failover_candidate *c);
 void failover_begin(struct failover *f, uint64_t now_ms, struct failover_orders *out);
 
 void failover_step(struct failover *f, const struct failover_event *ev, uint64_t now_ms,
@@ -137,7 +163,7 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
 /* Output or progress of a committed attempt: the hot path's short way, no orders come of it. */
 static inline void failover_progress(struct failover *f, uint64_t now_ms)
 {
-    f->tries[f->current].progress_ms = now_ms;
+    f->tries[f->live[0]].progress_ms = now_ms;
     f->said_ms = now_ms;
 }
 

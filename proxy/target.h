@@ -1,9 +1,16 @@
-/* target.h - what outlives a request: the health of each target and of each provider's keys.
+/* target.h - what outlives a request: the health of every target, in its four scopes.
  *
  * A target is provider + model. Asking it gives a ticket: leave for one attempt, with the key to
  * use. Every ticket comes back through target_end, with the failure that ended the attempt; the
- * failure's row decides what it means for the breaker or for the key. Shared by all workers: each
- * target and each provider has its own short lock, held for a few instructions, never over I/O.
+ * failure's row decides which scope it speaks of:
+ *
+ *   endpoint        host and port, shared by all models there     a breaker
+ *   path            an outgoing proxy, shared by endpoints        a breaker
+ *   model@endpoint  the target itself                             a breaker, its pace, a retry
+ * budget key@endpoint    a provider's key, or that key for one model   a rest, a concurrency limit
+ *
+ * Shared by all workers: one lock for the set, held for well under a microsecond, never over I/O.
+ * The policies behind it (breaker, limiter, budget, pace, hedge, queue) know nothing of each other.
  */
 #ifndef HOLDFAST_PROXY_TARGET_H
 #define HOLDFAST_PROXY_TARGET_H
@@ -13,38 +20,63 @@
 #include <stddef.h>
 
 #include "proxy/breaker.h"
+#include "proxy/budget.h"
+#include "proxy/hedge.h"
+#include "proxy/limiter.h"
+#include "proxy/pace.h"
+#include "proxy/queue.h"
 #include "proxy/retry_after.h"
 #include "providers/catalog.h"
 #include "providers/failure.h"
 
 #define TARGET_MAX_KEYS 32 /* of one provider: a mask of keys fits a uint32_t */
 
-/* Until when a key (of a provider, or for one model) is left alone. */
+/* Until when a key (of a provider, or for one model) or a target is left alone. */
 struct rest {
     uint64_t until_ms;
-    bool firm;       /* the provider named the time: not even the last resort goes earlier */
-    unsigned streak; /* rate limits in a row without a stated time */
+    bool firm;         /* the provider named the time: not even the last resort goes earlier */
+    unsigned streak;   /* failures in a row */
+    uint64_t since_ms; /* ... and when the first of them was */
     enum failure why;
+};
+
+/* Host and port: what providers with the same base URL have in common. */
+struct endpoint {
+    char *origin; /* "https://api.openai.com:443"; of a local type its provider's name */
+    bool remote;  /* not on this machine: reached by the network */
+    bool proxied; /* an outgoing proxy stood in its way once */
+    struct breaker breaker;
+    unsigned unproven;    /* failures to connect that may be our own network's */
+    uint64_t unproven_ms; /* the last of them */
+    uint64_t answered_ms; /* when it last answered anything; 0: never */
 };
 
 struct provider {
     const struct config_provider *conf;
     const struct provider_type *type;
+    struct endpoint *endpoint;
     size_t n_keys; /* 1 where no key is needed: an empty one */
     struct span keys[TARGET_MAX_KEYS];
-    pthread_mutex_t lock; /* guards rests */
     struct rest rests[TARGET_MAX_KEYS];
 };
 
+struct target_set;
+
 struct target {
+    struct target_set *set;
     unsigned index; /* in the set; names it in metrics */
     char *name;     /* "openai/gpt-4o", or "openai" where the client's model name is kept */
     struct provider *provider;
     struct span model; /* p == NULL: the client's own */
 
-    pthread_mutex_t lock; /* guards what follows */
     struct breaker breaker;
-    struct rest rests[TARGET_MAX_KEYS];
+    struct pace pace;
+    struct budget budget;
+    struct rest rest;                   /* of the target itself */
+    struct rest rests[TARGET_MAX_KEYS]; /* of a key for this model */
+    struct limiter limiters[TARGET_MAX_KEYS];
+    unsigned streaming;        /* attempts with output under way */
+    uint64_t output_ms;        /* the last first output of any attempt; 0: none yet */
     enum failure last_failure; /* the last that was not FAILURE_NONE, with its time and text */
     uint64_t last_failure_ms;
     char last_text[160];
@@ -57,10 +89,16 @@ struct target {
 
 /* Every target of a configuration, each once, in the order of first mention. */
 struct target_set {
+    pthread_mutex_t lock; /* guards the health of all of it */
+    struct endpoint *endpoints;
+    size_t n_endpoints;
+    struct breaker path; /* one is enough: the environment names one outgoing proxy */
     struct provider *providers;
     size_t n_providers;
     struct target *targets;
     size_t n_targets;
+    struct hedge hedge;
+    struct queue *queues; /* one for each route */
 };
 
 struct target_set *target_set_new(const struct config *c, uint64_t seed); /* keeps views of *c */
@@ -68,15 +106,31 @@ void target_set_free(struct target_set *s);
 struct target *target_set_find(struct target_set *s, size_t provider,
                                const char *model); /* model may be NULL */
 
-struct ticket {
-    breaker_pass pass;
-    unsigned key; /* index into provider.keys */
+/* ---- one attempt ---------------------------------------------------------------------------- */
+
+/* What is asked for. */
+struct target_wish {
+    uint32_t keys_used; /* a mask: other keys than these */
+    bool away;          /* the request is at home elsewhere: it is new load here */
+    bool last_resort;   /* no other target of the request would do; see breaker_ask_last_resort */
+    bool beside;        /* a hedge: only where all is well and there is room */
+    enum pace_kind kind;
 };
 
-/* May `t` be tried now with a key outside `keys_used` (a mask)? FAILURE_NONE with *out filled, or
- * SKIPPED_OPEN or SKIPPED_REST with *wait_ms until it may be. `last_resort`: no other target of the
- * request would do; see breaker_ask_last_resort. */
-enum failure target_ask(struct target *t, uint32_t keys_used, bool last_resort, uint64_t now_ms,
+struct ticket {
+    breaker_pass model, endpoint, path;
+    unsigned key; /* index into provider.keys */
+    enum pace_kind kind;
+    bool away;
+    bool probe;  /* of a breaker, or the trial of a target that was slow */
+    bool trial;  /* the latter */
+    bool output; /* there was some */
+    uint64_t asked_ms;
+};
+
+/* May `t` be tried now? FAILURE_NONE with *out filled; or SKIPPED_OPEN, SKIPPED_REST or SATURATED
+ * with *wait_ms until it may be (RETRY_AFTER_NONE: nobody knows). */
+enum failure target_ask(struct target *t, const struct target_wish *wish, uint64_t now_ms,
                         struct ticket *out, uint64_t *wait_ms) MUST_CHECK;
 
 /* The attempt has its first output. */
@@ -86,7 +140,62 @@ void target_output(struct target *t, struct ticket *k, uint64_t now_ms);
 void target_end(struct target *t, const struct ticket *k, enum failure f, uint64_t retry_after_ms,
                 uint64_t now_ms);
 
+/* The provider says that nothing is left of an allowance for this key and model until then, be it
+ * with a good answer. */
+void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms);
+
 /* Keeps the text of the last failure for the status page. */
 void target_note(struct target *t, const char *text);
+
+/* ---- policy that the decision core asks for ---------------------------------------------------
+ */
+
+/* Should other targets be asked first, because this one was dead or slow a moment ago? */
+bool target_behind(struct target *t, uint64_t now_ms);
+
+/* Does it serve other requests well (less than a fifth of them failed lately, `last` left out), so
+ * that another try of the same makes sense? */
+bool target_heals(struct target *t, enum failure last, uint64_t now_ms);
+
+/* Has nobody had output from it since the attempt began, or has its breaker opened meanwhile? */
+bool target_silent(struct target *t, const struct ticket *k, uint64_t now_ms);
+
+/* Pays for one more call of this target than there are requests; false: its budget is spent. */
+bool target_pay(struct target *t, double cost, uint64_t now_ms) MUST_CHECK;
+void target_earn(struct target *t, uint64_t now_ms); /* a request begins at this target */
+
+/* How long a request of this kind waits at this target before another one starts beside it. */
+uint64_t target_hedge_ms(struct target *t, enum pace_kind kind);
+
+/* hedge.h for the set. */
+void target_set_request(struct target_set *s, uint64_t now_ms);
+void target_set_want_hedge(struct target_set *s, uint64_t now_ms);
+bool target_set_grant_hedge(struct target_set *s, uint64_t now_ms) MUST_CHECK;
+
+/* queue.h for a route of the set; `max` is a floor: as many may wait as the targets serve at once.
+ */
+bool target_queue_enter(struct target_set *s, size_t route, struct queue_waiter *w, uint32_t wants,
+                        unsigned max, uint64_t now_ms) MUST_CHECK;
+void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter *w);
+bool target_queue_turn(struct target_set *s, size_t route, const struct queue_waiter *w,
+                       unsigned target, uint64_t now_ms);
+
+/* ---- for people -------------------------------------------------------------------------------
+ */
+
+/* How a target is at this moment, in all its scopes. */
+struct target_view {
+    enum breaker_state model, endpoint, path; /* path: closed where none is in its way */
+    const char *closed_by; /* the scope that keeps it from being asked, or NULL */
+    uint64_t retry_ms;     /* until it may be asked; 0: now */
+    unsigned failures;     /* in a row, that count against it */
+    unsigned limit;        /* requests at once of its keys together; 0: no limit */
+    double retry_tokens;
+    bool behind;
+    enum failure last_failure;
+    uint64_t last_failure_age_ms;
+    char last_text[160];
+};
+void target_look(struct target *t, uint64_t now_ms, struct target_view *out);
 
 #endif
