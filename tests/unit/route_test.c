@@ -19,7 +19,7 @@ static struct failover_timers timers_of(struct world *w, const char *model,
     const struct config_route *r = route_find(w->config, span_of(model));
 
     failover_init(&w->f, &w->policy, (unsigned)r->n_targets, 1, &w->arena);
-    route_plan(w->config, r, w->set, req, false, &w->f);
+    route_plan(w->config, r, w->set, req, false, 0, &w->f);
     return w->f.candidates[0].timers;
 }
 
@@ -81,7 +81,7 @@ TEST(without_failover_there_is_one_candidate)
     const struct chat_request req = {.stream = true};
 
     failover_init(&w.f, &w.policy, 3, 1, &w.arena);
-    route_plan(w.config, &w.config->routes[0], w.set, &req, true, &w.f);
+    route_plan(w.config, &w.config->routes[0], w.set, &req, true, 0, &w.f);
     CHECK_INT(w.f.n_candidates, 1);
     CHECK_STR(w.f.candidates[0].target->name, "a/x");
     world_release(&w);
