@@ -391,6 +391,409 @@ TEST(a_target_whose_breaker_opened_during_the_back_off_is_not_asked_again)
     world_release(&w);
 }
 
+TEST(a_fault_that_looks_like_a_single_one_is_tried_again_before_the_next_target)
+{
+    static const enum failure kinds[] = {RESET, CONFLICT, REQUEST_TIMEOUT, SERVER_ERROR};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(THREE);
+
+        begin(&w);
+        fail_with(&w, kinds[i]);
+        wait_for(&w);
+        CHECK(w.now >= T0 + 100 && w.now <= T0 + 300);
+        CHECK_STR(asked(&w), "a/x");
+        fail_with(&w, kinds[i]); /* once is enough */
+        CHECK_STR(asked(&w), "b/x");
+        world_release(&w);
+    }
+}
+
+TEST(a_target_that_fails_others_too_is_not_tried_again)
+{
+    static const struct {
+        unsigned ok;
+        const char *orders;
+    } rows[] = {{9, ""}, {8, "try"}}; /* 2 of 11 are less than a fifth, 2 of 10 are not */
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(TWO);
+
+        for (unsigned n = 0; n < 2; n++)
+            elsewhere(&w, 0, MALFORMED, RETRY_AFTER_NONE);
+        for (unsigned n = 0; n < rows[i].ok; n++)
+            elsewhere(&w, 0, FAILURE_NONE, RETRY_AFTER_NONE);
+        begin(&w);
+        fail_with(&w, SERVER_ERROR);
+        CHECK_ORDERS(&w, rows[i].orders);
+        world_release(&w);
+    }
+}
+
+TEST(failures_of_ten_seconds_ago_no_longer_speak_against_a_second_try)
+{
+    struct world w = world_new(TWO);
+
+    elsewhere(&w, 0, MALFORMED, RETRY_AFTER_NONE);
+    elsewhere(&w, 0, RESET, RETRY_AFTER_NONE);
+    w.now += 11000;
+    begin(&w);
+    fail_with(&w, RESET);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+TEST(a_client_that_tries_again_itself_gets_no_second_try_of_the_same_target)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.retried = true;
+    begin(&w);
+    fail_with(&w, SERVER_ERROR);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x");
+    fail_with(&w, SERVER_ERROR);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(a_second_try_costs_the_target_a_token_and_two_after_a_time_limit)
+{
+    struct world w = world_new(ONE);
+    struct budget *budget = &target_of(&w, 0)->budget;
+
+    budget->tokens = 5;
+    begin(&w);
+    CHECK(budget_tokens(budget, w.now) == 5.2); /* a request earns a fifth */
+    fail_with(&w, SERVER_ERROR);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    CHECK(budget->tokens > 4.2 && budget->tokens < 4.3);
+    world_release(&w);
+
+    w = world_new(ONE);
+    budget = &target_of(&w, 0)->budget;
+    budget->tokens = 5;
+    begin(&w);
+    fail_with(&w, REQUEST_TIMEOUT);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    CHECK(budget->tokens > 3.2 && budget->tokens < 3.3);
+    world_release(&w);
+}
+
+TEST(a_request_that_the_client_sends_again_earns_no_tokens)
+{
+    struct world w = world_new(ONE);
+
+    target_of(&w, 0)->budget.tokens = 5;
+    w.policy.retried = true;
+    begin(&w);
+    CHECK(target_of(&w, 0)->budget.tokens == 5);
+    world_release(&w);
+}
+
+TEST(without_a_token_the_next_target_has_its_turn)
+{
+    struct world w = world_new(TWO);
+
+    target_of(&w, 0)->budget.tokens = 0;
+    begin(&w);
+    fail_with(&w, SERVER_ERROR);
+    wait_for(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x");
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(a_rate_limit_that_is_over_in_a_moment_is_waited_out_once)
+{
+    struct world w = world_new(THREE);
+
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, 2500);
+    wait_for(&w);
+    CHECK(w.now >= T0 + 2500 && w.now <= T0 + 2750);
+    CHECK_STR(asked(&w), "a/x");
+    fail_after(&w, RATE_LIMITED, 429, 2500);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(another_key_comes_before_the_wait_for_a_rate_limit)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.per_target = 3;
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, 2000);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(w.f.tries[1].ticket.key, 1);
+    fail_after(&w, RATE_LIMITED, 429, 1000);
+    wait_for(&w);
+    CHECK(w.now >= T0 + 1000 && w.now <= T0 + 1100);
+    CHECK_INT(w.f.tries[2].ticket.key, 1); /* the one that rests no longer */
+    world_release(&w);
+}
+
+TEST(a_longer_rate_limit_or_one_without_a_time_leads_to_the_next_target_for_good)
+{
+    static const uint64_t times[] = {2501, 60000, RETRY_AFTER_NONE};
+
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        struct world w = world_new(THREE);
+
+        begin(&w);
+        fail_after(&w, RATE_LIMITED, 429, times[i]);
+        CHECK_STR(asked(&w), "b/x");
+        fail_with(&w, MALFORMED);
+        CHECK_STR(asked(&w), "c/x");
+        fail_with(&w, MALFORMED);
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(failover_outcome(&w.f), RATE_LIMITED);
+        world_release(&w);
+    }
+}
+
+TEST(the_only_target_with_a_rate_limit_without_a_time_is_asked_again_when_its_key_is_rested)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, RETRY_AFTER_NONE);
+    wait_for(&w);
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(w.now, T0 + 1000);
+    CHECK_INT(w.f.n_tries, 2); /* looking whether it rests is no line of the trail */
+    fail_after(&w, RATE_LIMITED, 429, RETRY_AFTER_NONE);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+/* ---- a larger window ------------------------------------------------------------------------- */
+
+TEST(a_prompt_that_is_too_long_goes_to_the_next_larger_declared_window)
+{
+    static const enum failure kinds[] = {CONTEXT_LENGTH, TOO_LARGE};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(THREE);
+
+        w.windows[0] = 8000, w.windows[1] = 8000, w.windows[2] = 128000;
+        begin(&w);
+        fail_with(&w, kinds[i]);
+        CHECK_ORDERS(&w, "try");
+        CHECK_STR(asked(&w), "c/x");
+        CHECK_INT(w.f.tries[1].outcome, UNFIT);
+        fail_with(&w, MALFORMED);
+        CHECK_ORDERS(&w, "refuse"); /* not to the small one */
+        CHECK_INT(failover_outcome(&w.f), kinds[i]);
+        world_release(&w);
+    }
+}
+
+TEST(without_a_larger_declared_window_a_prompt_that_is_too_long_is_refused_at_once)
+{
+    static const uint64_t windows[][3] = {{0, 0, 0}, {8000, 8000, 4000}, {8000, 0, 0}};
+
+    for (size_t i = 0; i < ARRAY_LEN(windows); i++) {
+        struct world w = world_new(THREE);
+
+        memcpy(w.windows, windows[i], sizeof(windows[i]));
+        begin(&w);
+        fail_after(&w, CONTEXT_LENGTH, 400, RETRY_AFTER_NONE);
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(w.f.n_tries, 1);
+        CHECK_INT(w.f.verdict, 0);
+        world_release(&w);
+    }
+}
+
+TEST(a_prompt_too_long_for_the_larger_window_too_is_refused)
+{
+    struct world w = world_new(THREE);
+
+    w.windows[0] = 8000, w.windows[1] = 128000;
+    begin(&w);
+    fail_with(&w, CONTEXT_LENGTH);
+    CHECK_STR(asked(&w), "b/x");
+    fail_with(&w, CONTEXT_LENGTH);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.verdict, 1);
+    world_release(&w);
+}
+
+/* ---- which of the others -------------------------------------------------------------------- */
+
+/* Two models at one endpoint, and another one. */
+#define NEIGHBOURS HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") ROUTE("a/x, a/y, b/x")
+
+TEST(a_target_at_an_endpoint_that_failed_in_this_request_goes_last)
+{
+    struct world w = world_new(NEIGHBOURS);
+
+    begin(&w);
+    fail_with(&w, BAD_GATEWAY);
+    CHECK_STR(asked(&w), "b/x");
+    fail_with(&w, MALFORMED);
+    CHECK_STR(asked(&w), "a/y"); /* when nothing else is left */
+    world_release(&w);
+}
+
+TEST(a_failure_of_the_model_alone_does_not_speak_against_its_neighbours)
+{
+    struct world w = world_new(NEIGHBOURS);
+
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_STR(asked(&w), "a/y");
+    world_release(&w);
+}
+
+TEST(a_target_that_has_just_cost_somebody_time_goes_last)
+{
+    static const enum failure kinds[] = {FIRST_TOKEN, IDLE, CONNECT_TIMEOUT, TLS_FAILED, SLOWER};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(TWO);
+
+        elsewhere(&w, 0, kinds[i], RETRY_AFTER_NONE);
+        begin(&w);
+        CHECK_STR(asked(&w), "b/x");
+        CHECK_INT(w.f.n_tries, 1); /* it is no ban, and stands in no trail */
+        fail_with(&w, MALFORMED);
+        CHECK_STR(asked(&w), "a/x");
+        world_release(&w);
+    }
+}
+
+TEST(targets_that_have_all_cost_time_are_asked_in_their_order)
+{
+    struct world w = world_new(TWO);
+
+    elsewhere(&w, 0, FIRST_TOKEN, RETRY_AFTER_NONE);
+    elsewhere(&w, 1, FIRST_TOKEN, RETRY_AFTER_NONE);
+    begin(&w);
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(after_five_seconds_one_request_tries_the_slow_target_and_the_next_ones_do_not)
+{
+    struct world w = world_new(TWO);
+    struct failover first;
+
+    elsewhere(&w, 0, FIRST_TOKEN, RETRY_AFTER_NONE);
+    w.now += 5000;
+    begin(&w);
+    CHECK_STR(asked(&w), "a/x");
+    CHECK(w.f.tries[0].ticket.probe);
+    first = w.f;
+    begin(&w);
+    CHECK_STR(asked(&w), "b/x");
+    w.f = first;
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT); /* it is well again */
+    begin(&w);
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(a_third_target_costs_it_a_token_and_two_after_a_time_limit)
+{
+    static const struct {
+        enum failure first;
+        double left;
+    } rows[] = {{MALFORMED, 9}, {CONNECT_TIMEOUT, 8}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(THREE);
+
+        begin(&w);
+        fail_with(&w, rows[i].first);
+        CHECK(target_of(&w, 1)->budget.tokens == 10); /* the second is free */
+        fail_with(&w, MALFORMED);
+        CHECK_STR(asked(&w), "c/x");
+        CHECK(target_of(&w, 2)->budget.tokens == rows[i].left);
+        world_release(&w);
+    }
+}
+
+TEST(a_third_target_without_a_token_is_passed_over)
+{
+    struct world w = world_new(THREE);
+
+    target_of(&w, 2)->budget.tokens = 0.9;
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.n_attempts, 2);
+    CHECK_INT(w.f.tries[2].outcome, SKIPPED_BUDGET);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+/* ---- the share of the time left ------------------------------------------------------------- */
+
+TEST(each_target_gets_its_share_of_the_time_left_and_two_seconds_are_kept)
+{
+    struct world w = world_new(THREE);
+
+    w.policy.total_ms = 32000;
+    begin(&w);
+    CHECK_INT(w.f.tries[0].first_output, 10000);
+    act(&w, FAILOVER_CONNECTED);
+    tick_at(&w, T0 + 9999, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + 10000, false);
+    CHECK_ORDERS(&w, "drop try");
+    CHECK_INT(w.f.tries[0].outcome, FIRST_TOKEN);
+    CHECK_INT(w.f.tries[1].first_output, 10000);
+    w.now += 4000;
+    fail_with(&w, MALFORMED);
+    CHECK_INT(w.f.tries[2].first_output, 16000); /* what the second did not need */
+    world_release(&w);
+}
+
+TEST(no_share_is_below_five_seconds_or_above_the_targets_own_limit)
+{
+    struct world w = world_new(THREE);
+
+    w.policy.total_ms = 10000;
+    begin(&w);
+    CHECK_INT(w.f.tries[0].first_output, 5000);
+    act(&w, FAILOVER_GONE);
+    w.policy.total_ms = 1000;
+    begin(&w);
+    CHECK_INT(w.f.tries[0].first_output, 5000);
+    act(&w, FAILOVER_GONE);
+    w.policy.total_ms = 92001;
+    begin(&w);
+    CHECK_INT(w.f.tries[0].first_output, 30000);
+    world_release(&w);
+}
+
+TEST(targets_that_will_not_be_asked_get_no_share)
+{
+    struct world w = world_new(THREE);
+
+    w.policy.total_ms = 22000;
+    w.unfit = 2;
+    begin(&w);
+    CHECK_INT(w.f.tries[0].first_output, 10000);
+    act(&w, FAILOVER_GONE);
+    w.unfit = 0;
+    break_target(&w, 0);
+    begin(&w);
+    CHECK_STR(asked(&w), "b/x");
+    CHECK_INT(last_try(&w)->first_output, 10000);
+    world_release(&w);
+}
+
 /* ---- targets that may not be asked -------------------------------------------------------- */
 
 TEST(an_open_breaker_is_passed_over_and_stands_in_the_trail)

@@ -116,8 +116,7 @@ TEST(the_limits_of_an_attempt_follow_from_target_route_and_request)
     world_release(&w);
 }
 
-/* ---- tiers, shares, sessions ------------------------------------------------------------------
- */
+/* ---- tiers, shares, sessions ---------------------------------------------------------------- */
 
 #define ABC    HEALTH PROVIDERS PROVIDER("a", "k") PROVIDER("b", "k") PROVIDER("c", "k")
 #define SPREAD ABC ROUTE("[a/x, b/x, c/x]")
@@ -259,8 +258,7 @@ TEST(a_session_is_known_by_its_name)
     CHECK(route_session(SPAN("")) != route_session(SPAN("a")));
 }
 
-/* ---- what a request is -------------------------------------------------------------------------
- */
+/* ---- what a request is ---------------------------------------------------------------------- */
 
 TEST(times_to_first_output_are_compared_among_requests_alike)
 {

@@ -345,8 +345,7 @@ TEST(a_ticket_whose_output_closed_the_breaker_still_counts_at_its_end)
     world_release(&w);
 }
 
-/* ---- what is counted ---------------------------------------------------------------------------
- */
+/* ---- what is counted ------------------------------------------------------------------------ */
 
 TEST(attempts_failures_and_those_in_flight_are_counted)
 {
