@@ -489,10 +489,12 @@ static void rest_key(struct target *t, unsigned key, enum failure f, uint64_t re
 {
     struct rest *r = f == FORBIDDEN ? &t->rests[key] : &t->provider->rests[key];
     uint64_t ms = FORBIDDEN_REST_MS;
+    bool known = rests_already(r, now_ms);
 
-    if (rests_already(r, now_ms) && retry_after_ms == RETRY_AFTER_NONE)
+    if (known && retry_after_ms == RETRY_AFTER_NONE)
         return;
-    count_streak(r, now_ms);
+    if (!known)
+        count_streak(r, now_ms);
     if (f == QUOTA)
         ms = doubled(QUOTA_REST_MS, r->streak - 1, LONGEST_REST_MS);
     else if (f == AUTH)
