@@ -19,9 +19,9 @@
 static void tell(struct attempt *a, enum failover_event_kind kind)
 {
     struct failover_event ev = {
-        .kind = kind, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
+        .kind = kind, .try = a->number, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
 
-    a->events->happened(a->ctx, &ev);
+    a->events->happened(a, &ev);
 }
 
 /* A refusal of one parameter is mended once. The target is remembered to refuse it, unless it was
@@ -47,6 +47,7 @@ static bool mend(struct attempt *a, enum failure why)
 static void fail(struct attempt *a, enum failure why)
 {
     struct failover_event ev = {.kind = FAILOVER_FAILED,
+                                .try = a->number,
                                 .failure = why,
                                 .mended = mend(a, why),
                                 .status = a->status,
@@ -54,7 +55,7 @@ static void fail(struct attempt *a, enum failure why)
 
     a->over = true;
     upstream_cancel(&a->call);
-    a->events->happened(a->ctx, &ev);
+    a->events->happened(a, &ev);
 }
 
 static void fail_saying(struct attempt *a, enum failure why, const char *text)
@@ -82,7 +83,7 @@ static bool pass_on(struct attempt *a, struct span bytes)
     if (bytes.n == 0)
         return true;
     if (a->owns) {
-        a->events->write(a->ctx, bytes);
+        a->events->write(a, bytes);
         return !a->over;
     }
     strbuf_add_span(&a->held, bytes);
@@ -256,7 +257,7 @@ static void read_events(struct attempt *a, struct span bytes)
         (!was_whole && a->dialect->marks_end && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
     else if (progress && a->owns)
-        a->events->progress(a->ctx);
+        a->events->progress(a);
 }
 
 /* The bytes are all there, or all that will come. `cut`: the transport did not end as it should. */
@@ -472,7 +473,7 @@ static void on_pause(void *ctx)
     struct attempt *a = ctx;
 
     if (a->owns)
-        a->events->flush(a->ctx);
+        a->events->flush(a);
 }
 
 static void on_end(void *ctx)
@@ -641,6 +642,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->arena = arena;
     a->events = events;
     a->ctx = ctx;
+    a->number = brief->number;
     a->dialect = t->provider->type->dialect;
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
@@ -648,7 +650,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
-    a->retry_after_ms = RETRY_AFTER_NONE;
+    a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->words = strbuf_heap(s->config->limits.answer_body);
     a->dropped = strbuf_in(arena, MAX_DROPPED);
