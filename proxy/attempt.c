@@ -339,8 +339,7 @@ static void judge_error(struct attempt *a, struct span content_type)
 
     secret_redact(a->error.message, &n);
     a->error.message[n] = '\0';
-    a->retry_after_ms = retry_after_read(a->retry_fields[0], a->retry_fields[1], a->retry_fields[2],
-                                         strbuf_span(&a->held), clock_wall_ms());
+    a->retry_after_ms = retry_after_read(a->retry_after_ms, a->spent_ms, strbuf_span(&a->held));
     fail(a, f);
 }
 
@@ -365,9 +364,13 @@ static bool client_may_see(struct span name)
            span_is_nocase((struct span){name.p, sizeof(limits) - 1}, limits);
 }
 
+static struct span find_field(const void *head, const char *name)
+{
+    return http1_find(head, name);
+}
+
 static void on_head(void *ctx, const struct http1_head *head)
 {
-    static const char *const names[] = {"retry-after-ms", "x-ms-retry-after-ms", "retry-after"};
     struct attempt *a = ctx;
     struct span type = http1_find(head, "content-type");
 
@@ -378,15 +381,12 @@ static void on_head(void *ctx, const struct http1_head *head)
         fail_saying(a, REDIRECT, "it wants to send us elsewhere");
         return;
     }
+    if (head->status / 100 == 2 || head->status == 429)
+        a->spent_ms = retry_after_spent(find_field, head, clock_wall_ms());
     if (head->status / 100 != 2) {
         a->mode = MODE_ERROR;
         a->held.max = MAX_ERROR;
-        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-            struct span value = http1_find(head, names[i]);
-
-            if (value.p != NULL)
-                a->retry_fields[i] = arena_copy(a->arena, value);
-        }
+        a->retry_after_ms = retry_after_asked(find_field, head, clock_wall_ms());
         return;
     }
     for (unsigned i = 0; i < head->n; i++) {

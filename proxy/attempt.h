@@ -64,12 +64,13 @@ struct attempt {
     uint32_t refused;        /* ... that the next try of this target has to leave out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
     unsigned status;
-    bool event_stream; /* the answer's content-type says so */
-    bool html;         /* ... or that it is a page */
-    uint64_t retry_after_ms;
-    uint64_t spent_ms;           /* how long its allowance is used up, or RETRY_AFTER_NONE */
-    struct span retry_fields[3]; /* retry-after-ms, x-ms-retry-after-ms, retry-after */
-    struct strbuf fields;        /* header lines of the answer that the client may see */
+    bool event_stream;       /* the answer's content-type says so */
+    bool html;               /* ... or that it is a page */
+    uint64_t retry_after_ms; /* what the provider asks for in an error, or RETRY_AFTER_NONE */
+    /* A good answer or a 429 said that an allowance of this key is used up for so long, or
+     * RETRY_AFTER_NONE. With a 429 retry_after_ms goes before it. */
+    uint64_t spent_ms;
+    struct strbuf fields; /* header lines of the answer that the client may see */
     struct sse sse;
     struct chat_watch watch;
     struct answer_writer writer; /* of an answer that is put into words here */
