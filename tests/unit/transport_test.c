@@ -246,6 +246,7 @@ TEST(another_origin_has_no_part_in_it)
     ahead_ms += 2 * MINUTE_MS;
     peer.origin = (char[]){"http://other.test:80"};
     CHECK_INT(connect_once(), DNS);
+    CHECK(strstr(text, "last address") == NULL);
     end();
 }
 
@@ -259,6 +260,164 @@ TEST(a_last_address_that_is_dead_as_well_is_still_a_name_that_does_not_resolve)
     CHECK_INT(connect_once(), DNS);
     CHECK(strstr(text, "name does not resolve") != NULL);
     CHECK(strstr(text, "connect") != NULL);
+    end();
+}
+
+TEST(the_log_hears_of_it_once_a_minute)
+{
+    FILE *log = tmpfile();
+    int stderr_was = dup(STDERR_FILENO);
+    char lines[4096] = "", *at = lines;
+    unsigned n = 0;
+
+    CHECK(begin("127.0.0.1"));
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    name_server_up = false;
+    ahead_ms += 2 * MINUTE_MS;
+    CHECK(log != NULL && dup2(fileno(log), STDERR_FILENO) >= 0);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    ahead_ms += MINUTE_MS;
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    CHECK(dup2(stderr_was, STDERR_FILENO) >= 0);
+    CHECK(pread(fileno(log), lines, sizeof(lines) - 1, 0) > 0);
+    while ((at = strstr(at, "127.0.0.1 stands in")) != NULL) {
+        at++;
+        n++;
+    }
+    CHECK_INT(n, 2);
+    fclose(log);
+    close(stderr_was);
+    end();
+}
+
+/* ---- whose fault it is ---------------------------------------------------------------------- */
+
+/* An outgoing proxy that gives one answer to CONNECT, or none, and closes. */
+struct office {
+    int listener;
+    in_port_t port;
+    const char *answer;
+    pthread_t thread;
+};
+
+static void go_through(in_port_t port)
+{
+    char url[64];
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
+    setenv("http_proxy", url, 1);
+}
+
+static void *office_serves(void *ctx)
+{
+    const struct office *o = ctx;
+    int fd = accept(o->listener, NULL, NULL);
+    char head[1000];
+
+    if (read(fd, head, sizeof(head)) > 0 && o->answer != NULL)
+        CHECK(write(fd, o->answer, strlen(o->answer)) > 0);
+    close(fd);
+    return NULL;
+}
+
+static void office_start(struct office *o)
+{
+    o->listener = listen_at("127.0.0.1", &o->port);
+    CHECK(o->listener >= 0);
+    CHECK(pthread_create(&o->thread, NULL, office_serves, o) == 0);
+    go_through(o->port);
+}
+
+static void office_stop(struct office *o)
+{
+    pthread_join(o->thread, NULL);
+    close(o->listener);
+}
+
+static enum failure connect_through(const char *answer)
+{
+    struct office o = {.answer = answer};
+    enum failure f;
+
+    CHECK(begin("127.0.0.1"));
+    office_start(&o);
+    f = connect_once();
+    office_stop(&o);
+    end();
+    return f;
+}
+
+TEST(what_a_proxy_refuses_is_its_own_fault)
+{
+    CHECK_INT(connect_through("HTTP/1.1 200 Connection established\r\n\r\n"), FAILURE_NONE);
+    CHECK_INT(connect_through("HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n"),
+              EGRESS_PROXY);
+    CHECK_INT(connect_through("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"),
+              EGRESS_PROXY);
+    CHECK_INT(connect_through("HTTP/1.1 502 Bad Ga"), EGRESS_PROXY);
+    CHECK_INT(connect_through("what?"), EGRESS_PROXY);
+    CHECK_INT(connect_through(NULL), EGRESS_PROXY);
+}
+
+TEST(a_proxy_that_cannot_be_reached_is_at_fault_itself)
+{
+    in_port_t port;
+
+    CHECK(begin("127.0.0.1"));
+    close(listen_at("127.0.0.1", &port));
+    go_through(port);
+    CHECK_INT(connect_once(), EGRESS_PROXY);
+    setenv("http_proxy", "http://office.test:3128", 1);
+    CHECK_INT(connect_once(), EGRESS_PROXY);
+    peer.direct = true;
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    end();
+}
+
+TEST(a_proxy_with_the_providers_port_is_known_by_its_answer)
+{
+    struct office o = {.answer = "HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n"};
+
+    CHECK(begin("127.0.0.1"));
+    office_start(&o);
+    snprintf(origin, sizeof(origin), "http://provider.test:%u", o.port);
+    CHECK_INT(connect_once(), EGRESS_PROXY);
+    office_stop(&o);
+    end();
+}
+
+static void check_nothing_remembered(bool same_port)
+{
+    struct office o = {.answer = "HTTP/1.1 200 Connection established\r\n\r\n"};
+
+    CHECK(begin("127.0.0.1"));
+    office_start(&o);
+    if (same_port)
+        snprintf(origin, sizeof(origin), "http://provider.test:%u", o.port);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    office_stop(&o);
+    name_server_up = false;
+    peer.direct = true;
+    CHECK_INT(connect_once(), DNS);
+    CHECK(strstr(text, "last address") == NULL);
+    end();
+}
+
+TEST(the_address_of_a_proxy_is_not_the_providers)
+{
+    check_nothing_remembered(false);
+    check_nothing_remembered(true);
+}
+
+TEST(a_provider_that_cannot_be_reached_is_at_fault_itself)
+{
+    CHECK(begin("127.0.0.1"));
+    close(listener);
+    CHECK_INT(connect_once(), REFUSED);
+    name_leads_to = "255.255.255.255"; /* the kernel has no route there for TCP */
+    ahead_ms += 2 * MINUTE_MS;
+    CHECK_INT(connect_once(), REFUSED);
     end();
 }
 
