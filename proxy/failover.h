@@ -37,6 +37,7 @@ struct failover_timers {
 struct failover_candidate {
     struct target *target;
     struct failover_timers timers;
+    unsigned place;  /* its number in the route */
     uint64_t window; /* tokens that its model takes; 0: unknown */
     bool away;       /* not of the route's first tier: new load there */
     bool unfit;      /* cannot serve this request at all: passed over without a call */
@@ -139,6 +140,7 @@ struct failover {
     int again;              /* the candidate that the pause is for; -1: whoever is due */
     uint64_t hedge_at_ms;   /* when a second target may start beside the first; UINT64_MAX: never */
     bool hedge_wanted;      /* it has been counted */
+    bool hedged;            /* it has started: once is enough */
     struct queue_waiter waiter; /* in the route's queue while `waiting` */
     uint64_t queue_until_ms, look_ms;
     uint64_t said_ms;              /* when the client last got a byte */
