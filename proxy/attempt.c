@@ -177,6 +177,20 @@ static bool take_words(struct attempt *a, enum dialect_event kind)
     return !a->ending;
 }
 
+/* One event that cannot be read is no reason to break off prose that somebody is reading. A tool
+ * call or JSON would be wrong without it, and a second one is no accident. */
+static bool may_leave_out(const struct attempt *a)
+{
+    return a->owns && !a->gap && !a->request->tools && !a->request->structured;
+}
+
+static bool leave_out(struct attempt *a)
+{
+    a->gap = true;
+    log_warn("%s: an event of its answer could not be read and was left out", a->target->name);
+    return pass_on(a, SPAN(": an event of the provider could not be read and was left out\n\n"));
+}
+
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
  * stops: the attempt is over, or the answer has ended. */
 static bool take_event(struct attempt *a, const struct sse_event *ev, struct span input,
@@ -194,6 +208,8 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         if (!pass_on(a, *run))
             return false;
         run->n = 0;
+        if (kind == EVENT_BAD && may_leave_out(a))
+            return leave_out(a);
         if (kind == EVENT_ERROR) {
             a->error = a->watch.error;
             fail(a, verdict);
