@@ -227,6 +227,17 @@ def garbled(x, n=1, first=0):
     x.end()
 
 
+@script
+def limited_inside(x):
+    """A rate limit under a 200: an event of the stream, or the whole answer."""
+    error = bodies.error("Rate limit reached. Please try again in 21.5s.", "rate_limit_error")
+    if not x.stream:
+        return x.answer(200, error)
+    x.stream_head()
+    x.part(event(json.loads(error)))
+    return x.end()
+
+
 # -- bytes that are no answer ------------------------------------------------------------------
 @script
 def junk(x, kind="text"):
