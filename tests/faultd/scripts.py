@@ -206,6 +206,38 @@ def ok_then_close(x):
     x.keep_alive = False
 
 
+# -- a stream with a flaw ----------------------------------------------------------------------
+@script
+def garbled(x, n=1, first=0):
+    """A complete stream of words with n events between them that cannot be read. first: as many
+    before them."""
+    bad = b'data: {"cut in the mid\n\n'
+    if x.voice == "openai":
+        pieces = [event(bodies.chunk(x.model, {"content": word})) for word in words(x, 5)]
+        pieces += [event(bodies.chunk(x.model, {}, "stop")), event(DONE)]
+    else:
+        pieces = list(voices.pieces(x, words(x, 5)))
+    x.stream_head()
+    x.part(bad * first)
+    for piece in pieces:
+        x.part(piece)
+        if n > 0 and b"word" in piece:
+            x.part(bad)
+            n -= 1
+    x.end()
+
+
+@script
+def limited_inside(x):
+    """A rate limit under a 200: an event of the stream, or the whole answer."""
+    error = bodies.error("Rate limit reached. Please try again in 21.5s.", "rate_limit_error")
+    if not x.stream:
+        return x.answer(200, error)
+    x.stream_head()
+    x.part(event(json.loads(error)))
+    return x.end()
+
+
 # -- bytes that are no answer ------------------------------------------------------------------
 @script
 def junk(x, kind="text"):
