@@ -231,6 +231,8 @@ TEST(how_much_is_in_use_is_seen_as_a_request_from_elsewhere_sees_it)
     for (unsigned i = 0; i < 10; i++)
         CHECK(limiter_take(&l, AWAY, T0));
     CHECK(limiter_use(&l) == 0.5);
+    limiter_recover(&l, T0); /* now the twenty are for all */
+    CHECK(limiter_use(&l) > 1);
 }
 
 TEST_MAIN()

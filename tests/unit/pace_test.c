@@ -142,6 +142,10 @@ TEST(failures_of_requests_that_were_out_together_count_once)
     for (unsigned i = 0; i < 20; i++)
         pace_failed(&p, T0 + i);
     CHECK_INT(pace_place(&p, T0 + 5000), PACE_TRIAL);
+    pace_try(&p, T0 + 5000);
+    for (unsigned i = 0; i < 20; i++)
+        pace_failed(&p, T0 + 6000 + i);
+    CHECK_INT(pace_place(&p, T0 + 16000), PACE_TRIAL);
 }
 
 TEST(a_trial_that_says_nothing_makes_room_for_another_at_once)
@@ -182,10 +186,10 @@ TEST(a_few_slow_outputs_among_quick_ones_are_nothing)
     struct pace p = fresh();
 
     outputs(&p, PACE_STREAM, 100, 500);
-    for (unsigned i = 0; i < 20; i++) {
-        outputs(&p, PACE_STREAM, 3, 5000);
-        outputs(&p, PACE_STREAM, 1, 500);
+    for (unsigned i = 0; i < 8; i++) {
+        outputs(&p, PACE_STREAM, 2, 5000);
         CHECK_INT(pace_place(&p, T0), PACE_FRONT);
+        outputs(&p, PACE_STREAM, 1, 500);
     }
 }
 
