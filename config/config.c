@@ -145,6 +145,7 @@ void config_free(struct config *c)
     free_strings(c->hosts, c->n_hosts);
     free_strings(c->origins, c->n_origins);
     free_strings(c->warnings, c->n_warnings);
+    free(c->overload.stance);
     free(c->log.level);
     free(c->log.format);
     free(c->source);

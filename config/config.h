@@ -17,6 +17,7 @@
 #include "proxy/base/err.h"
 
 #define CONFIG_MAX_TARGETS 32 /* in one route */
+#define CONFIG_OFF         UINT64_MAX
 
 struct config_type {
     const char *base_url; /* default; NULL: the configuration must give one */
@@ -118,6 +119,19 @@ struct config {
     struct {
         unsigned max_attempts, per_target;
     } failover;
+    struct {
+        double ratio;
+        unsigned capacity;
+    } retry_budget;
+    struct {
+        uint64_t after; /* 0: auto; CONFIG_OFF: never */
+        double max_ratio;
+        unsigned floor;
+    } hedge;
+    struct {
+        char *stance; /* polite, balanced or aggressive */
+        uint64_t queue_max_wait;
+    } overload;
     struct {
         unsigned consecutive, min_calls;
         double failure_rate;

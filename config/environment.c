@@ -31,10 +31,6 @@ static int override(struct reader *r, const struct option *o, size_t row, const 
     char quoted[VALUE_QUOTE_MAX];
     struct err inner;
 
-    if (o->ignorable) {
-        warn(r->c, "%s: %s has no effect in this version (%s)", name, o->path, HOLDFAST_VERSION);
-        return 0;
-    }
     if (!o->ready)
         return err_set(r->e, ERR_VALUE, "%s: %s is not available in this version (%s); unset it",
                        name, o->path, HOLDFAST_VERSION);

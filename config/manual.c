@@ -58,8 +58,7 @@ static void print_row(const struct option *o, struct arena *a, FILE *out)
     fprintf(out, " | ");
     cell(out, o->help);
     if (!o->ready)
-        fprintf(out, ". Not available in %s yet: setting it %s", HOLDFAST_VERSION,
-                o->ignorable ? "has no effect, and is warned of" : "is an error");
+        fprintf(out, ". Not available in %s yet: setting it is an error", HOLDFAST_VERSION);
     if (o->later != NULL)
         fprintf(out, ". Not available in %s yet: `%s`", HOLDFAST_VERSION, o->later);
     fprintf(out, " |\n");

@@ -30,7 +30,6 @@
 #define READY   .ready = true
 #define RESTART .ready = true, .restart = true
 #define LATER   .ready = false, .at = NO_FIELD
-#define TUNING  .ready = false, .ignorable = true, .at = NO_FIELD
 
 /* clang-format off */
 
@@ -108,10 +107,12 @@ static const struct option rows[] = {
     {"failover.per_target", OPTION_INTEGER, "2", 1, 32, IN(config, failover.per_target), READY,
      .help = "attempts at one target"},
 
-    {"retry_budget", OPTION_SECTION, TUNING, .help = "a limit for retries over all requests"},
-    {"retry_budget.ratio", OPTION_NUMBER, "0.2", 0, 1, TUNING, .help = "retries per request"},
-    {"retry_budget.capacity", OPTION_INTEGER, "10", 0, 1e6, TUNING,
-     .help = "retries that can be saved up"},
+    {"retry_budget", OPTION_SECTION, READY, NOWHERE,
+     .help = "a limit for each target on calls beyond one a request: retries, hedges, third attempts"},
+    {"retry_budget.ratio", OPTION_NUMBER, "0.2", 0, 1, IN(config, retry_budget.ratio), READY,
+     .help = "such calls per request"},
+    {"retry_budget.capacity", OPTION_INTEGER, "10", 0, 1e6, IN(config, retry_budget.capacity), READY,
+     .help = "such calls that can be saved up"},
 
     {"breaker", OPTION_SECTION, READY, NOWHERE,
      .help = "when a failing target is left out, and for how long"},
@@ -128,18 +129,27 @@ static const struct option rows[] = {
     {"breaker.open_cap", OPTION_DURATION, "15s", 1, HOUR, IN(config, breaker.open_cap), READY,
      .help = "the longest time it stays open"},
 
-    {"hedge", OPTION_SECTION, TUNING, .help = "a second target beside a slow first one"},
-    {"hedge.after", OPTION_DURATION, "auto", 1, HOUR, TUNING, .words = "auto off",
-     .help = "silence after which the next target starts beside the first"},
-    {"hedge.max_ratio", OPTION_NUMBER, "0.05", 0, 1, TUNING, .help = "hedges per request"},
-    {"hedge.floor", OPTION_INTEGER, "2", 0, 1e6, TUNING,
+    {"hedge", OPTION_SECTION, READY, NOWHERE,
+     .help = "a second target beside a slow first one; whoever has output first answers"},
+    {"hedge.after", OPTION_DURATION, "auto", 1, HOUR, IN(config, hedge.after), READY,
+     .words = "auto off",
+     .help = "silence after which the next target starts; `auto`: twice the 95th percentile of the "
+             "target's time to first output (1 s to 30 s), without history 8 s, or 30 s where "
+             "reasoning is asked for"},
+    {"hedge.max_ratio", OPTION_NUMBER, "0.05", 0, 1, IN(config, hedge.max_ratio), READY,
+     .help = "hedges per request, over a minute"},
+    {"hedge.floor", OPTION_INTEGER, "2", 0, 1e6, IN(config, hedge.floor), READY,
      .help = "hedges always granted in any 10 s"},
 
-    {"overload", OPTION_SECTION, TUNING, .help = "what happens above a target's capacity"},
-    {"overload.stance", OPTION_ENUM, "balanced", TUNING, .words = "balanced",
-     .help = "what is given up first"},
-    {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, TUNING,
-     .help = "longest wait for a free slot"},
+    {"overload", OPTION_SECTION, READY, NOWHERE,
+     .help = "what happens when targets refuse for want of room"},
+    {"overload.stance", OPTION_ENUM, "balanced", IN(config, overload.stance), READY,
+     .words = "polite balanced aggressive",
+     .help = "the share of refusals (429, overloaded) that is borne before fewer requests are sent: a "
+             "third, a half, or 0.7"},
+    {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, IN(config, overload.queue_max_wait),
+     READY, .help = "longest wait for a place at a target, and never more than a fifth of the time "
+                    "left"},
 
     {"stream", OPTION_SECTION, READY, NOWHERE, .help = "streamed answers"},
     {"stream.commit", OPTION_ENUM, "first_content", NOWHERE, READY, .words = "first_content",
@@ -367,6 +377,14 @@ static int check_range(const struct option *o, double v, struct err *e)
     return 0;
 }
 
+/* Of an option with words the first stands for 0, any other one for the largest value. */
+static uint64_t value_of_word(const char *text, const char *words)
+{
+    size_t n = strcspn(words, " ");
+
+    return strlen(text) == n && memcmp(text, words, n) == 0 ? 0 : UINT64_MAX;
+}
+
 /* Everything that becomes a whole number. */
 static int store_whole(const struct option *o, char *field, const char *text, struct err *e)
 {
@@ -374,7 +392,9 @@ static int store_whole(const struct option *o, char *field, const char *text, st
     uint64_t v = 0;
     unsigned small;
 
-    if (o->words == NULL || !value_is_word(text, o->words)) {
+    if (o->words != NULL && value_is_word(text, o->words)) {
+        v = value_of_word(text, o->words);
+    } else {
         if (o->type == OPTION_INTEGER && value_integer(text, &v, e) < 0)
             return err_set(e, ERR_VALUE, "is not a whole number; expected %s",
                            option_expects(o, expects));

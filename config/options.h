@@ -52,10 +52,9 @@ struct option {
     size_t size;     /* of the field */
     size_t count_at; /* lists: where the count goes */
     enum option_form form;
-    const char *words; /* ENUM: the values; others: a word that stands for 0 or off; or NULL */
+    const char *words; /* ENUM: the values; others: a word for 0, and one for the largest; or NULL */
     const char *later; /* ENUM: values that this version does not have yet, or NULL */
-    bool ready;        /* false: known, but setting it is an error in this version ... */
-    bool ignorable;    /* ... or, where serving without it is safe, a warning */
+    bool ready;        /* false: known, but setting it is an error in this version */
     bool restart;      /* a reload does not change it */
     const char *help;
 };

@@ -251,11 +251,6 @@ static int read_section(struct reader *r, const struct node *map, const char *pa
                 arena_printf(r->arena, "%s%s%s", pattern, *pattern != '\0' ? "." : "", n->key));
         if (o == NULL)
             return unknown_key(r, n, pattern, inner);
-        if (o->ignorable && o->type != OPTION_SECTION) {
-            warn(r->c, "%s:%u:%u: %s: has no effect in this version (%s)", r->file, n->key_line,
-                 n->key_column, inner, HOLDFAST_VERSION);
-            continue;
-        }
         if (!o->ready && !(o->type == OPTION_SECTION && (n->kind == NODE_MAP || n->null)))
             return fail_at_key(r, n, inner, "not available in this version (%s); remove the line",
                                HOLDFAST_VERSION);

@@ -61,6 +61,7 @@ int failure_rank(enum failure f)
     case SKIPPED_OPEN:
     case SKIPPED_REST:
     case SATURATED:
+    case SKIPPED_BUDGET:
     case QUEUE_FULL:
     case DEADLINE:
     case STOPPING:

@@ -86,6 +86,7 @@ enum failure_marks {
     X(SKIPPED_OPEN,    "breaker_open",        AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it failed repeatedly a moment ago")      \
     X(SKIPPED_REST,    "resting",             AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it is left to rest after what it answered") \
     X(SATURATED,       "saturated",           AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: as many requests as it takes are under way") \
+    X(SKIPPED_BUDGET,  "retry_budget",        AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: the share of further attempts that it may get is used up") \
     X(QUEUE_FULL,      "queue_full",          AGAIN_NO,    NEXT_NO,     NEUTRAL,        0,    503,   true,  "every target had all the requests it takes, for too long") \
     X(DEADLINE,        "deadline",            AGAIN_NO,    NEXT_NO,     NEUTRAL,        0,    504,   false, "the request's time was over")                       \
     X(LOCAL,           "local",               AGAIN_NO,    NEXT_NO,     NEUTRAL,        0,    503,   true,  "this proxy is out of resources")                    \

@@ -19,9 +19,9 @@
 static void tell(struct attempt *a, enum failover_event_kind kind)
 {
     struct failover_event ev = {
-        .kind = kind, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
+        .kind = kind, .try = a->number, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
 
-    a->events->happened(a->ctx, &ev);
+    a->events->happened(a, &ev);
 }
 
 /* A refusal of one parameter is mended once. The target is remembered to refuse it, unless it was
@@ -47,6 +47,7 @@ static bool mend(struct attempt *a, enum failure why)
 static void fail(struct attempt *a, enum failure why)
 {
     struct failover_event ev = {.kind = FAILOVER_FAILED,
+                                .try = a->number,
                                 .failure = why,
                                 .mended = mend(a, why),
                                 .status = a->status,
@@ -54,7 +55,7 @@ static void fail(struct attempt *a, enum failure why)
 
     a->over = true;
     upstream_cancel(&a->call);
-    a->events->happened(a->ctx, &ev);
+    a->events->happened(a, &ev);
 }
 
 static void fail_saying(struct attempt *a, enum failure why, const char *text)
@@ -82,7 +83,7 @@ static bool pass_on(struct attempt *a, struct span bytes)
     if (bytes.n == 0)
         return true;
     if (a->owns) {
-        a->events->write(a->ctx, bytes);
+        a->events->write(a, bytes);
         return !a->over;
     }
     strbuf_add_span(&a->held, bytes);
@@ -256,7 +257,7 @@ static void read_events(struct attempt *a, struct span bytes)
         (!was_whole && a->dialect->marks_end && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
     else if (progress && a->owns)
-        a->events->progress(a->ctx);
+        a->events->progress(a);
 }
 
 /* The bytes are all there, or all that will come. `cut`: the transport did not end as it should. */
@@ -338,8 +339,7 @@ static void judge_error(struct attempt *a, struct span content_type)
 
     secret_redact(a->error.message, &n);
     a->error.message[n] = '\0';
-    a->retry_after_ms = retry_after_read(a->retry_fields[0], a->retry_fields[1], a->retry_fields[2],
-                                         strbuf_span(&a->held), clock_wall_ms());
+    a->retry_after_ms = retry_after_read(a->retry_after_ms, a->spent_ms, strbuf_span(&a->held));
     fail(a, f);
 }
 
@@ -364,9 +364,13 @@ static bool client_may_see(struct span name)
            span_is_nocase((struct span){name.p, sizeof(limits) - 1}, limits);
 }
 
+static struct span find_field(const void *head, const char *name)
+{
+    return http1_find(head, name);
+}
+
 static void on_head(void *ctx, const struct http1_head *head)
 {
-    static const char *const names[] = {"retry-after-ms", "x-ms-retry-after-ms", "retry-after"};
     struct attempt *a = ctx;
     struct span type = http1_find(head, "content-type");
 
@@ -377,15 +381,12 @@ static void on_head(void *ctx, const struct http1_head *head)
         fail_saying(a, REDIRECT, "it wants to send us elsewhere");
         return;
     }
+    if (head->status / 100 == 2 || head->status == 429)
+        a->spent_ms = retry_after_spent(find_field, head, clock_wall_ms());
     if (head->status / 100 != 2) {
         a->mode = MODE_ERROR;
         a->held.max = MAX_ERROR;
-        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-            struct span value = http1_find(head, names[i]);
-
-            if (value.p != NULL)
-                a->retry_fields[i] = arena_copy(a->arena, value);
-        }
+        a->retry_after_ms = retry_after_asked(find_field, head, clock_wall_ms());
         return;
     }
     for (unsigned i = 0; i < head->n; i++) {
@@ -472,7 +473,7 @@ static void on_pause(void *ctx)
     struct attempt *a = ctx;
 
     if (a->owns)
-        a->events->flush(a->ctx);
+        a->events->flush(a);
 }
 
 static void on_end(void *ctx)
@@ -641,6 +642,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->arena = arena;
     a->events = events;
     a->ctx = ctx;
+    a->number = brief->number;
     a->dialect = t->provider->type->dialect;
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
@@ -648,7 +650,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
-    a->retry_after_ms = RETRY_AFTER_NONE;
+    a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->words = strbuf_heap(s->config->limits.answer_body);
     a->dropped = strbuf_in(arena, MAX_DROPPED);

@@ -21,8 +21,11 @@ enum attempt_mode {
     MODE_ERROR,  /* the body of an error answer */
 };
 
+struct attempt;
+
 /* What an attempt is to ask, and in which words the client wants the answer. */
 struct attempt_brief {
+    int number; /* which of the exchange's tries it is: its events carry it */
     const struct dialect *client;
     const struct chat_request *request;
     const struct conversation *conversation; /* the canonical form; NULL while nobody needed it */
@@ -32,12 +35,12 @@ struct attempt_brief {
     uint32_t without; /* parameters that this target refused of this request a moment ago */
 };
 
-/* Upward calls; wired by the exchange. */
+/* Upward calls; wired by the exchange, which is a->ctx. Two attempts of it can be live at once. */
 struct attempt_events {
-    void (*happened)(void *ctx, const struct failover_event *ev);
-    void (*write)(void *ctx, struct span bytes); /* once it owns the client; gathered until flush */
-    void (*flush)(void *ctx);                    /* ... sends them */
-    void (*progress)(void *ctx);                 /* the same: something of the answer came */
+    void (*happened)(struct attempt *a, const struct failover_event *ev);
+    void (*write)(struct attempt *a, struct span bytes); /* once it owns; gathered until flush */
+    void (*flush)(struct attempt *a);                    /* ... sends them */
+    void (*progress)(struct attempt *a);                 /* the same: something of it came */
 };
 
 struct attempt {
@@ -46,6 +49,7 @@ struct attempt {
     struct arena *arena; /* of the exchange */
     const struct attempt_events *events;
     void *ctx;
+    int number;                    /* see the brief */
     const struct dialect *dialect; /* the provider's; NULL: it answers inside the process */
     const struct dialect *client;
     bool translating; /* the two differ */
@@ -60,11 +64,13 @@ struct attempt {
     uint32_t refused;        /* ... that the next try of this target has to leave out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
     unsigned status;
-    bool event_stream; /* the answer's content-type says so */
-    bool html;         /* ... or that it is a page */
-    uint64_t retry_after_ms;
-    struct span retry_fields[3]; /* retry-after-ms, x-ms-retry-after-ms, retry-after */
-    struct strbuf fields;        /* header lines of the answer that the client may see */
+    bool event_stream;       /* the answer's content-type says so */
+    bool html;               /* ... or that it is a page */
+    uint64_t retry_after_ms; /* what the provider asks for in an error, or RETRY_AFTER_NONE */
+    /* A good answer or a 429 said that an allowance of this key is used up for so long, or
+     * RETRY_AFTER_NONE. With a 429 retry_after_ms goes before it. */
+    uint64_t spent_ms;
+    struct strbuf fields; /* header lines of the answer that the client may see */
     struct sse sse;
     struct chat_watch watch;
     struct answer_writer writer; /* of an answer that is put into words here */

@@ -1,5 +1,7 @@
 #include "proxy/budget.h"
 
+#include <assert.h>
+
 #define TOKEN_MS 10000.0 /* one comes in by itself */
 
 void budget_init(struct budget *b, double ratio, double capacity)
@@ -27,10 +29,8 @@ void budget_earn(struct budget *b, uint64_t now_ms)
     settle(b, b->ratio, now_ms);
 }
 
-bool budget_take(struct budget *b, double cost, uint64_t now_ms)
+void budget_spend(struct budget *b, double cost, uint64_t now_ms)
 {
-    if (budget_tokens(b, now_ms) < cost)
-        return false;
+    assert(budget_tokens(b, now_ms) >= cost);
     settle(b, -cost, now_ms);
-    return true;
 }

@@ -25,8 +25,7 @@ struct budget {
 
 void budget_init(struct budget *b, double ratio, double capacity); /* starts full */
 void budget_earn(struct budget *b, uint64_t now_ms);
-bool budget_take(struct budget *b, double cost,
-                 uint64_t now_ms) MUST_CHECK; /* all of it or nothing */
+void budget_spend(struct budget *b, double cost, uint64_t now_ms); /* asked for before */
 double budget_tokens(const struct budget *b, uint64_t now_ms);
 
 #endif

@@ -6,15 +6,32 @@
  * connection open instead has still given a whole answer. */
 #define FINISH_MS 500
 
-/* Between two tries of the same target, unless it named a time. */
-#define BACKOFF_LOW_MS  100
-#define BACKOFF_HIGH_MS 300
+/* Before the same target is asked again, unless it named a time. */
+#define PAUSE_LOW_MS  100
+#define PAUSE_HIGH_MS 300
+
+/* The only target, and its rate limit names no time: the wait is doubled each time. */
+#define LIMITED_BASE_MS 500
+#define LIMITED_CAP_MS  8000
 
 /* The longest Retry-After that is waited out within a request. */
 #define SAME_WAIT_MAX_MS 2500
 
 /* A try is not started with less than this left. */
 #define LEAST_TRY_MS 10
+
+/* What is left of the request's time is shared among the targets that are left, but no try gets
+ * less than this, and something is kept for telling the client. */
+#define LEAST_SHARE_MS 5000
+#define TELL_MS        2000
+
+#define PROBE_HEDGE_MS 2000 /* no caller waits longer for a target that may still be dead */
+#define HEDGE_LOOK_MS  500  /* after a hedge that could not be had */
+
+#define QUEUE_MOST    256 /* of one route; who is behind them would not get a place in time */
+#define QUEUE_LOW_MS  2000
+#define QUEUE_HIGH_MS 6000 /* when to come again: spread, so that not all come at once */
+#define QUEUE_SHARE   5    /* of the time left, the part that may be waited */
 
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a)
@@ -25,7 +42,10 @@ void failover_init(struct failover *f, const struct failover_policy *p, unsigned
     *f = (struct failover){
         .policy = *p,
         .rng = {seed},
-        .current = -1,
+        .live = {-1, -1},
+        .again = -1,
+        .hedge_at_ms = UINT64_MAX,
+        .final = -1,
         .verdict = -1,
         .retry_after_ms = RETRY_AFTER_NONE,
         .candidates = arena_alloc(a, max_candidates * sizeof(*f->candidates)),
@@ -34,45 +54,62 @@ void failover_init(struct failover *f, const struct failover_policy *p, unsigned
     };
 }
 
-void failover_add(struct failover *f, struct target *t, const struct failover_timers *timers,
-                  bool unfit)
+void failover_add(struct failover *f, const struct failover_candidate *c)
 {
     assert(f->n_candidates < f->max_candidates);
-    f->candidates[f->n_candidates++] =
-        (struct failover_candidate){.target = t, .timers = *timers, .unfit = unfit};
+    f->candidates[f->n_candidates++] = *c;
 }
 
-static void order(struct failover_orders *out, enum failover_order_kind k)
+static void order(struct failover_orders *out, enum failover_order_kind k, int try)
 {
-    assert(out->n < sizeof(out->v) / sizeof(out->v[0]));
-    out->v[out->n++] = k;
+    assert(out->n < ARRAY_LEN(out->v));
+    out->v[out->n++] = (struct failover_order){k, try};
+}
+
+static struct failover_candidate *candidate_of(struct failover *f, int try)
+{
+    return &f->candidates[f->tries[try].candidate];
 }
 
 /* ---- ending ------------------------------------------------------------------------------- */
 
-/* The live try is over; its ticket goes back. */
-static void end_try(struct failover *f, enum failure why, unsigned status, uint64_t retry_after_ms,
-                    uint64_t now_ms)
+/* A live try is over; its ticket goes back. */
+static void end_try(struct failover *f, int try, enum failure why, unsigned status,
+                    uint64_t retry_after_ms, uint64_t now_ms)
 {
-    struct failover_try *t = &f->tries[f->current];
-    struct failover_candidate *c = &f->candidates[t->candidate];
+    struct failover_try *t = &f->tries[try];
 
-    assert(t->phase != PHASE_ENDED);
+    assert(t->phase != PHASE_ENDED && (f->live[0] == try || f->live[1] == try));
     t->phase = PHASE_ENDED;
     t->outcome = why;
     t->status = status;
     t->retry_after_ms = retry_after_ms;
     t->ended_ms = now_ms;
-    target_end(c->target, &t->ticket, why, retry_after_ms, now_ms);
-    f->current = -1;
+    target_end(candidate_of(f, try)->target, &t->ticket, why, status, retry_after_ms, now_ms);
+    if (f->live[0] == try)
+        f->live[0] = f->live[1];
+    f->live[1] = -1;
+}
+
+static void drop(struct failover *f, int try, enum failure why, uint64_t retry_after_ms,
+                 uint64_t now_ms, struct failover_orders *out)
+{
+    end_try(f, try, why, 0, retry_after_ms, now_ms);
+    order(out, ORDER_DROP, try);
+}
+
+static void leave_queue(struct failover *f)
+{
+    target_queue_leave(f->policy.set, f->policy.route, &f->waiter);
 }
 
 static void end_all(struct failover *f, enum failover_order_kind k, struct failover_orders *out)
 {
-    assert(!f->ended && f->current < 0); /* one terminal outcome, no try left behind */
+    assert(!f->ended && f->live[0] < 0); /* one terminal outcome, no try left behind */
+    leave_queue(f);
     f->ended = true;
     f->wait_until_ms = 0;
-    order(out, k);
+    order(out, k, f->verdict);
 }
 
 /* Nothing more can be tried. The failure that helps the client most is told, and of a target that
@@ -84,7 +121,8 @@ static void give_up(struct failover *f, struct failover_orders *out)
 
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *t = &f->tries[i];
-        bool asked_after = t->skipped && f->candidates[t->candidate].tries > 0;
+        bool asked_after =
+            t->skipped && t->candidate != UINT8_MAX && f->candidates[t->candidate].tries > 0;
 
         if (!asked_after &&
             (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome)))
@@ -97,58 +135,19 @@ static void give_up(struct failover *f, struct failover_orders *out)
 }
 
 /* A failure that no other target can mend speaks for itself. */
-static void tell(struct failover *f, struct failover_orders *out)
+static void tell(struct failover *f, int try, struct failover_orders *out)
 {
-    f->verdict = (int)f->n_tries - 1;
-    f->retry_after_ms = f->tries[f->verdict].retry_after_ms;
+    f->verdict = try;
+    f->retry_after_ms = f->tries[try].retry_after_ms;
     end_all(f, f->committed || f->opened ? ORDER_BREAK : ORDER_REFUSE, out);
 }
 
-/* The request's own end (deadline, client gone) as the last line of the trail. */
-static void note_end(struct failover *f, enum failure why, uint64_t now_ms)
+/* A line of the trail without a call. */
+static int note(struct failover *f, uint8_t candidate, enum failure why, uint64_t wait_ms,
+                uint64_t now_ms)
 {
-    f->tries[f->n_tries++] = (struct failover_try){
-        .candidate = UINT8_MAX,
-        .skipped = true,
-        .phase = PHASE_ENDED,
-        .outcome = why,
-        .retry_after_ms = RETRY_AFTER_NONE,
-        .started_ms = now_ms,
-        .ended_ms = now_ms,
-    };
-}
-
-/* ---- choosing ----------------------------------------------------------------------------- */
-
-static void start_try(struct failover *f, unsigned candidate, struct ticket ticket, uint64_t now_ms,
-                      struct failover_orders *out)
-{
-    struct failover_candidate *c = &f->candidates[candidate];
-
-    f->current = (int)f->n_tries++;
-    f->n_attempts++;
-    c->tries++;
-    c->keys_used |= 1u << ticket.key;
-    c->skipped = FAILURE_NONE;
-    f->wait_until_ms = 0;
-    f->tries[f->current] = (struct failover_try){
-        .candidate = (uint8_t)candidate,
-        .phase = PHASE_CONNECTING,
-        .ticket = ticket,
-        .retry_after_ms = RETRY_AFTER_NONE,
-        .started_ms = now_ms,
-        .progress_ms = now_ms,
-    };
-    assert(f->n_attempts <= f->policy.max_attempts && c->tries <= f->policy.per_target);
-    order(out, ORDER_TRY);
-}
-
-static void note_skip(struct failover *f, unsigned candidate, enum failure why, uint64_t wait_ms,
-                      uint64_t now_ms)
-{
-    f->candidates[candidate].skipped = why;
-    f->tries[f->n_tries++] = (struct failover_try){
-        .candidate = (uint8_t)candidate,
+    f->tries[f->n_tries] = (struct failover_try){
+        .candidate = candidate,
         .skipped = true,
         .phase = PHASE_ENDED,
         .outcome = why,
@@ -156,53 +155,176 @@ static void note_skip(struct failover *f, unsigned candidate, enum failure why, 
         .started_ms = now_ms,
         .ended_ms = now_ms,
     };
+    return (int)f->n_tries++;
 }
 
-/* Asks one candidate; true when a try has started. */
+/* The request's own end (deadline, client gone) as the last line. */
+static int note_end(struct failover *f, enum failure why, uint64_t wait_ms, uint64_t now_ms)
+{
+    return note(f, UINT8_MAX, why, wait_ms, now_ms);
+}
+
+/* ---- starting a try -------------------------------------------------------------------------- */
+
+/* Its share of the time left, so that the targets behind it get a chance too. */
+static uint64_t first_output_limit(const struct failover *f, unsigned candidate, uint64_t now_ms)
+{
+    uint64_t limit = f->candidates[candidate].timers.first_output;
+    uint64_t left = f->deadline_ms > now_ms ? f->deadline_ms - now_ms : 0, share, targets = 1;
+
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        const struct failover_candidate *c = &f->candidates[i];
+
+        targets += i != candidate && c->tries == 0 && !c->unfit;
+    }
+    share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
+    if (share < LEAST_SHARE_MS)
+        share = LEAST_SHARE_MS;
+    return limit < share ? limit : share;
+}
+
+static uint64_t hedge_time(const struct failover *f, const struct failover_try *t, uint64_t now_ms)
+{
+    uint64_t ms = f->policy.hedge_ms;
+
+    if (f->hedged || ms == FAILOVER_HEDGE_OFF || f->n_candidates == 1)
+        return UINT64_MAX;
+    if (ms == FAILOVER_HEDGE_AUTO)
+        ms = target_hedge_ms(f->candidates[t->candidate].target, f->policy.kind);
+    return now_ms + (t->ticket.probe && ms > PROBE_HEDGE_MS ? PROBE_HEDGE_MS : ms);
+}
+
+static void start_try(struct failover *f, unsigned candidate, const struct ticket *ticket,
+                      uint64_t now_ms, struct failover_orders *out)
+{
+    struct failover_candidate *c = &f->candidates[candidate];
+    bool hedge = f->live[0] >= 0;
+    int try = (int)f->n_tries++;
+    struct failover_try *t = &f->tries[try];
+
+    leave_queue(f);
+    f->live[hedge] = try;
+    if (f->n_attempts++ == 0)
+        target_begin(c->target, !f->policy.retried, now_ms);
+    c->tries++;
+    c->keys_used |= 1u << ticket->key;
+    c->skipped = FAILURE_NONE;
+    f->wait_until_ms = 0;
+    *t = (struct failover_try){
+        .candidate = (uint8_t)candidate,
+        .hedge = hedge,
+        .phase = PHASE_CONNECTING,
+        .ticket = *ticket,
+        .retry_after_ms = RETRY_AFTER_NONE,
+        .first_output = first_output_limit(f, candidate, now_ms),
+        .started_ms = now_ms,
+        .progress_ms = now_ms,
+    };
+    f->hedged = f->hedged || hedge;
+    f->hedge_at_ms = hedge_time(f, t, now_ms);
+    assert(f->n_attempts <= f->policy.max_attempts && c->tries <= f->policy.per_target);
+    order(out, ORDER_TRY, try);
+}
+
+static bool was_slow(enum failure f)
+{
+    return (failure_row(f)->marks & SLOW) != 0 || f == REQUEST_TIMEOUT;
+}
+
+/* A first attempt and a first failover are free: the former is the request, the latter is new load
+ * elsewhere, which the limiter sees to. */
+static double cost_of(const struct failover *f, bool more)
+{
+    bool slow = false;
+
+    for (unsigned i = 0; i < f->n_tries; i++)
+        slow = slow || was_slow(f->tries[i].outcome);
+    if (!more && f->n_attempts < 2)
+        return 0;
+    return slow ? BUDGET_TIMEOUT_COST : 1;
+}
+
+static enum failure ask(struct failover *f, unsigned i, struct target_wish wish, uint64_t now_ms,
+                        struct ticket *ticket, uint64_t *wait_ms)
+{
+    wish.away = wish.beside || f->candidates[i].away;
+    wish.kind = f->policy.kind;
+    wish.route = f->policy.route;
+    wish.place = i;
+    wish.waiter = f->waiter.waiting ? &f->waiter : NULL;
+    return target_ask(f->candidates[i].target, &wish, now_ms, ticket, wait_ms);
+}
+
+/* Asks a candidate for the first time; true when a try has started. */
 static bool try_candidate(struct failover *f, unsigned i, bool last_resort, uint64_t now_ms,
                           struct failover_orders *out)
 {
     struct failover_candidate *c = &f->candidates[i];
+    struct target_wish wish = {.last_resort = last_resort, .cost = cost_of(f, false)};
     struct ticket ticket;
-    uint64_t wait_ms = 0;
+    uint64_t wait_ms;
     enum failure no;
 
     if (c->unfit) {
-        if (c->skipped == FAILURE_NONE)
-            note_skip(f, i, UNFIT, RETRY_AFTER_NONE, now_ms);
+        if (c->skipped == FAILURE_NONE) {
+            c->skipped = UNFIT;
+            note(f, (uint8_t)i, UNFIT, RETRY_AFTER_NONE, now_ms);
+        }
         return false;
     }
-    no = target_ask(c->target, 0, last_resort, now_ms, &ticket, &wait_ms);
-
+    no = ask(f, i, wish, now_ms, &ticket, &wait_ms);
     if (no == FAILURE_NONE) {
-        start_try(f, i, ticket, now_ms, out);
+        start_try(f, i, &ticket, now_ms, out);
         return true;
     }
-    if (c->tries == 0 && c->skipped == FAILURE_NONE)
-        note_skip(f, i, no, wait_ms, now_ms);
+    if (c->tries == 0 && c->skipped == FAILURE_NONE) {
+        c->skipped = no;
+        c->not_before = wait_ms < UINT64_MAX - now_ms ? now_ms + wait_ms : UINT64_MAX;
+        note(f, (uint8_t)i, no, wait_ms, now_ms);
+    }
     return false;
 }
 
-/* The same target at once: with a key that has not been tried, or with a request that was mended.
+/* ---- the same target once more ------------------------------------------------------------------
  */
+
+/* At once: with a key that has not been tried, or with a request that was mended. */
 static bool try_other_key(struct failover *f, const struct failover_try *last, uint64_t now_ms,
                           struct failover_orders *out)
 {
     struct failover_candidate *c = &f->candidates[last->candidate];
+    struct target_wish wish = {.keys_used = last->mended ? 0 : c->keys_used};
     struct ticket ticket;
     uint64_t wait_ms;
 
     if ((failure_row(last->outcome)->again != AGAIN_KEY && !last->mended) ||
         c->tries >= f->policy.per_target)
         return false;
-    if (target_ask(c->target, last->mended ? 0 : c->keys_used, false, now_ms, &ticket, &wait_ms) !=
-        FAILURE_NONE)
+    if (ask(f, last->candidate, wish, now_ms, &ticket, &wait_ms) != FAILURE_NONE)
         return false;
-    start_try(f, last->candidate, ticket, now_ms, out);
+    start_try(f, last->candidate, &ticket, now_ms, out);
     return true;
 }
 
-/* A candidate that failed in a way that may pass: once more, after the others and a back-off. */
+/* Before the others have their turn: a fault that looks like a single one, or a rate limit that is
+ * over in a moment. */
+static bool pause_for_same(struct failover *f, const struct failover_try *last, uint64_t now_ms)
+{
+    const struct failover_candidate *c = &f->candidates[last->candidate];
+    bool soon = failure_row(last->outcome)->again == AGAIN_SOON;
+    bool limited = last->outcome == RATE_LIMITED && last->retry_after_ms <= SAME_WAIT_MAX_MS;
+
+    if (c->given_up || c->tries >= f->policy.per_target ||
+        c->not_before + LEAST_TRY_MS > f->deadline_ms)
+        return false;
+    if (!limited && !(soon && !f->policy.retried && target_heals(c->target, last->outcome, now_ms)))
+        return false;
+    f->again = last->candidate;
+    f->wait_until_ms = c->not_before;
+    return true;
+}
+
+/* Nobody else is left: a candidate that failed in a way that may pass, after a pause. */
 static bool wait_for_retry(struct failover *f, uint64_t now_ms)
 {
     uint64_t soonest = UINT64_MAX;
@@ -216,27 +338,116 @@ static bool wait_for_retry(struct failover *f, uint64_t now_ms)
     }
     if (soonest == UINT64_MAX || soonest + LEAST_TRY_MS > f->deadline_ms)
         return false;
+    f->again = -1;
     f->wait_until_ms = soonest > now_ms ? soonest : now_ms;
     return true;
 }
 
+/* Those whose pause is over, or the one that it was for. */
 static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
+    int only = f->again;
+
+    f->again = -1;
     for (unsigned i = 0; i < f->n_candidates; i++) {
         struct failover_candidate *c = &f->candidates[i];
+        struct target_wish wish = {.cost = cost_of(f, true)};
         struct ticket ticket;
         uint64_t wait_ms;
+        enum failure no;
 
         if (c->tries == 0 || c->given_up || c->tries >= f->policy.per_target ||
-            c->not_before > now_ms)
+            c->not_before > now_ms || (only >= 0 && (unsigned)only != i))
             continue;
-        if (target_ask(c->target, 0, false, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
-            start_try(f, i, ticket, now_ms, out);
+        no = ask(f, i, wish, now_ms, &ticket, &wait_ms);
+        if (no == FAILURE_NONE) {
+            start_try(f, i, &ticket, now_ms, out);
             return true;
         }
-        c->given_up = true; /* its breaker opened meanwhile */
+        if (no == SKIPPED_REST && wait_ms <= LIMITED_CAP_MS)
+            c->not_before = now_ms + wait_ms;
+        else
+            c->given_up = true; /* its breaker opened meanwhile */
     }
     return false;
+}
+
+/* ---- the others ---------------------------------------------------------------------------------
+ */
+
+/* Has its endpoint failed this very request? Another model there would fail alike. */
+static bool endpoint_failed(const struct failover *f, const struct target *t)
+{
+    for (unsigned i = 0; i < f->n_tries; i++) {
+        const struct failover_try *e = &f->tries[i];
+
+        if (!e->skipped && e->phase == PHASE_ENDED &&
+            failure_row(e->outcome)->blame == BLAME_ENDPOINT &&
+            f->candidates[e->candidate].target->provider->endpoint == t->provider->endpoint)
+            return true;
+    }
+    return false;
+}
+
+static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct failover_orders *out)
+{
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        const struct failover_candidate *c = &f->candidates[i];
+
+        if (c->tries > 0 || c->skipped != FAILURE_NONE)
+            continue;
+        if (!all && (endpoint_failed(f, c->target) || target_behind(c->target, now_ms)))
+            continue;
+        if (try_candidate(f, i, false, now_ms, out))
+            return true;
+    }
+    return false;
+}
+
+/* Would a place at this target, or the end of its short rest, come in time? */
+static bool worth_waiting_for(const struct failover_candidate *c, uint64_t now_ms)
+{
+    return c->skipped == SATURATED ||
+           (c->skipped == SKIPPED_REST && c->not_before <= now_ms + SAME_WAIT_MAX_MS);
+}
+
+/* Some target is well but has no room: waits for a place. True when it waits, or has been refused.
+ */
+static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    uint64_t left = f->deadline_ms - now_ms, longest = left / QUEUE_SHARE;
+    uint32_t wants = 0;
+
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (worth_waiting_for(&f->candidates[i], now_ms))
+            wants |= 1u << i;
+    if (wants == 0)
+        return false;
+    if (longest > f->policy.queue_ms)
+        longest = f->policy.queue_ms;
+    if (longest > 0 &&
+        target_queue_enter(f->policy.set, f->policy.route, &f->waiter, wants, QUEUE_MOST, now_ms)) {
+        f->queue_until_ms = now_ms + longest;
+        f->look_ms = now_ms + QUEUE_LOOK_MS;
+        return true;
+    }
+    note_end(f, QUEUE_FULL, rng_between(&f->rng, QUEUE_LOW_MS, QUEUE_HIGH_MS), now_ms);
+    give_up(f, out);
+    return true;
+}
+
+/* One more look whether there is a place now. */
+static void look_in_queue(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    f->look_ms = now_ms + QUEUE_LOOK_MS;
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if ((f->waiter.wants & 1u << i) != 0 && try_candidate(f, i, false, now_ms, out))
+            return;
+    if (now_ms < f->queue_until_ms)
+        return;
+    leave_queue(f);
+    note_end(f, QUEUE_FULL, rng_between(&f->rng, QUEUE_LOW_MS, QUEUE_HIGH_MS), now_ms);
+    give_up(f, out);
 }
 
 /* Nobody was even asked: the one that is nearest to being well again may have it, else any other.
@@ -260,107 +471,210 @@ static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover
 /* Decides what comes next when no try is live. */
 static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    const struct failover_try *last = f->n_tries > 0 ? &f->tries[f->n_tries - 1] : NULL;
-
     if (f->n_attempts >= f->policy.max_attempts) {
         give_up(f, out);
         return;
     }
     if (f->deadline_ms < now_ms + LEAST_TRY_MS) {
-        note_end(f, DEADLINE, now_ms);
-        tell(f, out);
+        tell(f, note_end(f, DEADLINE, RETRY_AFTER_NONE, now_ms), out);
         return;
     }
-    if (last != NULL && !last->skipped && try_other_key(f, last, now_ms, out))
+    if (try_in_order(f, false, now_ms, out) || try_in_order(f, true, now_ms, out))
         return;
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (f->candidates[i].tries == 0 && f->candidates[i].skipped == FAILURE_NONE &&
-            try_candidate(f, i, false, now_ms, out))
-            return;
     if (retry_due(f, now_ms, out) || wait_for_retry(f, now_ms))
+        return;
+    if (wait_in_queue(f, now_ms, out))
         return;
     if (f->n_attempts == 0 && try_last_resort(f, now_ms, out))
         return;
     give_up(f, out);
 }
 
-/* ---- events ------------------------------------------------------------------------------- */
+/* ---- a second target beside a slow first one
+ * ----------------------------------------------------- */
 
-static void failed(struct failover *f, enum failure why, unsigned status, uint64_t retry_after_ms,
-                   uint64_t now_ms, struct failover_orders *out)
+static bool may_start_beside(const struct failover *f, unsigned i)
 {
-    struct failover_candidate *c = &f->candidates[f->tries[f->current].candidate];
-    const struct failure_row *row = failure_row(why);
-    bool named = retry_after_ms != RETRY_AFTER_NONE;
+    const struct failover_candidate *c = &f->candidates[i];
 
-    end_try(f, why, status, retry_after_ms, now_ms);
-    /* A rate limit is waited out only where the provider says how long, and that is short. */
-    c->given_up = !(row->again == AGAIN_LATER || (why == RATE_LIMITED && named)) ||
-                  (named && retry_after_ms > SAME_WAIT_MAX_MS);
-    c->not_before = now_ms + rng_between(&f->rng, BACKOFF_LOW_MS, BACKOFF_HIGH_MS);
-    if (named && now_ms + retry_after_ms > c->not_before)
-        c->not_before = now_ms + retry_after_ms;
-    if (f->committed || !row->next)
-        tell(f, out);
-    else
-        choose(f, now_ms, out);
+    return c->tries == 0 && !c->unfit;
 }
 
-static void output(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    struct failover_try *t = &f->tries[f->current];
+    const struct failover_try *first = &f->tries[f->live[0]];
+    struct target_wish wish = {
+        .beside = true, .granted = first->ticket.probe, .cost = cost_of(f, true)};
+    struct ticket ticket;
+    uint64_t wait_ms;
+
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (may_start_beside(f, i) && ask(f, i, wish, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
+            start_try(f, i, &ticket, now_ms, out);
+            return true;
+        }
+    return false;
+}
+
+/* No hedge is to be had, and the first target has gone silent for everybody: that is no tail, and
+ * the next target is asked in its place. */
+static void move_on(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    struct failover_candidate *first = candidate_of(f, f->live[0]);
+    struct target_wish wish = {.cost = cost_of(f, false)};
+    struct ticket ticket;
+    uint64_t wait_ms;
+
+    if (!target_silent(first->target, &f->tries[f->live[0]].ticket))
+        return;
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (may_start_beside(f, i) && !target_behind(f->candidates[i].target, now_ms) &&
+            ask(f, i, wish, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
+            first->given_up = true;
+            drop(f, f->live[0], SLOWER, RETRY_AFTER_NONE, now_ms, out);
+            start_try(f, i, &ticket, now_ms, out);
+            return;
+        }
+}
+
+static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    f->hedge_at_ms = now_ms + HEDGE_LOOK_MS;
+    if (!f->hedge_wanted)
+        target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
+    f->hedge_wanted = true;
+    if (f->n_attempts < f->policy.max_attempts && !start_hedge(f, now_ms, out))
+        move_on(f, now_ms, out);
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+/* Only a larger declared window can mend that the prompt is too long. True where there is one. */
+static bool keep_larger(struct failover *f, uint64_t window)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        struct failover_candidate *c = &f->candidates[i];
+
+        c->unfit = c->unfit || c->window <= window;
+        any = any || (!c->unfit && c->tries == 0);
+    }
+    return any;
+}
+
+static bool others_may_mend(struct failover *f, const struct failover_candidate *c,
+                            enum failure why)
+{
+    switch (failure_row(why)->next) {
+    case NEXT_NO:
+        return false;
+    case NEXT_YES:
+        return true;
+    case NEXT_LARGER:
+        return keep_larger(f, c->window);
+    }
+    return false;
+}
+
+/* When the same target may be asked again, if ever. */
+static void plan_again(struct failover *f, struct failover_candidate *c,
+                       const struct failover_try *t, uint64_t now_ms)
+{
+    enum failure_again again = failure_row(t->outcome)->again;
+    bool named = t->retry_after_ms != RETRY_AFTER_NONE;
+    uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
+
+    c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
+                  (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
+                  (t->outcome == RATE_LIMITED && !named && f->n_candidates > 1);
+    if (named) {
+        pause = t->retry_after_ms + rng_between(&f->rng, 0, t->retry_after_ms / 10);
+    } else if (t->outcome == RATE_LIMITED) {
+        for (unsigned i = 1; i < c->tries && cap < LIMITED_CAP_MS; i++)
+            cap *= 2;
+        pause = rng_between(&f->rng, PAUSE_LOW_MS, cap);
+    }
+    c->not_before = now_ms + pause;
+}
+
+static void failed(struct failover *f, int try, enum failure why, unsigned status,
+                   uint64_t retry_after_ms, uint64_t now_ms, struct failover_orders *out)
+{
+    struct failover_candidate *c = candidate_of(f, try);
+    struct failover_try *t = &f->tries[try];
+    bool goes_on;
+
+    end_try(f, try, why, status, retry_after_ms, now_ms);
+    plan_again(f, c, t, now_ms);
+    goes_on = !f->committed && others_may_mend(f, c, why);
+    if (f->live[0] >= 0) { /* the other one may still answer */
+        if (!goes_on && f->final < 0)
+            f->final = try;
+    } else if (!goes_on || f->final >= 0) {
+        tell(f, goes_on ? f->final : try, out);
+    } else if (f->n_attempts >= f->policy.max_attempts ||
+               (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t, now_ms))) {
+        choose(f, now_ms, out);
+    }
+}
+
+static void output(struct failover *f, int try, uint64_t now_ms, struct failover_orders *out)
+{
+    struct failover_try *t = &f->tries[try];
+    int other = f->live[f->live[0] == try];
 
     t->progress_ms = now_ms;
     t->phase = PHASE_STREAMING;
     if (t->output_ms == 0) {
         t->output_ms = now_ms;
-        target_output(f->candidates[t->candidate].target, &t->ticket, now_ms);
+        target_output(candidate_of(f, try)->target, &t->ticket, now_ms);
     }
-    if (!f->committed) {
-        f->committed = true;
-        f->said_ms = now_ms;
-        order(out, ORDER_COMMIT);
-    }
+    if (f->committed)
+        return;
+    if (other >= 0)
+        drop(f, other, f->tries[other].hedge ? HEDGE_LOST : SLOWER, RETRY_AFTER_NONE, now_ms, out);
+    f->committed = true;
+    f->said_ms = now_ms;
+    order(out, ORDER_COMMIT, try);
 }
 
-static void complete(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+static void complete(struct failover *f, int try, uint64_t now_ms, struct failover_orders *out)
 {
-    struct failover_try *t = &f->tries[f->current];
+    struct failover_try *t = &f->tries[try];
 
     if (!f->committed)
-        output(f, now_ms, out);
-    f->verdict = f->current;
-    end_try(f, FAILURE_NONE, t->status != 0 ? t->status : 200, RETRY_AFTER_NONE, now_ms);
+        output(f, try, now_ms, out);
+    f->verdict = try;
+    end_try(f, try, FAILURE_NONE, t->status != 0 ? t->status : 200, RETRY_AFTER_NONE, now_ms);
     end_all(f, ORDER_FINISH, out);
 }
 
 static void gone(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    if (f->current >= 0) {
-        end_try(f, CLIENT_GONE, 0, RETRY_AFTER_NONE, now_ms);
-        order(out, ORDER_DROP);
-    }
-    note_end(f, CLIENT_GONE, now_ms);
-    f->verdict = (int)f->n_tries - 1;
+    while (f->live[0] >= 0)
+        drop(f, f->live[0], CLIENT_GONE, RETRY_AFTER_NONE, now_ms, out);
+    leave_queue(f);
+    f->verdict = note_end(f, CLIENT_GONE, RETRY_AFTER_NONE, now_ms);
     f->ended = true;
 }
 
-/* Which limit the live try has reached, if any. */
-static enum failure expired(const struct failover *f, bool tcp_up, uint64_t now_ms)
+/* Which limit a live try has reached, if any. */
+static enum failure expired(const struct failover *f, int try, bool tcp_up, uint64_t now_ms)
 {
-    const struct failover_try *t = &f->tries[f->current];
+    const struct failover_try *t = &f->tries[try];
     const struct failover_timers *limit = &f->candidates[t->candidate].timers;
     uint64_t age = now_ms - t->started_ms;
 
     switch (t->phase) {
     case PHASE_CONNECTING:
-        if (age >= limit->first_output)
+        if (age >= t->first_output)
             return FIRST_TOKEN;
         if (tcp_up)
             return age >= limit->tls ? TLS_FAILED : FAILURE_NONE;
         return age >= limit->connect ? CONNECT_TIMEOUT : FAILURE_NONE;
     case PHASE_WAITING:
-        return age >= limit->first_output ? FIRST_TOKEN : FAILURE_NONE;
+        return age >= t->first_output ? FIRST_TOKEN : FAILURE_NONE;
     case PHASE_STREAMING:
         return now_ms - t->progress_ms >= limit->idle ? IDLE : FAILURE_NONE;
     default:
@@ -368,51 +682,78 @@ static enum failure expired(const struct failover *f, bool tcp_up, uint64_t now_
     }
 }
 
-/* The exchange itself is at its end, whatever its attempt does. An answer that only lacks its end
- * marker is whole, and is not broken off. */
-static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms, uint64_t now_ms,
-                 struct failover_orders *out)
+/* The exchange itself is at its end, whatever its attempts do. An answer that only lacks its end
+ * marker is whole, and is not broken off. A try whose own time was over as well is to blame. */
+static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms,
+                 const bool tcp_up[2], uint64_t now_ms, struct failover_orders *out)
 {
-    if (f->current >= 0 && f->tries[f->current].phase == PHASE_FINISHING) {
-        complete(f, now_ms, out);
-        return;
+    int last = -1;
+
+    for (unsigned i = 0; i < ARRAY_LEN(f->live); i++) {
+        if (f->live[i] >= 0 && f->tries[f->live[i]].phase == PHASE_FINISHING) {
+            complete(f, f->live[i], now_ms, out);
+            return;
+        }
     }
-    if (f->current >= 0) {
-        end_try(f, why, 0, retry_after_ms, now_ms);
-        order(out, ORDER_DROP);
-    } else {
-        note_end(f, why, now_ms);
+    for (unsigned i = 0; f->live[0] >= 0; i++) {
+        enum failure own = expired(f, f->live[0], tcp_up[i], now_ms);
+
+        last = f->live[0];
+        drop(f, last, own != FAILURE_NONE ? own : why, retry_after_ms, now_ms, out);
     }
-    tell(f, out);
+    if (last < 0 || f->tries[last].outcome != why)
+        last = note_end(f, why, retry_after_ms, now_ms);
+    tell(f, last, out);
 }
 
-static void tick(struct failover *f, bool tcp_up, uint64_t now_ms, struct failover_orders *out)
+/* A live try at its time. */
+static void look_at_try(struct failover *f, int try, bool tcp_up, uint64_t now_ms,
+                        struct failover_orders *out)
 {
+    struct failover_try *t = &f->tries[try];
     enum failure why;
 
-    if (now_ms >= f->deadline_ms) {
-        stop(f, DEADLINE, RETRY_AFTER_NONE, now_ms, out);
+    if (t->phase == PHASE_FINISHING) {
+        if (now_ms - t->progress_ms >= FINISH_MS)
+            complete(f, try, now_ms, out);
         return;
     }
-    if (f->current < 0) {
-        if (f->wait_until_ms != 0 && now_ms >= f->wait_until_ms) {
-            f->wait_until_ms = 0;
+    why = expired(f, try, tcp_up, now_ms);
+    if (why != FAILURE_NONE) {
+        order(out, ORDER_DROP, try);
+        failed(f, try, why, 0, RETRY_AFTER_NONE, now_ms, out);
+    } else if (t->phase == PHASE_CONNECTING) {
+        t->progress_ms = now_ms; /* of the two limits the passed one was not ours */
+    }
+}
+
+static void tick(struct failover *f, const bool tcp_up[2], uint64_t now_ms,
+                 struct failover_orders *out)
+{
+    const int live[2] = {f->live[0], f->live[1]};
+
+    if (now_ms >= f->deadline_ms) {
+        stop(f, DEADLINE, RETRY_AFTER_NONE, tcp_up, now_ms, out);
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(live) && !f->ended; i++)
+        if (live[i] >= 0 && f->tries[live[i]].phase != PHASE_ENDED)
+            look_at_try(f, live[i], tcp_up[i], now_ms, out);
+    if (f->ended)
+        return;
+    if (live[0] < 0 && f->waiter.waiting && now_ms >= f->look_ms) {
+        look_in_queue(f, now_ms, out);
+    } else if (live[0] < 0 && f->wait_until_ms != 0 && now_ms >= f->wait_until_ms) {
+        f->wait_until_ms = 0;
+        if (f->again < 0 || !retry_due(f, now_ms, out))
             choose(f, now_ms, out);
-        }
-    } else if (f->tries[f->current].phase == PHASE_FINISHING) {
-        if (now_ms - f->tries[f->current].progress_ms >= FINISH_MS)
-            complete(f, now_ms, out);
-    } else if ((why = expired(f, tcp_up, now_ms)) != FAILURE_NONE) {
-        order(out, ORDER_DROP);
-        failed(f, why, 0, RETRY_AFTER_NONE, now_ms, out);
-    } else if (f->tries[f->current].phase == PHASE_CONNECTING) {
-        f->tries[f->current].progress_ms =
-            now_ms; /* of the two limits the passed one was not ours */
+    } else if (live[0] >= 0 && live[0] == f->live[0] && !f->committed && now_ms >= f->hedge_at_ms) {
+        hedge(f, now_ms, out);
     }
     if (!f->ended && f->policy.heartbeat_ms != 0 && now_ms - f->said_ms >= f->policy.heartbeat_ms) {
         f->said_ms = now_ms;
         f->opened = true;
-        order(out, ORDER_HEARTBEAT);
+        order(out, ORDER_HEARTBEAT, -1);
     }
 }
 
@@ -427,18 +768,19 @@ void failover_begin(struct failover *f, uint64_t now_ms, struct failover_orders 
 void failover_step(struct failover *f, const struct failover_event *ev, uint64_t now_ms,
                    struct failover_orders *out)
 {
-    struct failover_try *t = f->current >= 0 ? &f->tries[f->current] : NULL;
+    bool about_none =
+        ev->kind == FAILOVER_TICK || ev->kind == FAILOVER_GONE || ev->kind == FAILOVER_STOP;
+    struct failover_try *t = about_none ? NULL : &f->tries[ev->try];
 
     out->n = 0;
     assert(!f->ended);
-    assert(t != NULL || ev->kind == FAILOVER_TICK || ev->kind == FAILOVER_GONE ||
-           ev->kind == FAILOVER_STOP);
+    assert(about_none || ev->try == f->live[0] || ev->try == f->live[1]);
     switch (ev->kind) {
     case FAILOVER_CONNECTED:
         t->phase = PHASE_WAITING;
         break;
     case FAILOVER_OUTPUT:
-        output(f, now_ms, out);
+        output(f, ev->try, now_ms, out);
         break;
     case FAILOVER_PROGRESS:
         t->progress_ms = now_ms;
@@ -449,11 +791,11 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         break;
     case FAILOVER_COMPLETE:
         t->status = ev->status;
-        complete(f, now_ms, out);
+        complete(f, ev->try, now_ms, out);
         break;
     case FAILOVER_FAILED:
         t->mended = ev->mended;
-        failed(f, ev->failure, ev->status, ev->retry_after_ms, now_ms, out);
+        failed(f, ev->try, ev->failure, ev->status, ev->retry_after_ms, now_ms, out);
         break;
     case FAILOVER_TICK:
         tick(f, ev->tcp_up, now_ms, out);
@@ -462,7 +804,7 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         gone(f, now_ms, out);
         break;
     case FAILOVER_STOP:
-        stop(f, STOPPING, ev->retry_after_ms, now_ms, out);
+        stop(f, STOPPING, ev->retry_after_ms, ev->tcp_up, now_ms, out);
         break;
     }
 }
@@ -472,36 +814,45 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-uint64_t failover_due(const struct failover *f)
+static uint64_t try_due(const struct failover *f, const struct failover_try *t)
 {
-    uint64_t due = f->deadline_ms;
-
-    if (f->policy.heartbeat_ms != 0)
-        due = earlier(due, f->said_ms + f->policy.heartbeat_ms);
-    if (f->current < 0)
-        return f->wait_until_ms != 0 ? earlier(due, f->wait_until_ms) : due;
-
-    const struct failover_try *t = &f->tries[f->current];
     const struct failover_timers *limit = &f->candidates[t->candidate].timers;
+    uint64_t due = t->started_ms + t->first_output;
 
     switch (t->phase) {
     case PHASE_CONNECTING:
         /* Whether TCP is up is only known at a tick, so both limits are looked at in turn. */
-        due = earlier(due, t->started_ms + limit->first_output);
         if (t->started_ms + limit->connect > t->progress_ms)
             due = earlier(due, t->started_ms + limit->connect);
         if (t->started_ms + limit->tls > t->progress_ms)
             due = earlier(due, t->started_ms + limit->tls);
         return due;
     case PHASE_WAITING:
-        return earlier(due, t->started_ms + limit->first_output);
-    case PHASE_STREAMING:
-        return earlier(due, t->progress_ms + limit->idle);
-    case PHASE_FINISHING:
-        return earlier(due, t->progress_ms + FINISH_MS);
-    default:
         return due;
+    case PHASE_STREAMING:
+        return t->progress_ms + limit->idle;
+    case PHASE_FINISHING:
+        return t->progress_ms + FINISH_MS;
+    default:
+        return UINT64_MAX;
     }
+}
+
+uint64_t failover_due(const struct failover *f)
+{
+    uint64_t due = f->deadline_ms;
+
+    if (f->policy.heartbeat_ms != 0)
+        due = earlier(due, f->said_ms + f->policy.heartbeat_ms);
+    if (f->live[0] < 0 && f->waiter.waiting)
+        return earlier(due, f->look_ms);
+    if (f->live[0] < 0)
+        return f->wait_until_ms != 0 ? earlier(due, f->wait_until_ms) : due;
+    if (!f->committed)
+        due = earlier(due, f->hedge_at_ms);
+    for (unsigned i = 0; i < ARRAY_LEN(f->live) && f->live[i] >= 0; i++)
+        due = earlier(due, try_due(f, &f->tries[f->live[i]]));
+    return due;
 }
 
 enum failure failover_outcome(const struct failover *f)

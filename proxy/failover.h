@@ -139,6 +139,7 @@ struct failover {
     int again;              /* the candidate that the pause is for; -1: whoever is due */
     uint64_t hedge_at_ms;   /* when a second target may start beside the first; UINT64_MAX: never */
     bool hedge_wanted;      /* it has been counted */
+    bool hedged;            /* it has started: once is enough */
     struct queue_waiter waiter; /* in the route's queue while `waiting` */
     uint64_t queue_until_ms, look_ms;
     uint64_t said_ms;              /* when the client last got a byte */

@@ -5,34 +5,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/address.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
-/* How long a key is left alone when the provider names no time. A refused key may be a fault of the
- * provider's own (whole outages answered 401), so it is tried again soon; an empty account is not
- * filled within minutes. */
+/* How long something is left alone when the provider names no time. A refused key may be a fault of
+ * the provider's own (whole outages answered 401), so it is tried again soon, and given up only
+ * when that goes on; an empty account is not filled within minutes. */
 #define AUTH_REST_MS      30000
+#define AUTH_GO_ON        3     /* refusals in a row ... */
+#define AUTH_GO_ON_MS     60000 /* ... over at least this time */
 #define QUOTA_REST_MS     600000
+#define LONGEST_REST_MS   3600000
 #define FORBIDDEN_REST_MS 600000
+#define GONE_REST_MS      600000
+#define WRONG_REST_MS     60000
 #define THROTTLE_BASE_MS  1000
 #define THROTTLE_CAP_MS   30000
 
-static void provider_init(struct provider *p, const struct config_provider *conf)
-{
-    p->conf = conf;
-    p->type = provider_type_find(conf->type);
-    assert(p->type != NULL); /* config checked it */
-    pthread_mutex_init(&p->lock, NULL);
-    for (size_t i = 0; i < conf->n_keys && i < TARGET_MAX_KEYS; i++)
-        p->keys[p->n_keys++] = span_of(conf->keys[i]);
-    if (p->n_keys == 0)
-        p->keys[p->n_keys++] = SPAN("");
-}
+#define FULL_NOT_DEAD_MS 2000  /* a target that gave output so lately is overloaded, but alive */
+#define UNPROVEN_MS      60000 /* a failure to connect that nobody has explained by then */
+#define HEALS_BELOW      0.2   /* share of failures among the other calls */
+#define BESIDE_USE       0.7   /* of a target's limit: more room than that is kept for its own */
 
-static void target_init(struct target *t, unsigned index, struct provider *p, const char *model,
-                        const struct config *c, uint64_t seed)
+/* ---- making the set ------------------------------------------------------------------------- */
+
+static void set_breaker(struct breaker *b, const struct config *c, uint64_t seed)
 {
-    struct breaker_config b = {
+    struct breaker_config cfg = {
         .consecutive = c->breaker.consecutive,
         .min_calls = c->breaker.min_calls,
         .failure_rate = c->breaker.failure_rate,
@@ -40,15 +40,106 @@ static void target_init(struct target *t, unsigned index, struct provider *p, co
         .open_base_ms = c->breaker.open_base,
         .open_cap_ms = c->breaker.open_cap,
     };
-    size_t n = strlen(p->conf->name) + (model != NULL ? strlen(model) : 0) + 2;
 
-    t->index = index;
+    breaker_init(b, &cfg, seed);
+}
+
+/* "https://api.openai.com:443". What answers inside the process is an endpoint of its own. */
+static char *origin_of(const struct config_provider *conf, bool *remote)
+{
+    struct err e;
+    struct url u;
+    char text[512];
+
+    *remote = false;
+    if (conf->base_url == NULL || url_read(conf->base_url, &u, &e) < 0)
+        return mem_strdup(conf->name);
+    *remote = u.scope != HOST_LOOPBACK;
+    snprintf(text, sizeof(text), "%s://%.*s:%u", u.https ? "https" : "http", SPAN_ARG(u.host),
+             u.port);
+    return mem_strdup(text);
+}
+
+static struct endpoint *endpoint_get(struct target_set *s, const struct config_provider *conf,
+                                     const struct config *c, uint64_t seed)
+{
+    bool remote;
+    char *origin = origin_of(conf, &remote);
+    struct endpoint *e;
+
+    for (size_t i = 0; i < s->n_endpoints; i++) {
+        if (strcmp(s->endpoints[i].origin, origin) == 0) {
+            free(origin);
+            return &s->endpoints[i];
+        }
+    }
+    e = &s->endpoints[s->n_endpoints++];
+    e->origin = origin;
+    e->remote = remote;
+    set_breaker(&e->breaker, c, seed + s->n_endpoints);
+    return e;
+}
+
+static void provider_init(struct provider *p, const struct config_provider *conf)
+{
+    p->conf = conf;
+    p->type = provider_type_find(conf->type);
+    assert(p->type != NULL); /* config checked it */
+    for (size_t i = 0; i < conf->n_keys && i < TARGET_MAX_KEYS; i++)
+        p->keys[p->n_keys++] = span_of(conf->keys[i]);
+    if (p->n_keys == 0)
+        p->keys[p->n_keys++] = SPAN("");
+}
+
+/* Is it in the first tier of a route? Then there are requests at home there. */
+static bool is_home(const struct config *c, size_t provider, const char *model)
+{
+    for (size_t r = 0; r < c->n_routes; r++) {
+        for (size_t i = 0; i < c->routes[r].n_targets; i++) {
+            const struct config_target *ct = &c->routes[r].targets[i];
+            bool same = ct->provider == provider &&
+                        (model == NULL ? ct->model == NULL
+                                       : ct->model != NULL && strcmp(model, ct->model) == 0);
+
+            if (same && ct->tier == c->routes[r].targets[0].tier)
+                return true;
+        }
+    }
+    return false;
+}
+
+static double tolerance_of(const struct config *c)
+{
+    static const struct {
+        const char *stance;
+        double tolerance;
+    } rows[] = {{"polite", 0.33}, {"balanced", 0.5}, {"aggressive", 0.7}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcmp(c->overload.stance, rows[i].stance) == 0)
+            return rows[i].tolerance;
+    assert(!"a stance that config accepts and nobody knows");
+    return 0.5;
+}
+
+static void target_init(struct target *t, struct target_set *s, const struct config_target *ct,
+                        const struct config *c, uint64_t seed)
+{
+    struct provider *p = &s->providers[ct->provider];
+    size_t n = strlen(p->conf->name) + (ct->model != NULL ? strlen(ct->model) : 0) + 2;
+    bool home = is_home(c, ct->provider, ct->model);
+
+    t->set = s;
+    t->index = (unsigned)s->n_targets;
     t->name = mem_alloc(n);
-    snprintf(t->name, n, model != NULL ? "%s/%s" : "%s", p->conf->name, model);
+    snprintf(t->name, n, ct->model != NULL ? "%s/%s" : "%s", p->conf->name, ct->model);
     t->provider = p;
-    t->model = span_of(model);
-    pthread_mutex_init(&t->lock, NULL);
-    breaker_init(&t->breaker, &b, seed + index);
+    t->model = span_of(ct->model);
+    set_breaker(&t->breaker, c, seed + t->index);
+    pace_init(&t->pace);
+    budget_init(&t->budget, c->retry_budget.ratio, c->retry_budget.capacity);
+    for (size_t i = 0; i < p->n_keys; i++)
+        limiter_init(&t->limiters[i], tolerance_of(c), home);
 }
 
 struct target *target_set_find(struct target_set *s, size_t provider, const char *model)
@@ -69,10 +160,17 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     struct target_set *s = mem_zalloc(sizeof(*s));
     size_t most = 0;
 
+    pthread_mutex_init(&s->lock, NULL);
     s->n_providers = c->n_providers;
     s->providers = mem_zalloc(c->n_providers * sizeof(*s->providers));
-    for (size_t i = 0; i < c->n_providers; i++)
+    s->endpoints = mem_zalloc(c->n_providers * sizeof(*s->endpoints));
+    s->queues = mem_zalloc(c->n_routes * sizeof(*s->queues));
+    set_breaker(&s->path, c, seed);
+    hedge_init(&s->hedge, c->hedge.max_ratio, c->hedge.floor);
+    for (size_t i = 0; i < c->n_providers; i++) {
         provider_init(&s->providers[i], &c->providers[i]);
+        s->providers[i].endpoint = endpoint_get(s, &c->providers[i], c, seed + 1000);
+    }
     for (size_t r = 0; r < c->n_routes; r++)
         most += c->routes[r].n_targets;
     s->targets = mem_zalloc(most * sizeof(*s->targets));
@@ -82,8 +180,7 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
 
             if (target_set_find(s, ct->provider, ct->model) != NULL)
                 continue;
-            target_init(&s->targets[s->n_targets], (unsigned)s->n_targets,
-                        &s->providers[ct->provider], ct->model, c, seed);
+            target_init(&s->targets[s->n_targets], s, ct, c, seed + 2000);
             s->n_targets++;
         }
     }
@@ -94,68 +191,145 @@ void target_set_free(struct target_set *s)
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < s->n_targets; i++) {
-        pthread_mutex_destroy(&s->targets[i].lock);
+    for (size_t i = 0; i < s->n_targets; i++)
         free(s->targets[i].name);
-    }
-    for (size_t i = 0; i < s->n_providers; i++)
-        pthread_mutex_destroy(&s->providers[i].lock);
+    for (size_t i = 0; i < s->n_endpoints; i++)
+        free(s->endpoints[i].origin);
+    pthread_mutex_destroy(&s->lock);
+    free(s->queues);
     free(s->targets);
+    free(s->endpoints);
     free(s->providers);
     free(s);
 }
+
+/* ---- asking --------------------------------------------------------------------------------- */
 
 static uint64_t resting_ms(const struct rest *r, bool last_resort, uint64_t now_ms)
 {
     return r->until_ms > now_ms && (r->firm || !last_resort) ? r->until_ms - now_ms : 0;
 }
 
-/* The first key that nothing speaks against; else -1 with the shortest wait among the unused ones.
- */
-static int pick_key(struct target *t, uint32_t used, bool last_resort, uint64_t now_ms,
-                    uint64_t *wait_ms)
+static uint64_t longer(uint64_t a, uint64_t b)
 {
-    struct provider *p = t->provider;
-    int found = -1;
-
-    *wait_ms = UINT64_MAX;
-    pthread_mutex_lock(&p->lock);
-    for (unsigned i = 0; i < p->n_keys && found < 0; i++) {
-        uint64_t a = resting_ms(&p->rests[i], last_resort, now_ms);
-        uint64_t b = resting_ms(&t->rests[i], last_resort, now_ms);
-        uint64_t wait = a > b ? a : b;
-
-        if (used & (1u << i))
-            continue;
-        if (wait == 0)
-            found = (int)i;
-        else if (wait < *wait_ms)
-            *wait_ms = wait;
-    }
-    pthread_mutex_unlock(&p->lock);
-    return found;
+    return a > b ? a : b;
 }
 
-enum failure target_ask(struct target *t, uint32_t keys_used, bool last_resort, uint64_t now_ms,
-                        struct ticket *out, uint64_t *wait_ms)
+static bool has_room(const struct target *t, unsigned key, bool beside)
 {
-    enum failure refusal = FAILURE_NONE;
-    int key;
+    return !beside || limiter_use(&t->limiters[key]) < BESIDE_USE;
+}
 
-    pthread_mutex_lock(&t->lock);
-    key = pick_key(t, keys_used, last_resort, now_ms, wait_ms);
-    if (key < 0) {
-        refusal = SKIPPED_REST;
-    } else {
-        out->key = (unsigned)key;
-        out->pass = last_resort ? breaker_ask_last_resort(&t->breaker, now_ms)
-                                : breaker_ask(&t->breaker, now_ms);
-        if (out->pass == 0) {
-            refusal = SKIPPED_OPEN;
-            *wait_ms = breaker_wait_ms(&t->breaker, now_ms);
+/* The first key that nothing speaks against, with a place taken; else -1 with the reason and the
+ * shortest wait among the unused ones. */
+static int take_key(struct target *t, const struct target_wish *wish, uint64_t now_ms,
+                    enum failure *why, uint64_t *wait_ms)
+{
+    struct provider *p = t->provider;
+    uint64_t own = resting_ms(&t->rest, wish->last_resort, now_ms);
+
+    *why = SKIPPED_REST;
+    *wait_ms = RETRY_AFTER_NONE;
+    for (unsigned i = 0; i < p->n_keys; i++) {
+        uint64_t wait = longer(own, longer(resting_ms(&p->rests[i], wish->last_resort, now_ms),
+                                           resting_ms(&t->rests[i], wish->last_resort, now_ms)));
+
+        if (wish->keys_used & (1u << i))
+            continue;
+        if (wait > 0) {
+            *wait_ms = wait < *wait_ms ? wait : *wait_ms;
+        } else if (has_room(t, i, wish->beside) &&
+                   limiter_take(&t->limiters[i], wish->away, now_ms)) {
+            return (int)i;
+        } else {
+            *why = SATURATED;
         }
     }
-    pthread_mutex_unlock(&t->lock);
+    if (*why == SATURATED)
+        *wait_ms = RETRY_AFTER_NONE;
+    return -1;
+}
+
+static breaker_pass ask_breaker(struct breaker *b, const struct target_wish *wish, uint64_t now_ms)
+{
+    if (wish->beside && b->state != BREAKER_CLOSED)
+        return 0;
+    return wish->last_resort ? breaker_ask_last_resort(b, now_ms) : breaker_ask(b, now_ms);
+}
+
+static void drop_passes(struct target *t, const struct ticket *k, uint64_t now_ms)
+{
+    breaker_drop(&t->set->path, k->path, now_ms);
+    breaker_drop(&t->provider->endpoint->breaker, k->endpoint, now_ms);
+    breaker_drop(&t->breaker, k->model, now_ms);
+}
+
+/* All three, or none and how long until. A pass of 0 for a way that is not in use is fine. */
+static bool take_passes(struct target *t, const struct target_wish *wish, struct ticket *k,
+                        uint64_t now_ms, uint64_t *wait_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+
+    k->path = k->endpoint = k->model = 0;
+    if (e->proxied && (k->path = ask_breaker(&t->set->path, wish, now_ms)) == 0)
+        *wait_ms = breaker_wait_ms(&t->set->path, now_ms);
+    else if ((k->endpoint = ask_breaker(&e->breaker, wish, now_ms)) == 0)
+        *wait_ms = breaker_wait_ms(&e->breaker, now_ms);
+    else if ((k->model = ask_breaker(&t->breaker, wish, now_ms)) == 0)
+        *wait_ms = breaker_wait_ms(&t->breaker, now_ms);
+    else
+        return true;
+    drop_passes(t, k, now_ms);
+    return false;
+}
+
+static enum failure ask(struct target *t, const struct target_wish *wish, uint64_t now_ms,
+                        struct ticket *out, uint64_t *wait_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+    enum failure why;
+    int key;
+
+    *wait_ms = RETRY_AFTER_NONE;
+    if (wish->beside && pace_place(&t->pace, now_ms) != PACE_FRONT)
+        return SKIPPED_OPEN;
+    if (!queue_turn(&t->set->queues[wish->route], wish->waiter, wish->place, now_ms))
+        return SATURATED;
+    if (wish->cost > 0 && budget_tokens(&t->budget, now_ms) < wish->cost)
+        return SKIPPED_BUDGET;
+    key = take_key(t, wish, now_ms, &why, wait_ms);
+    if (key < 0)
+        return why;
+    *out = (struct ticket){
+        .key = (unsigned)key, .kind = wish->kind, .away = wish->away, .asked_ms = now_ms};
+    if (!take_passes(t, wish, out, now_ms, wait_ms)) {
+        limiter_give(&t->limiters[key], wish->away);
+        return SKIPPED_OPEN;
+    }
+    if (wish->beside && !wish->granted && !hedge_grant(&t->set->hedge, now_ms)) {
+        drop_passes(t, out, now_ms);
+        limiter_give(&t->limiters[key], wish->away);
+        return SKIPPED_BUDGET;
+    }
+    if (wish->cost > 0)
+        budget_spend(&t->budget, wish->cost, now_ms);
+    out->trial = pace_place(&t->pace, now_ms) == PACE_TRIAL;
+    if (out->trial)
+        pace_try(&t->pace, now_ms);
+    out->probe = out->trial || breaker_is_probe(&t->breaker, out->model) ||
+                 breaker_is_probe(&e->breaker, out->endpoint) ||
+                 (out->path != 0 && breaker_is_probe(&t->set->path, out->path));
+    return FAILURE_NONE;
+}
+
+enum failure target_ask(struct target *t, const struct target_wish *wish, uint64_t now_ms,
+                        struct ticket *out, uint64_t *wait_ms)
+{
+    enum failure refusal;
+
+    pthread_mutex_lock(&t->set->lock);
+    refusal = ask(t, wish, now_ms, out, wait_ms);
+    pthread_mutex_unlock(&t->set->lock);
     if (refusal == FAILURE_NONE) {
         atomic_fetch_add_explicit(&t->in_flight, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&t->attempts, 1, memory_order_relaxed);
@@ -163,32 +337,119 @@ enum failure target_ask(struct target *t, uint32_t keys_used, bool last_resort, 
     return refusal;
 }
 
-/* What an operator wants to read at 3 a.m.: a target that is left alone, and one that is back. */
-static void log_breaker(const struct target *t, enum breaker_state was, enum breaker_state is,
-                        unsigned failures, uint64_t wait_ms, enum failure why)
+/* ---- what operators read at 3 a.m. ------------------------------------------------------------
+ */
+
+struct states {
+    enum breaker_state model, endpoint, path;
+};
+
+static struct states states_of(const struct target *t)
 {
-    if (was == is)
-        return;
-    if (is == BREAKER_OPEN && was == BREAKER_CLOSED)
-        log_warn("%s: breaker open after %u failures in a row, the last: %s; next try in %.1f s",
-                 t->name, failures, failure_row(why)->text, (double)wait_ms / 1000);
-    else if (is == BREAKER_OPEN && wait_ms > 0)
-        log_warn("%s: breaker open again, its probe failed: %s; next try in %.1f s", t->name,
-                 failure_row(why)->text, (double)wait_ms / 1000);
-    else if (is == BREAKER_CLOSED)
-        log_info("%s: breaker closed, the target answers again", t->name);
+    return (struct states){t->breaker.state, t->provider->endpoint->breaker.state,
+                           t->set->path.state};
 }
+
+static void log_breaker(const char *name, const struct breaker *b, enum breaker_state was,
+                        enum failure why, uint64_t now_ms)
+{
+    double wait_s = (double)breaker_wait_ms(b, now_ms) / 1000;
+
+    if (was == b->state)
+        return;
+    if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED)
+        log_warn("%s: breaker open after %u failures in a row, the last: %s; next try in %.1f s",
+                 name, b->failures, failure_row(why)->text, wait_s);
+    else if (b->state == BREAKER_OPEN)
+        log_warn("%s: breaker open again, its probe failed: %s; next try in %.1f s", name,
+                 failure_row(why)->text, wait_s);
+    else if (b->state == BREAKER_CLOSED)
+        log_info("%s: breaker closed, it answers again", name);
+}
+
+/* Tells what has changed, and brings the load back by and by to what has recovered. */
+static void after_change(struct target *t, const struct states *was, enum failure why,
+                         uint64_t now_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+
+    log_breaker(t->name, &t->breaker, was->model, why, now_ms);
+    log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
+    log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
+    for (size_t i = 0; i < t->set->n_targets; i++) {
+        struct target *o = &t->set->targets[i];
+        bool back =
+            (o == t && was->model != BREAKER_CLOSED && t->breaker.state == BREAKER_CLOSED) ||
+            (o->provider->endpoint == e && was->endpoint != BREAKER_CLOSED &&
+             e->breaker.state == BREAKER_CLOSED);
+
+        for (size_t k = 0; back && k < o->provider->n_keys; k++)
+            limiter_recover(&o->limiters[k], now_ms);
+    }
+}
+
+/* ---- our own network ------------------------------------------------------------------------- */
+
+/* Failures to connect are blamed only once somebody else far away has answered: until then it may
+ * be our own network. */
+static bool may_be_ours(const struct target_set *s, const struct endpoint *e, enum failure f)
+{
+    size_t remote = 0;
+
+    for (size_t i = 0; i < s->n_endpoints; i++)
+        remote += s->endpoints[i].remote;
+    return (f == DNS || f == REFUSED || f == CONNECT_TIMEOUT) && e->remote && remote > 1 &&
+           e->breaker.state == BREAKER_CLOSED;
+}
+
+static void count_unproven(struct endpoint *e, uint64_t now_ms)
+{
+    if (now_ms > e->unproven_ms + UNPROVEN_MS)
+        e->unproven = 0;
+    e->unproven++;
+    e->unproven_ms = now_ms;
+}
+
+/* `answered` has: the network is well, and who could not be connected is to blame after all. */
+static void prove_network(struct target_set *s, struct endpoint *answered, uint64_t now_ms)
+{
+    answered->unproven = 0;
+    for (size_t i = 0; answered->remote && i < s->n_endpoints; i++) {
+        struct endpoint *e = &s->endpoints[i];
+
+        if (now_ms > e->unproven_ms + UNPROVEN_MS)
+            e->unproven = 0;
+        for (; e->unproven > 0 && e->breaker.state == BREAKER_CLOSED; e->unproven--) {
+            enum breaker_state was = e->breaker.state;
+
+            breaker_fail(&e->breaker, breaker_ask(&e->breaker, now_ms), now_ms);
+            log_breaker(e->origin, &e->breaker, was, REFUSED, now_ms);
+        }
+        e->unproven = 0;
+    }
+}
+
+/* ---- output, and the end ----------------------------------------------------------------------
+ */
 
 void target_output(struct target *t, struct ticket *k, uint64_t now_ms)
 {
-    enum breaker_state was, is;
+    struct endpoint *e = t->provider->endpoint;
+    struct states was;
 
-    pthread_mutex_lock(&t->lock);
-    was = t->breaker.state;
-    k->pass = breaker_output(&t->breaker, k->pass, now_ms);
-    is = t->breaker.state;
-    pthread_mutex_unlock(&t->lock);
-    log_breaker(t, was, is, 0, 0, FAILURE_NONE);
+    pthread_mutex_lock(&t->set->lock);
+    was = states_of(t);
+    k->output = true;
+    k->model = breaker_output(&t->breaker, k->model, now_ms);
+    k->endpoint = breaker_output(&e->breaker, k->endpoint, now_ms);
+    k->path = breaker_output(&t->set->path, k->path, now_ms);
+    limiter_ok(&t->limiters[k->key], now_ms);
+    pace_output(&t->pace, k->kind, now_ms - k->asked_ms, now_ms);
+    t->streaming++;
+    t->output_ms = now_ms;
+    prove_network(t->set, e, now_ms);
+    after_change(t, &was, FAILURE_NONE, now_ms);
+    pthread_mutex_unlock(&t->set->lock);
 }
 
 /* A rest only ever grows: a later, shorter one must not cut an earlier, longer one. */
@@ -201,60 +462,190 @@ static void rest_until(struct rest *r, uint64_t until_ms, bool firm, enum failur
     }
 }
 
+/* base, twice base, ... for each time in a row, up to `most`. */
+static uint64_t doubled(uint64_t base, unsigned times, uint64_t most)
+{
+    for (; times > 0 && base < most; times--)
+        base *= 2;
+    return base < most ? base : most;
+}
+
+static void count_streak(struct rest *r, uint64_t now_ms)
+{
+    if (r->streak++ == 0)
+        r->since_ms = now_ms;
+}
+
+/* Requests that were out together with the one that failed say nothing new. */
+static bool rests_already(const struct rest *r, uint64_t now_ms)
+{
+    return r->until_ms > now_ms;
+}
+
 static void rest_key(struct target *t, unsigned key, enum failure f, uint64_t retry_after_ms,
                      uint64_t now_ms)
 {
-    struct provider *p = t->provider;
-    bool firm = retry_after_ms != RETRY_AFTER_NONE;
-    uint64_t ms = firm ? retry_after_ms : f == QUOTA ? QUOTA_REST_MS : AUTH_REST_MS;
+    struct rest *r = f == FORBIDDEN ? &t->rests[key] : &t->provider->rests[key];
+    uint64_t ms = FORBIDDEN_REST_MS;
 
-    if (f == FORBIDDEN) {
-        rest_until(&t->rests[key], now_ms + FORBIDDEN_REST_MS, false, f);
+    if (rests_already(r, now_ms) && retry_after_ms == RETRY_AFTER_NONE)
         return;
-    }
-    pthread_mutex_lock(&p->lock);
-    rest_until(&p->rests[key], now_ms + ms, firm, f);
-    pthread_mutex_unlock(&p->lock);
+    count_streak(r, now_ms);
+    if (f == QUOTA)
+        ms = doubled(QUOTA_REST_MS, r->streak - 1, LONGEST_REST_MS);
+    else if (f == AUTH)
+        ms = r->streak >= AUTH_GO_ON && now_ms >= r->since_ms + AUTH_GO_ON_MS
+                 ? doubled(QUOTA_REST_MS, r->streak - AUTH_GO_ON, LONGEST_REST_MS)
+                 : AUTH_REST_MS;
+    if (retry_after_ms != RETRY_AFTER_NONE)
+        ms = retry_after_ms;
+    rest_until(r, now_ms + ms, retry_after_ms != RETRY_AFTER_NONE, f);
+    log_warn("%s: key %u of provider %s is left alone for %llu s: %s", t->name, key + 1,
+             t->provider->conf->name, (unsigned long long)(ms / 1000), failure_row(f)->text);
 }
 
-static void throttle(struct rest *r, uint64_t retry_after_ms, uint64_t now_ms)
+static void rest_target(struct target *t, enum failure f, uint64_t now_ms)
 {
-    uint64_t ms = THROTTLE_BASE_MS;
+    uint64_t ms = f == MODEL_GONE ? GONE_REST_MS : WRONG_REST_MS;
+
+    if (rests_already(&t->rest, now_ms))
+        return;
+    rest_until(&t->rest, now_ms + ms, false, f);
+    log_warn("%s is left alone for %llu s: %s", t->name, (unsigned long long)(ms / 1000),
+             failure_row(f)->text);
+}
+
+/* A limit without a time, while others of the same key are under way, is one on how many may be:
+ * the limiter has learnt it. */
+static void throttle(struct target *t, unsigned key, uint64_t retry_after_ms, uint64_t now_ms)
+{
+    struct rest *r = &t->rests[key];
 
     if (retry_after_ms != RETRY_AFTER_NONE) {
         rest_until(r, now_ms + retry_after_ms, true, RATE_LIMITED);
-        return;
+    } else if (t->limiters[key].in_flight == 0 && !rests_already(r, now_ms)) {
+        count_streak(r, now_ms);
+        rest_until(r, now_ms + doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false,
+                   RATE_LIMITED);
     }
-    for (unsigned i = 0; i < r->streak && ms < THROTTLE_CAP_MS; i++)
-        ms *= 2;
-    r->streak++;
-    rest_until(r, now_ms + (ms < THROTTLE_CAP_MS ? ms : THROTTLE_CAP_MS), false, RATE_LIMITED);
 }
 
-void target_end(struct target *t, const struct ticket *k, enum failure f, uint64_t retry_after_ms,
-                uint64_t now_ms)
+static void blame_endpoint(struct target *t, const struct ticket *k, enum failure f,
+                           uint64_t now_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+
+    if (may_be_ours(t->set, e, f)) {
+        breaker_drop(&e->breaker, k->endpoint, now_ms);
+        count_unproven(e, now_ms);
+    } else {
+        breaker_fail(&e->breaker, k->endpoint, now_ms);
+    }
+}
+
+static void blame_model(struct target *t, const struct ticket *k, enum failure f,
+                        uint64_t retry_after_ms, uint64_t now_ms)
+{
+    bool alive =
+        t->streaming > 0 || (t->output_ms != 0 && now_ms < t->output_ms + FULL_NOT_DEAD_MS);
+
+    if (f == OVERLOADED && alive)
+        breaker_drop(&t->breaker, k->model, now_ms); /* full, and not dead */
+    else
+        breaker_fail(&t->breaker, k->model, now_ms);
+    /* An overloaded provider that names a time means it. */
+    if (retry_after_ms != RETRY_AFTER_NONE)
+        rest_until(&t->rests[k->key], now_ms + retry_after_ms, true, f);
+}
+
+static void blame_path(struct target *t, const struct ticket *k, uint64_t now_ms)
+{
+    struct breaker *b = &t->set->path;
+
+    /* That it goes through a proxy at all is known from here on. */
+    breaker_fail(b, t->provider->endpoint->proxied ? k->path : breaker_ask(b, now_ms), now_ms);
+    t->provider->endpoint->proxied = true;
+}
+
+static void take_verdict(struct target *t, const struct ticket *k, enum failure f,
+                         uint64_t retry_after_ms, uint64_t now_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+
+    switch (failure_row(f)->blame) {
+    case NEUTRAL:
+        break;
+    case BLAME_ENDPOINT:
+        blame_endpoint(t, k, f, now_ms);
+        break;
+    case BLAME_MODEL:
+        blame_model(t, k, f, retry_after_ms, now_ms);
+        break;
+    case BLAME_PATH:
+        blame_path(t, k, now_ms);
+        break;
+    case THROTTLE:
+        throttle(t, k->key, retry_after_ms, now_ms);
+        break;
+    case REST_KEY:
+        rest_key(t, k->key, f, retry_after_ms, now_ms);
+        break;
+    case REST_TARGET:
+        rest_target(t, f, now_ms);
+        break;
+    }
+    /* In the other scopes it says nothing. */
+    if (failure_row(f)->blame != BLAME_ENDPOINT)
+        breaker_drop(&e->breaker, k->endpoint, now_ms);
+    if (failure_row(f)->blame != BLAME_MODEL)
+        breaker_drop(&t->breaker, k->model, now_ms);
+    if (failure_row(f)->blame != BLAME_PATH)
+        breaker_drop(&t->set->path, k->path, now_ms);
+}
+
+static void take_success(struct target *t, const struct ticket *k, uint64_t now_ms)
+{
+    breaker_ok(&t->breaker, k->model, now_ms);
+    breaker_ok(&t->provider->endpoint->breaker, k->endpoint, now_ms);
+    breaker_ok(&t->set->path, k->path, now_ms);
+    t->rests[k->key].streak = t->provider->rests[k->key].streak = 0;
+}
+
+static bool is_blamed(enum failure f)
 {
     enum failure_blame blame = failure_row(f)->blame;
-    enum breaker_state before, after;
-    unsigned was, failures;
-    uint64_t wait_ms;
 
-    pthread_mutex_lock(&t->lock);
-    before = t->breaker.state;
+    return blame == BLAME_ENDPOINT || blame == BLAME_MODEL || blame == BLAME_PATH;
+}
+
+static void learn_pace(struct target *t, const struct ticket *k, enum failure f, uint64_t now_ms)
+{
+    if ((failure_row(f)->marks & SLOW) != 0 || (k->trial && is_blamed(f)))
+        pace_failed(&t->pace, now_ms);
+    else if (k->trial && !k->output)
+        pace_unsaid(&t->pace, now_ms);
+}
+
+void target_end(struct target *t, const struct ticket *k, enum failure f, unsigned status,
+                uint64_t retry_after_ms, uint64_t now_ms)
+{
+    struct states was;
+    unsigned before;
+
+    pthread_mutex_lock(&t->set->lock);
+    was = states_of(t);
+    limiter_give(&t->limiters[k->key], k->away);
+    if (k->output)
+        t->streaming--;
+    if (status != 0)
+        prove_network(t->set, t->provider->endpoint, now_ms);
+    if ((failure_row(f)->marks & LOSS) != 0)
+        limiter_lost(&t->limiters[k->key], now_ms);
     if (f == FAILURE_NONE) {
-        t->rests[k->key].streak = 0;
-        breaker_ok(&t->breaker, k->pass, now_ms);
-    } else if (blame == BLAME) {
-        breaker_fail(&t->breaker, k->pass, now_ms);
-        /* An overloaded provider that names a time means it. */
-        if (retry_after_ms != RETRY_AFTER_NONE)
-            rest_until(&t->rests[k->key], now_ms + retry_after_ms, true, f);
+        take_success(t, k, now_ms);
     } else {
-        breaker_drop(&t->breaker, k->pass, now_ms);
-        if (blame == THROTTLE)
-            throttle(&t->rests[k->key], retry_after_ms, now_ms);
-        else if (blame == KEY_REST)
-            rest_key(t, k->key, f, retry_after_ms, now_ms);
+        take_verdict(t, k, f, retry_after_ms, now_ms);
+        learn_pace(t, k, f, now_ms);
     }
     if (f != FAILURE_NONE && f != CLIENT_GONE) {
         t->last_failure = f;
@@ -262,21 +653,146 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, uint64
         t->last_text[0] = '\0';
         atomic_fetch_add_explicit(&t->failures, 1, memory_order_relaxed);
     }
-    after = t->breaker.state;
-    failures = t->breaker.failures;
-    wait_ms = breaker_wait_ms(&t->breaker, now_ms);
-    pthread_mutex_unlock(&t->lock);
-    log_breaker(t, before, after, failures, wait_ms, f);
-    if (blame == KEY_REST)
-        log_warn("%s: key %u of provider %s is left alone for a while: %s", t->name, k->key + 1,
-                 t->provider->conf->name, failure_row(f)->text);
-    was = atomic_fetch_sub_explicit(&t->in_flight, 1, memory_order_relaxed);
-    assert(was > 0); /* one ticket, one end */
+    after_change(t, &was, f, now_ms);
+    pthread_mutex_unlock(&t->set->lock);
+    before = atomic_fetch_sub_explicit(&t->in_flight, 1, memory_order_relaxed);
+    assert(before > 0); /* one ticket, one end */
+}
+
+void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms)
+{
+    pthread_mutex_lock(&t->set->lock);
+    rest_until(&t->rests[k->key], now_ms + wait_ms, true, RATE_LIMITED);
+    pthread_mutex_unlock(&t->set->lock);
 }
 
 void target_note(struct target *t, const char *text)
 {
-    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&t->set->lock);
     snprintf(t->last_text, sizeof(t->last_text), "%s", text);
-    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->set->lock);
+}
+
+/* ---- policy that the decision core asks for ---------------------------------------------------
+ */
+
+bool target_behind(struct target *t, uint64_t now_ms)
+{
+    bool behind;
+
+    pthread_mutex_lock(&t->set->lock);
+    behind = pace_place(&t->pace, now_ms) == PACE_BEHIND;
+    pthread_mutex_unlock(&t->set->lock);
+    return behind;
+}
+
+bool target_heals(struct target *t, enum failure last, uint64_t now_ms)
+{
+    struct endpoint *e = t->provider->endpoint;
+    unsigned ok, failed, ok_there, failed_there;
+    bool well;
+
+    pthread_mutex_lock(&t->set->lock);
+    breaker_counts(&t->breaker, now_ms, &ok, &failed);
+    breaker_counts(&e->breaker, now_ms, &ok_there, &failed_there);
+    well = t->breaker.state == BREAKER_CLOSED && e->breaker.state == BREAKER_CLOSED;
+    pthread_mutex_unlock(&t->set->lock);
+    failed += failed_there;
+    if (is_blamed(last) && failed > 0)
+        failed--;
+    return well && (failed == 0 || failed < HEALS_BELOW * (ok + failed));
+}
+
+bool target_silent(struct target *t, const struct ticket *k)
+{
+    bool silent;
+
+    pthread_mutex_lock(&t->set->lock);
+    silent = t->output_ms < k->asked_ms || breaker_is_late(&t->breaker, k->model) ||
+             breaker_is_late(&t->provider->endpoint->breaker, k->endpoint);
+    pthread_mutex_unlock(&t->set->lock);
+    return silent;
+}
+
+void target_begin(struct target *t, bool earns, uint64_t now_ms)
+{
+    pthread_mutex_lock(&t->set->lock);
+    hedge_request(&t->set->hedge, now_ms);
+    if (earns)
+        budget_earn(&t->budget, now_ms);
+    pthread_mutex_unlock(&t->set->lock);
+}
+
+void target_want_hedge(struct target *t, uint64_t now_ms)
+{
+    pthread_mutex_lock(&t->set->lock);
+    hedge_want(&t->set->hedge, now_ms);
+    pthread_mutex_unlock(&t->set->lock);
+}
+
+uint64_t target_hedge_ms(struct target *t, enum pace_kind kind)
+{
+    uint64_t ms;
+
+    pthread_mutex_lock(&t->set->lock);
+    ms = pace_hedge_ms(&t->pace, kind);
+    pthread_mutex_unlock(&t->set->lock);
+    return ms;
+}
+
+bool target_queue_enter(struct target_set *s, size_t route, struct queue_waiter *w, uint32_t wants,
+                        unsigned max, uint64_t now_ms)
+{
+    bool in;
+
+    pthread_mutex_lock(&s->lock);
+    in = queue_enter(&s->queues[route], w, wants, max, now_ms);
+    pthread_mutex_unlock(&s->lock);
+    return in;
+}
+
+void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter *w)
+{
+    if (!w->waiting)
+        return;
+    pthread_mutex_lock(&s->lock);
+    queue_leave(&s->queues[route], w);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- for people -------------------------------------------------------------------------------
+ */
+
+void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
+{
+    struct endpoint *e = t->provider->endpoint;
+    const struct {
+        const char *scope;
+        const struct breaker *breaker;
+        enum breaker_state *state;
+    } scopes[] = {{"model", &t->breaker, &out->model},
+                  {"endpoint", &e->breaker, &out->endpoint},
+                  {"path", e->proxied ? &t->set->path : NULL, &out->path}};
+
+    *out = (struct target_view){0};
+    pthread_mutex_lock(&t->set->lock);
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        const struct breaker *b = scopes[i].breaker;
+
+        if (b == NULL)
+            continue;
+        *scopes[i].state = b->state;
+        out->failures = b->failures > out->failures ? b->failures : out->failures;
+        out->retry_ms = longer(out->retry_ms, breaker_wait_ms(b, now_ms));
+        if (b->state != BREAKER_CLOSED)
+            out->closed_by = scopes[i].scope;
+    }
+    for (size_t i = 0; i < t->provider->n_keys; i++)
+        out->limit += limiter_limit(&t->limiters[i]);
+    out->retry_tokens = budget_tokens(&t->budget, now_ms);
+    out->behind = pace_place(&t->pace, now_ms) != PACE_FRONT;
+    out->last_failure = t->last_failure;
+    out->last_failure_age_ms = t->last_failure_ms != 0 ? now_ms - t->last_failure_ms : 0;
+    memcpy(out->last_text, t->last_text, sizeof(out->last_text));
+    pthread_mutex_unlock(&t->set->lock);
 }

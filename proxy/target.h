@@ -113,8 +113,13 @@ struct target_wish {
     uint32_t keys_used; /* a mask: other keys than these */
     bool away;          /* the request is at home elsewhere: it is new load here */
     bool last_resort;   /* no other target of the request would do; see breaker_ask_last_resort */
-    bool beside;        /* a hedge: only where all is well and there is room */
+    bool beside;        /* a hedge: only where all is well, there is room, and hedge.h grants it */
+    bool granted;       /* ... which it need not, beside a probe */
+    double cost;        /* from the retry budget: it is one call more than there are requests */
     enum pace_kind kind;
+    size_t route; /* whose queue must be kept to */
+    unsigned place;
+    const struct queue_waiter *waiter; /* its own place there, or NULL */
 };
 
 struct ticket {
@@ -128,17 +133,18 @@ struct ticket {
     uint64_t asked_ms;
 };
 
-/* May `t` be tried now? FAILURE_NONE with *out filled; or SKIPPED_OPEN, SKIPPED_REST or SATURATED
- * with *wait_ms until it may be (RETRY_AFTER_NONE: nobody knows). */
+/* May `t` be tried now? FAILURE_NONE with *out filled; or SKIPPED_OPEN, SKIPPED_REST,
+ * SATURATED or SKIPPED_BUDGET with *wait_ms until it may be (RETRY_AFTER_NONE: nobody knows). */
 enum failure target_ask(struct target *t, const struct target_wish *wish, uint64_t now_ms,
                         struct ticket *out, uint64_t *wait_ms) MUST_CHECK;
 
 /* The attempt has its first output. */
 void target_output(struct target *t, struct ticket *k, uint64_t now_ms);
 
-/* The attempt is over. retry_after_ms: RETRY_AFTER_NONE where the provider named no time. */
-void target_end(struct target *t, const struct ticket *k, enum failure f, uint64_t retry_after_ms,
-                uint64_t now_ms);
+/* The attempt is over. status: the provider's, 0 where it answered nothing; retry_after_ms:
+ * RETRY_AFTER_NONE where it named no time. */
+void target_end(struct target *t, const struct ticket *k, enum failure f, unsigned status,
+                uint64_t retry_after_ms, uint64_t now_ms);
 
 /* The provider says that nothing is left of an allowance for this key and model until then, be it
  * with a good answer. */
@@ -158,27 +164,22 @@ bool target_behind(struct target *t, uint64_t now_ms);
 bool target_heals(struct target *t, enum failure last, uint64_t now_ms);
 
 /* Has nobody had output from it since the attempt began, or has its breaker opened meanwhile? */
-bool target_silent(struct target *t, const struct ticket *k, uint64_t now_ms);
+bool target_silent(struct target *t, const struct ticket *k);
 
-/* Pays for one more call of this target than there are requests; false: its budget is spent. */
-bool target_pay(struct target *t, double cost, uint64_t now_ms) MUST_CHECK;
-void target_earn(struct target *t, uint64_t now_ms); /* a request begins at this target */
+/* A request begins, at this target. `earns`: it is no retry of the client's, and earns the target a
+ * part of another call. */
+void target_begin(struct target *t, bool earns, uint64_t now_ms);
+
+/* A request has waited for its hedge time; once for each. */
+void target_want_hedge(struct target *t, uint64_t now_ms);
 
 /* How long a request of this kind waits at this target before another one starts beside it. */
 uint64_t target_hedge_ms(struct target *t, enum pace_kind kind);
 
-/* hedge.h for the set. */
-void target_set_request(struct target_set *s, uint64_t now_ms);
-void target_set_want_hedge(struct target_set *s, uint64_t now_ms);
-bool target_set_grant_hedge(struct target_set *s, uint64_t now_ms) MUST_CHECK;
-
-/* queue.h for a route of the set; `max` is a floor: as many may wait as the targets serve at once.
- */
+/* queue.h for a route of the set. */
 bool target_queue_enter(struct target_set *s, size_t route, struct queue_waiter *w, uint32_t wants,
                         unsigned max, uint64_t now_ms) MUST_CHECK;
 void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter *w);
-bool target_queue_turn(struct target_set *s, size_t route, const struct queue_waiter *w,
-                       unsigned target, uint64_t now_ms);
 
 /* ---- for people -------------------------------------------------------------------------------
  */

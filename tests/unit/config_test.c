@@ -660,7 +660,6 @@ TEST(mistakes_in_values_say_what_was_expected)
 TEST(what_this_version_lacks_is_refused_and_not_ignored)
 {
     static const struct bad rows[] = {
-        {"hedge: off", "t:1:1: hedge: not available in this version (0.1.0); remove the line"},
         {"hedge: {aftr: 1s}", "t:1:9: hedge.aftr: unknown key; did you mean after?"},
         {"tls: {cert: a, key: b}",
          "t:1:7: tls.cert: not available in this version (0.1.0); remove the line"},
@@ -680,14 +679,24 @@ TEST(what_this_version_lacks_is_refused_and_not_ignored)
     check_all(rows, ARRAY_LEN(rows));
 }
 
-TEST(tuning_that_this_version_lacks_is_warned_of)
+TEST(tuning_of_retries_hedges_and_overload_has_defaults_and_words)
 {
-    struct config *c = parse("hedge:\n  after: auto\noverload: {stance: balanced}\n"
-                             "retry_budget: {ratio: 0.2}\n" PROVIDERS ROUTES);
+    struct config *c = parse(PROVIDERS ROUTES);
 
-    CHECK_INT(c->n_warnings, 3);
-    CHECK_STR(c->warnings[0], "t:2:3: hedge.after: has no effect in this version (0.1.0)");
-    CHECK_STR(c->warnings[2], "t:4:16: retry_budget.ratio: has no effect in this version (0.1.0)");
+    CHECK(c->hedge.after == 0 && c->hedge.max_ratio == 0.05 && c->hedge.floor == 2);
+    CHECK(c->retry_budget.ratio == 0.2 && c->retry_budget.capacity == 10);
+    CHECK_STR(c->overload.stance, "balanced");
+    CHECK_INT(c->overload.queue_max_wait, 10000);
+    config_free(c);
+    c = parse("hedge: {after: off, max_ratio: 0.5, floor: 0}\noverload: {stance: polite, "
+              "queue_max_wait: 0s}\nretry_budget: {ratio: 1, capacity: 0}\n" PROVIDERS ROUTES);
+    CHECK(c->hedge.after == CONFIG_OFF && c->hedge.max_ratio == 0.5 && c->hedge.floor == 0);
+    CHECK(c->retry_budget.ratio == 1 && c->retry_budget.capacity == 0);
+    CHECK_STR(c->overload.stance, "polite");
+    CHECK_INT(c->overload.queue_max_wait, 0);
+    config_free(c);
+    c = parse("hedge: {after: 300ms}\n" PROVIDERS ROUTES);
+    CHECK_INT(c->hedge.after, 300);
     config_free(c);
 }
 
