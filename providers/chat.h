@@ -26,6 +26,8 @@ struct chat_request {
     unsigned choices; /* how many answers are asked for (n): 1 as a rule */
     bool pinned;      /* bound to one provider's files or tools: another one cannot take over */
     bool reasoning;   /* reasoning is asked for: first output may take long */
+    struct span
+        session; /* raw; what requests of one conversation or user have in common, or empty */
 };
 
 struct chat_usage {

@@ -86,52 +86,91 @@ int failure_rank(enum failure f)
     return 0;
 }
 
-static const char *again_text(enum failure_again again)
+/* ---- the manual's page ------------------------------------------------------------------------
+ */
+
+static const char *again_text(const struct failure_row *r)
 {
-    switch (again) {
+    switch (r->again) {
     case AGAIN_NO:
         break;
+    case AGAIN_SOON:
+        return "once, at once, if it is well otherwise";
     case AGAIN_LATER:
-        return "after the others";
+        return "when nobody else is left";
     case AGAIN_KEY:
         return "with another key";
     }
     return "no";
 }
 
-static const char *blame_text(enum failure_blame blame)
+static const char *next_text(const struct failure_row *r)
 {
-    switch (blame) {
-    case NEUTRAL:
+    switch (r->next) {
+    case NEXT_NO:
         break;
-    case BLAME:
-        return "counts for its breaker";
-    case THROTTLE:
-        return "rests until Retry-After";
-    case KEY_REST:
-        return "the key rests";
+    case NEXT_YES:
+        return "yes";
+    case NEXT_LARGER:
+        return "one with a larger `context_window`";
     }
-    return "nothing";
+    return "no";
+}
+
+/* What it does to health, and the metric that shows it beside the count of attempts. */
+static void add_health(const struct failure_row *r, struct strbuf *out)
+{
+    static const struct {
+        const char *text, *metric;
+    } words[] = {
+        [NEUTRAL] = {"nothing", ""},
+        [BLAME_ENDPOINT] = {"breaker of the endpoint",
+                            "`holdfast_breaker_state{scope=\"endpoint\"}`"},
+        [BLAME_MODEL] = {"breaker of the model there", "`holdfast_breaker_state{scope=\"model\"}`"},
+        [BLAME_PATH] = {"breaker of the outgoing proxy",
+                        "`holdfast_breaker_state{scope=\"path\"}`"},
+        [THROTTLE] = {"the key rests for this model, or gets fewer at once",
+                      "`holdfast_concurrency_limit`"},
+        [REST_KEY] = {"the key rests", "`/status`: resting_keys"},
+        [REST_TARGET] = {"the target rests", "`/status`: retry_ms"},
+    };
+
+    strbuf_add(out, words[r->blame].text);
+    if ((r->marks & LOSS) != 0 && r->blame != THROTTLE)
+        strbuf_add(out, "; fewer at once");
+    if ((r->marks & SLOW) != 0)
+        strbuf_add(out, "; behind the others for a while");
+    strbuf_addf(out, " | %s", words[r->blame].metric);
 }
 
 void failure_manual(struct strbuf *out)
 {
-    strbuf_add(out,
-               "# How an attempt can end\n\n"
-               "Each attempt at a target ends in exactly one of these ways. `x-holdfast-trail`, "
-               "the metrics and the log name them by their label.\n\n"
-               "| label | what happened | same target again | next target | the target | "
-               "client gets | x-should-retry |\n"
-               "|---|---|---|---|---|---|---|\n");
+    strbuf_add(
+        out,
+        "# What happens when\n\n"
+        "Each attempt at a target ends in exactly one of these ways. `x-holdfast-trail`, the log "
+        "and "
+        "the metric `holdfast_attempts_total{outcome=\"LABEL\"}` name it by its label; moves from "
+        "one "
+        "target to another are `holdfast_failovers_total{reason=\"LABEL\"}`. Until real output "
+        "came "
+        "the caller notices nothing of an attempt that moved on; what it gets is told for the case "
+        "that nothing is left. After output it is an error inside the answer, and an aborted "
+        "connection.\n\n"
+        "| what happens | label | same target again | next target | health | beside the counts, "
+        "see | "
+        "caller gets | x-should-retry |\n"
+        "|---|---|---|---|---|---|---|---|\n");
     for (unsigned i = 0; i < FAILURE_KINDS; i++) {
         const struct failure_row *r = &rows[i];
 
-        strbuf_addf(out, "| `%s` | %s | %s | %s | %s | ", r->label, r->text, again_text(r->again),
-                    r->next ? "yes" : "no", blame_text(r->blame));
+        strbuf_addf(out, "| %s | `%s` | %s | %s | ", r->text, r->label, again_text(r),
+                    next_text(r));
+        add_health(r, out);
         if (r->status != 0)
-            strbuf_addf(out, "%u", r->status);
+            strbuf_addf(out, " | %u", r->status);
         else
-            strbuf_add(out, "the provider's 4xx, 503 or 504, else 502");
+            strbuf_add(out, " | the provider's 4xx, 503 or 504, else 502");
         strbuf_addf(out, " | %s |\n", r->retry ? "true" : "false");
     }
 }

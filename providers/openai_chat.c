@@ -20,12 +20,15 @@ enum field {
     REASONING_EFFORT,
     CHOICES,
     WEB_SEARCH,
+    PROMPT_CACHE_KEY,
+    USER,
     FIELDS
 };
 
 static const char *const field_names[FIELDS] = {
     "model",     "messages",         "stream", "stream_options",     "tools",
-    "functions", "reasoning_effort", "n",      "web_search_options",
+    "functions", "reasoning_effort", "n",      "web_search_options", "prompt_cache_key",
+    "user",
 };
 
 static enum field find_field(struct span key)
@@ -204,6 +207,9 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
     req.choices = choices(value[CHOICES]);
     req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
+    req.session = json_type_of(value[PROMPT_CACHE_KEY]) == JSON_STRING ? value[PROMPT_CACHE_KEY]
+                  : json_type_of(value[USER]) == JSON_STRING           ? value[USER]
+                                                                       : (struct span){0};
     *out = req;
     return 0;
 }

@@ -116,7 +116,7 @@ static struct span without_query(struct span target)
     return q == NULL ? target : (struct span){target.p, (size_t)(q - target.p)};
 }
 
-static enum endpoint find_endpoint(struct span target, struct span *model)
+static enum admit_endpoint find_endpoint(struct span target, struct span *model)
 {
     struct span path = without_query(target), first = segment(&path), second;
 

@@ -12,7 +12,7 @@
 #include "providers/chat.h"
 #include "proxy/base/span.h"
 
-enum endpoint {
+enum admit_endpoint {
     ENDPOINT_NONE,
     ENDPOINT_LIVEZ,
     ENDPOINT_READYZ,
@@ -32,7 +32,7 @@ struct admit_request {
 };
 
 struct admission {
-    enum endpoint endpoint;
+    enum admit_endpoint endpoint;
     struct span model;                  /* ENDPOINT_MODEL: its name, as it stands in the path */
     const struct config_client *client; /* NULL where no keys are configured */
     struct chat_error error;            /* why not */

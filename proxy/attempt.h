@@ -44,6 +44,7 @@ struct attempt_events {
 };
 
 struct attempt {
+    struct attempt *next; /* of the same exchange, which keeps the list */
     struct service *service;
     struct loop *loop;
     struct arena *arena; /* of the exchange */

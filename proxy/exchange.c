@@ -18,6 +18,7 @@
 #define MAX_FIELDS    6144 /* header lines of an answer */
 #define MAX_MODELS    1024 /* in the list of models */
 #define SMALL_BODY    65536
+#define MAX_HEDGED    131072 /* bytes of a request: a second call of a larger one costs too much */
 #define TRAIL_TARGETS (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
 
 struct exchange {
@@ -36,6 +37,8 @@ struct exchange {
     const struct dialect *dialect;
     struct span client_fields; /* header lines that go on to the provider */
     bool no_failover;
+    bool retried;        /* the client's library tries this for the second time or later */
+    struct span session; /* a header that names the conversation, or empty */
     uint64_t timeout_ms; /* 0: none asked for */
     struct span route_wanted;
 
@@ -49,8 +52,9 @@ struct exchange {
 
     struct failover failover;
     bool planned;             /* the failover core is at work */
-    struct attempt *attempt;  /* the live one */
-    struct attempt *deciding; /* the last one that ended or answered: its words, its usage */
+    struct attempt *attempts; /* all of them, the newest first */
+    struct attempt *deciding; /* the last one that ended or answered */
+    struct attempt *owner;    /* the one whose answer goes to the client, once committed */
     bool opened, committed;
     unsigned status;                         /* what the client got */
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
@@ -153,10 +157,8 @@ static void end(struct exchange *x)
     assert(x->recorded && !x->ended);
     x->ended = true;
     x->client = NULL;
-    if (x->attempt != NULL)
-        attempt_stop(x->attempt);
-    if (x->deciding != NULL && x->deciding != x->attempt)
-        attempt_stop(x->deciding);
+    for (struct attempt *a = x->attempts; a != NULL; a = a->next)
+        attempt_stop(a);
     strbuf_release(&x->body);
     service_return(s->service, x->reserved);
     loop_timer_clear(s->loop, &x->timer);
@@ -224,8 +226,8 @@ static void log_exchange(struct exchange *x, const char *outcome)
         .n_attempts = attempts_for_log(x, attempts),
     };
 
-    if (x->committed && x->deciding != NULL) {
-        const struct attempt *a = x->deciding;
+    if (x->committed) {
+        const struct attempt *a = x->owner;
 
         r.usage_seen = a->watch.usage.seen;
         r.input_tokens = a->watch.usage.input;
@@ -388,12 +390,16 @@ static void read_client_timeouts(struct exchange *x, const struct http1_head *h)
 /* The x-holdfast-* headers of a request. False when it was refused. */
 static bool read_wishes(struct exchange *x, const struct http1_head *h)
 {
+    static const char *const sessions[] = {"x-session-id", "session-id", "x-session-affinity"};
     struct span failover = http1_find(h, "x-holdfast-failover");
     struct span midstream = http1_find(h, "x-holdfast-midstream");
     struct span timeout = http1_find(h, "x-holdfast-timeout-ms");
-    uint64_t ms = 0;
+    uint64_t ms = 0, retries;
 
     read_client_timeouts(x, h);
+    x->retried = span_to_u64(http1_find(h, "x-stainless-retry-count"), &retries) && retries > 0;
+    for (size_t i = 0; i < ARRAY_LEN(sessions) && x->session.n == 0; i++)
+        x->session = arena_copy(&x->arena, http1_find(h, sessions[i]));
     x->no_failover = span_is_nocase(failover, "off");
     if (failover.p != NULL && !x->no_failover && !span_is_nocase(failover, "on")) {
         refuse_saying(x, 400, "invalid_header", "x-holdfast-failover",
@@ -485,6 +491,7 @@ static bool body(void *exchange, struct span bytes)
 static void count_tries(struct exchange *x)
 {
     const struct failover *f = &x->failover;
+    struct metrics *m = x->space->service->metrics;
 
     for (; x->counted < f->n_tries; x->counted++) {
         const struct failover_try *t = &f->tries[x->counted];
@@ -492,8 +499,12 @@ static void count_tries(struct exchange *x)
         if (t->phase != PHASE_ENDED)
             return;
         if (!t->skipped)
-            metrics_attempt(x->space->service->metrics, f->candidates[t->candidate].target->index,
-                            t->outcome, (t->ended_ms - t->started_ms) * 1000);
+            metrics_attempt(m, f->candidates[t->candidate].target->index, t->outcome,
+                            (t->ended_ms - t->started_ms) * 1000);
+        if (t->hedge)
+            metrics_hedge(m, t->output_ms != 0          ? HEDGE_RESULT_WON
+                             : t->outcome == HEDGE_LOST ? HEDGE_RESULT_LOST
+                                                        : HEDGE_RESULT_FAILED);
     }
 }
 
@@ -514,46 +525,54 @@ static void step(struct exchange *x, const struct failover_event *ev)
     carry_out(x, &orders);
 }
 
+static struct attempt *find_attempt(struct exchange *x, int number)
+{
+    struct attempt *a = x->attempts;
+
+    while (a != NULL && a->number != number)
+        a = a->next;
+    return a;
+}
+
+/* What the one before it holds is of no use any more; it cannot be freed from within itself. */
 static void attempt_over(struct exchange *x, struct attempt *a)
 {
     if (x->deciding != NULL && x->deciding != a)
         attempt_stop(x->deciding);
     x->deciding = a;
-    if (x->attempt == a)
-        x->attempt = NULL;
     if (a->error.message[0] != '\0')
         target_note(a->target, a->error.message);
 }
 
-static void happened(void *ctx, const struct failover_event *ev)
+static void happened(struct attempt *a, const struct failover_event *ev)
 {
-    struct exchange *x = ctx;
+    struct exchange *x = a->ctx;
 
     if (ev->kind == FAILOVER_FAILED || ev->kind == FAILOVER_COMPLETE)
-        attempt_over(x, x->attempt);
+        attempt_over(x, a);
     step(x, ev);
 }
 
-static void write_out(void *ctx, struct span bytes)
+static void write_out(struct attempt *a, struct span bytes)
 {
-    struct exchange *x = ctx;
+    struct exchange *x = a->ctx;
 
     x->answer_bytes += bytes.n;
     client_stream_write(x->client, bytes);
 }
 
-static void flush(void *ctx)
+static void flush(struct attempt *a)
 {
-    struct exchange *x = ctx;
+    struct exchange *x = a->ctx;
 
     client_stream_flush(x->client);
     if (client_waiting(x->client) > CLIENT_HIGH_MARK)
-        upstream_pause(&x->attempt->call);
+        upstream_pause(&a->call);
 }
 
-static void progress(void *ctx)
+static void progress(struct attempt *a)
 {
-    struct exchange *x = ctx;
+    struct exchange *x = a->ctx;
 
     failover_progress(&x->failover, loop_now_ms(x->space->loop));
 }
@@ -578,25 +597,45 @@ static void need_conversation(struct exchange *x)
         x->conversation = c;
 }
 
-static void start_attempt(struct exchange *x)
+/* The try before this one that made a call; -1 for the first. */
+static int call_before(const struct failover *f, int try)
+{
+    do
+        try--;
+    while (try >= 0 && f->tries[try].skipped);
+    return try;
+}
+
+static void count_start(struct exchange *x, int try)
 {
     const struct failover *f = &x->failover;
-    const struct failover_try *t = &f->tries[f->current];
+    const struct failover_try *t = &f->tries[try], *before;
     struct metrics *m = x->space->service->metrics;
+    int last = call_before(f, try);
+
+    if (last < 0) {
+        metrics_overhead(m, clock_us() - x->asked_us);
+        return;
+    }
+    before = &f->tries[last];
+    if (!t->hedge && before->candidate != t->candidate)
+        metrics_failover(m, f->candidates[before->candidate].target->index,
+                         f->candidates[t->candidate].target->index, before->outcome);
+}
+
+static void start_attempt(struct exchange *x, int try)
+{
+    const struct failover *f = &x->failover;
+    const struct failover_try *t = &f->tries[try];
     struct target *target = f->candidates[t->candidate].target;
     struct attempt_brief brief;
-    int before = f->current - 1;
+    struct attempt *a;
 
-    while (before >= 0 && f->tries[before].skipped)
-        before--;
-    if (before < 0)
-        metrics_overhead(m, clock_us() - x->asked_us);
-    else if (f->tries[before].candidate != t->candidate)
-        metrics_failover(m, f->candidates[f->tries[before].candidate].target->index, target->index,
-                         f->tries[before].outcome);
+    count_start(x, try);
     if (attempt_translates(target, x->dialect))
         need_conversation(x);
     brief = (struct attempt_brief){
+        .number = try,
         .client = x->dialect,
         .request = &x->request,
         .conversation = x->conversation,
@@ -605,15 +644,17 @@ static void start_attempt(struct exchange *x)
         .fields = x->client_fields,
         .without = x->deciding != NULL && x->deciding->target == target ? x->deciding->refused : 0,
     };
-    x->attempt = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief,
-                               target, t->ticket.key, &attempt_events, x);
+    a = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief, target,
+                      t->ticket.key, &attempt_events, x);
+    a->next = x->attempts;
+    x->attempts = a;
 }
 
-static void drop_attempt(struct exchange *x)
+static void drop_attempt(struct exchange *x, int try)
 {
-    struct attempt *a = x->attempt;
+    struct attempt *a = find_attempt(x, try);
 
-    if (a == NULL)
+    if (a->over)
         return;
     upstream_cancel(&a->call);
     a->over = true;
@@ -631,19 +672,18 @@ static void add_dropped(const struct attempt *a, struct strbuf *fields)
 }
 
 /* The status line and the header fields of a stream; nothing of it is sent before the first event.
- */
-static void open_stream(struct exchange *x)
+ * `a`: who answers, as far as that is known. */
+static void open_stream(struct exchange *x, const struct attempt *a)
 {
-    const struct failover *f = &x->failover;
     char mem[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem));
 
     add_id(x, &fields);
-    relay_fields(f, f->current >= 0 ? f->current : f->verdict, x->request.model,
+    relay_fields(&x->failover, a != NULL ? a->number : -1, x->request.model,
                  loop_now_ms(x->space->loop), &fields);
-    add_dropped(x->attempt, &fields);
-    if (x->attempt != NULL)
-        strbuf_add_span(&fields, strbuf_span(&x->attempt->fields));
+    add_dropped(a, &fields);
+    if (a != NULL)
+        strbuf_add_span(&fields, strbuf_span(&a->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
                         "X-Accel-Buffering: no\r\n");
     assert(!fields.failed); /* each part of them is bounded */
@@ -655,7 +695,7 @@ static void open_stream(struct exchange *x)
 static void heartbeat(struct exchange *x)
 {
     if (!x->opened)
-        open_stream(x);
+        open_stream(x, find_attempt(x, x->failover.live[0]));
     client_stream_write(x->client, SPAN(": keep-alive\n\n"));
     client_stream_flush(x->client);
 }
@@ -664,12 +704,10 @@ static void heartbeat(struct exchange *x)
  * which clients pass over and people read. */
 static void correct_head(struct exchange *x, const struct attempt *a)
 {
-    const struct failover *f = &x->failover;
     char mem[MAX_FIELDS], text[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem)), out = strbuf_on(text, sizeof(text));
 
-    relay_fields(f, f->current >= 0 ? f->current : f->verdict, x->request.model,
-                 loop_now_ms(x->space->loop), &fields);
+    relay_fields(&x->failover, a->number, x->request.model, loop_now_ms(x->space->loop), &fields);
     add_dropped(a, &fields);
     for (size_t i = 0, start = 0; i < fields.len; i++)
         if (mem[i] == '\n') {
@@ -683,18 +721,28 @@ static void correct_head(struct exchange *x, const struct attempt *a)
     client_stream_write(x->client, strbuf_span(&out));
 }
 
-static void commit(struct exchange *x)
+static void commit(struct exchange *x, int try)
 {
-    struct attempt *a = x->attempt != NULL ? x->attempt : x->deciding;
+    const struct failover_try *t = &x->failover.tries[try];
+    struct attempt *a = find_attempt(x, try);
     struct span held;
 
     x->committed = true;
+    x->owner = a;
+    if (a->spent_ms != RETRY_AFTER_NONE)
+        target_spent(a->target, &t->ticket, a->spent_ms, loop_now_ms(x->space->loop));
+    if (t->hedge) {
+        int first = call_before(&x->failover, try);
+
+        metrics_failover(x->space->service->metrics, find_attempt(x, first)->target->index,
+                         a->target->index, x->failover.tries[first].outcome);
+    }
     x->first_us = clock_us();
     metrics_first_token(x->space->service->metrics, a->target->index, x->first_us - x->started_us);
     if (!x->request.stream)
         return; /* FINISH follows and sends it in one piece */
     if (!x->opened)
-        open_stream(x);
+        open_stream(x, a);
     else
         correct_head(x, a);
     held = attempt_own(a);
@@ -740,9 +788,9 @@ static void finish_whole(struct exchange *x, struct attempt *a)
 
 static void finish(struct exchange *x)
 {
-    struct attempt *a = x->attempt != NULL ? x->attempt : x->deciding;
+    struct attempt *a = x->owner;
 
-    drop_attempt(x);
+    drop_attempt(x, a->number);
     settle(x, a);
     if (!x->request.stream) {
         finish_whole(x, a);
@@ -761,14 +809,12 @@ static void finish(struct exchange *x)
     end(x);
 }
 
-static const struct chat_error *what_was_said(const struct exchange *x)
+static const struct chat_error *what_was_said(struct exchange *x)
 {
     const struct failover *f = &x->failover;
     const struct failover_try *t = f->verdict >= 0 ? &f->tries[f->verdict] : NULL;
 
-    if (t == NULL || t->candidate == UINT8_MAX || x->deciding == NULL || t->skipped)
-        return NULL;
-    return x->deciding->target == f->candidates[t->candidate].target ? &x->deciding->error : NULL;
+    return t == NULL || t->skipped ? NULL : &find_attempt(x, f->verdict)->error;
 }
 
 /* After the first byte: the dialect's error inside the stream, then the connection breaks off. */
@@ -810,15 +856,17 @@ static void carry_out(struct exchange *x, const struct failover_orders *orders)
 {
     count_tries(x);
     for (unsigned i = 0; i < orders->n; i++) {
-        switch (orders->v[i]) {
+        int try = orders->v[i].try;
+
+        switch (orders->v[i].kind) {
         case ORDER_TRY:
-            start_attempt(x);
+            start_attempt(x, try);
             break;
         case ORDER_DROP:
-            drop_attempt(x);
+            drop_attempt(x, try);
             break;
         case ORDER_COMMIT:
-            commit(x);
+            commit(x, try);
             break;
         case ORDER_HEARTBEAT:
             heartbeat(x);
@@ -843,17 +891,18 @@ static void timer_due(struct loop_timer *t)
     struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
     uint64_t now = loop_now_ms(x->space->loop);
     struct failover_event ev = {.kind = FAILOVER_TICK, .retry_after_ms = RETRY_AFTER_NONE};
-    int live = x->failover.current;
+    const struct failover *f = &x->failover;
 
     /* While a slow client holds the answer up, the provider is not at fault. */
-    if (x->attempt != NULL && x->attempt->call.paused)
+    if (x->owner != NULL && x->owner->call.paused)
         failover_progress(&x->failover, now);
     if (failover_due(&x->failover) > now) {
         arm(x);
         return;
     }
-    if (live >= 0 && x->failover.tries[live].phase == PHASE_CONNECTING && x->attempt != NULL)
-        ev.tcp_up = upstream_tcp_up(&x->attempt->call);
+    for (unsigned i = 0; i < ARRAY_LEN(f->live); i++)
+        if (f->live[i] >= 0 && f->tries[f->live[i]].phase == PHASE_CONNECTING)
+            ev.tcp_up[i] = upstream_tcp_up(&find_attempt(x, f->live[i])->call);
     step(x, &ev);
 }
 
@@ -910,6 +959,16 @@ static void refuse_model(struct exchange *x)
     refuse(x, &e);
 }
 
+/* What balances inside a tier: the conversation where one is named, else chance. */
+static uint64_t session_of(struct exchange *x)
+{
+    if (x->session.n > 0)
+        return route_session(x->session);
+    if (x->request.session.n > 0)
+        return route_session(x->request.session);
+    return rng_next(&x->space->rng);
+}
+
 static void serve_chat(struct exchange *x)
 {
     struct service *s = x->space->service;
@@ -936,6 +995,12 @@ static void serve_chat(struct exchange *x)
         .per_target = s->config->failover.per_target,
         .total_ms = route_total_ms(s->config, x->route),
         .heartbeat_ms = x->request.stream ? s->config->stream.heartbeat_after : 0,
+        .hedge_ms = x->request.body.n > MAX_HEDGED ? FAILOVER_HEDGE_OFF : s->config->hedge.after,
+        .queue_ms = s->config->overload.queue_max_wait,
+        .kind = route_kind(&x->request),
+        .retried = x->retried,
+        .set = s->targets,
+        .route = (size_t)(x->route - s->config->routes),
     };
     if (policy.max_attempts > FAILOVER_MAX_TRIES)
         policy.max_attempts = FAILOVER_MAX_TRIES;
@@ -946,7 +1011,8 @@ static void serve_chat(struct exchange *x)
     x->answer_id = span_of(arena_printf(&x->arena, "chatcmpl-%s", x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
-    route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, &x->failover);
+    route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, session_of(x),
+               &x->failover);
     x->planned = true;
     failover_begin(&x->failover, loop_now_ms(x->space->loop), &orders);
     carry_out(x, &orders);
@@ -987,7 +1053,7 @@ static void gone(void *exchange)
 {
     struct exchange *x = exchange;
     struct failover_event ev = {.kind = FAILOVER_GONE, .retry_after_ms = RETRY_AFTER_NONE};
-    struct attempt *a = x->attempt;
+    struct attempt *a = x->owner;
 
     x->client = NULL;
     if (!x->planned) {
@@ -996,8 +1062,9 @@ static void gone(void *exchange)
         return;
     }
     /* Whoever leaves after the last marker has the whole answer. */
-    if (x->committed && a != NULL && a->ending) {
+    if (x->committed && a->ending) {
         ev.kind = FAILOVER_COMPLETE;
+        ev.try = a->number;
         ev.status = a->status;
         step(x, &ev);
         return;
@@ -1011,9 +1078,9 @@ static void drained(void *exchange)
 {
     struct exchange *x = exchange;
 
-    if (x->attempt != NULL) {
+    if (x->owner != NULL) {
         failover_progress(&x->failover, loop_now_ms(x->space->loop));
-        upstream_resume(&x->attempt->call);
+        upstream_resume(&x->owner->call);
     }
 }
 

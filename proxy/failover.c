@@ -250,7 +250,7 @@ static enum failure ask(struct failover *f, unsigned i, struct target_wish wish,
     wish.away = wish.beside || f->candidates[i].away;
     wish.kind = f->policy.kind;
     wish.route = f->policy.route;
-    wish.place = i;
+    wish.place = f->candidates[i].place;
     wish.waiter = f->waiter.waiting ? &f->waiter : NULL;
     return target_ask(f->candidates[i].target, &wish, now_ms, ticket, wait_ms);
 }
@@ -420,7 +420,7 @@ static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
 
     for (unsigned i = 0; i < f->n_candidates; i++)
         if (worth_waiting_for(&f->candidates[i], now_ms))
-            wants |= 1u << i;
+            wants |= 1u << f->candidates[i].place;
     if (wants == 0)
         return false;
     if (longest > f->policy.queue_ms)
@@ -441,7 +441,8 @@ static void look_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
 {
     f->look_ms = now_ms + QUEUE_LOOK_MS;
     for (unsigned i = 0; i < f->n_candidates; i++)
-        if ((f->waiter.wants & 1u << i) != 0 && try_candidate(f, i, false, now_ms, out))
+        if ((f->waiter.wants & 1u << f->candidates[i].place) != 0 &&
+            try_candidate(f, i, false, now_ms, out))
             return;
     if (now_ms < f->queue_until_ms)
         return;

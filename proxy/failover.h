@@ -37,6 +37,7 @@ struct failover_timers {
 struct failover_candidate {
     struct target *target;
     struct failover_timers timers;
+    unsigned place;  /* its number in the route */
     uint64_t window; /* tokens that its model takes; 0: unknown */
     bool away;       /* not of the route's first tier: new load there */
     bool unfit;      /* cannot serve this request at all: passed over without a call */

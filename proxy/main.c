@@ -79,11 +79,15 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
     };
     struct program *p = ctx;
     struct target *t = &p->service->targets->targets[i];
+    struct target_view now;
 
-    pthread_mutex_lock(&t->lock);
-    out->breaker = states[t->breaker.state];
-    pthread_mutex_unlock(&t->lock);
+    target_look(t, clock_us() / 1000, &now);
+    out->breaker[METRICS_MODEL] = states[now.model];
+    out->breaker[METRICS_ENDPOINT] = states[now.endpoint];
+    out->breaker[METRICS_PATH] = states[now.path];
     out->in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed);
+    out->limit = now.limit;
+    out->retry_tokens = now.retry_tokens;
 }
 
 static void write_metrics(void *ctx, struct strbuf *out)
@@ -97,30 +101,33 @@ static void write_metrics(void *ctx, struct strbuf *out)
 static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
                             struct status_target *out)
 {
+    struct target_view now;
     const struct failure_row *row;
 
-    pthread_mutex_lock(&t->lock);
-    row = failure_row(t->last_failure);
+    target_look(t, now_ms, &now);
+    row = failure_row(now.last_failure);
     *out = (struct status_target){
         .name = span_of(t->name),
-        .breaker = breaker_state_name(t->breaker.state),
-        .retry_ms = breaker_wait_ms(&t->breaker, now_ms),
-        .failures_in_a_row = t->breaker.failures,
+        .breaker = breaker_state_name(now.worst),
+        .scope = now.closed_by,
+        .retry_ms = now.retry_ms,
+        .failures_in_a_row = now.failures,
+        .slow = now.behind,
+        .limit = now.limit,
         .in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed),
         .attempts = atomic_load_explicit(&t->attempts, memory_order_relaxed),
         .failures = atomic_load_explicit(&t->failures, memory_order_relaxed),
         .input_tokens = atomic_load_explicit(&t->tokens_in, memory_order_relaxed),
         .output_tokens = atomic_load_explicit(&t->tokens_out, memory_order_relaxed),
     };
-    if (t->last_failure != FAILURE_NONE) {
+    if (now.last_failure != FAILURE_NONE) {
         out->last_error =
-            span_of(t->last_text[0] != '\0' ? arena_printf(a, "%s: %s", row->text, t->last_text)
-                                            : row->text);
-        out->last_error_age_ms = now_ms - t->last_failure_ms;
+            span_of(now.last_text[0] != '\0' ? arena_printf(a, "%s: %s", row->text, now.last_text)
+                                             : row->text);
+        out->last_error_age_ms = now.last_failure_age_ms;
     }
-    if (t->breaker.state != BREAKER_CLOSED)
+    if (now.closed_by != NULL)
         out->why = span_of(row->label);
-    pthread_mutex_unlock(&t->lock);
 }
 
 static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct status_key *out,
@@ -131,7 +138,7 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     for (size_t i = 0; i < set->n_providers; i++) {
         struct provider *p = &set->providers[i];
 
-        pthread_mutex_lock(&p->lock);
+        pthread_mutex_lock(&set->lock);
         for (size_t k = 0; k < p->n_keys && n < max; k++)
             if (p->rests[k].until_ms > now_ms)
                 out[n++] = (struct status_key){
@@ -140,7 +147,7 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
                     .why = failure_row(p->rests[k].why)->label,
                     .rest_ms = p->rests[k].until_ms - now_ms,
                 };
-        pthread_mutex_unlock(&p->lock);
+        pthread_mutex_unlock(&set->lock);
     }
     return n;
 }

@@ -1,6 +1,7 @@
 #include "proxy/route.h"
 
 #include <assert.h>
+#include <math.h>
 
 const struct config_route *route_find(const struct config *c, struct span model)
 {
@@ -21,6 +22,13 @@ const struct config_route *route_named(const struct config *c, struct span patte
 uint64_t route_total_ms(const struct config *c, const struct config_route *r)
 {
     return r->timeouts.total != 0 ? r->timeouts.total : c->timeouts.total;
+}
+
+enum pace_kind route_kind(const struct chat_request *req)
+{
+    if (req->reasoning)
+        return req->stream ? PACE_STREAM_REASONING : PACE_WHOLE_REASONING;
+    return req->stream ? PACE_STREAM : PACE_WHOLE;
 }
 
 /* The limits of one attempt for this very request: a whole answer takes longer than its first
@@ -83,17 +91,68 @@ static bool fits(const struct config_target *ct, const struct target *t,
     return ct->context_window == 0 || req->body.n / 4 <= ct->context_window;
 }
 
-void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
-                const struct chat_request *req, bool only_first, struct failover *f)
+uint64_t route_session(struct span name)
 {
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: spreads names, guards nothing */
+
+    for (size_t i = 0; i < name.n; i++)
+        h = (h ^ (unsigned char)name.p[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* Weighted rendezvous: each target draws a number that depends on itself and the session alone, a
+ * heavier one larger ones; the largest goes first. So a session keeps its target whoever else comes
+ * and goes, and over all sessions each target gets its weight's share. */
+static double draw(const struct config_target *ct, size_t i, uint64_t session)
+{
+    struct rng rng = {session ^ (i + 1) * 0x9e3779b97f4a7c15u};
+    double u = ((double)(rng_next(&rng) >> 11) + 1) / 9007199254740993.0; /* in (0, 1) */
+
+    return log(u) / ct->weight;
+}
+
+/* The numbers of the route's targets in the order in which they are preferred; as they are written
+ * where a request depends on what only one of them has. */
+static void rank(const struct config_route *r, uint64_t session, bool as_written, size_t *order)
+{
+    double drawn[CONFIG_MAX_TARGETS];
+
     for (size_t i = 0; i < r->n_targets; i++) {
         const struct config_target *ct = &r->targets[i];
+        size_t at = i;
+
+        drawn[i] = as_written ? 0 : draw(ct, i, session);
+        while (at > 0 && r->targets[order[at - 1]].tier == ct->tier &&
+               drawn[order[at - 1]] < drawn[i]) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = i;
+    }
+}
+
+void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
+                const struct chat_request *req, bool only_first, uint64_t session,
+                struct failover *f)
+{
+    size_t order[CONFIG_MAX_TARGETS];
+
+    rank(r, session, req->pinned, order);
+    for (size_t i = 0; i < r->n_targets; i++) {
+        const struct config_target *ct = &r->targets[order[i]];
         struct target *t = target_set_find(set, ct->provider, ct->model);
         struct config_timeouts limits = config_timeouts_of(c, r, ct);
-        struct failover_timers timers = timers_for(&limits, req);
+        struct failover_candidate candidate = {
+            .target = t,
+            .place = (unsigned)order[i],
+            .timers = timers_for(&limits, req),
+            .window = ct->context_window,
+            .away = ct->tier != r->targets[0].tier,
+            .unfit = !fits(ct, t, req),
+        };
 
         assert(t != NULL);
-        failover_add(f, t, &timers, !fits(ct, t, req));
+        failover_add(f, &candidate);
         if (only_first || req->pinned)
             break;
     }

@@ -14,8 +14,17 @@ const struct config_route *route_named(const struct config *c, struct span patte
 /* How long an exchange on this route may take in all. */
 uint64_t route_total_ms(const struct config *c, const struct config_route *r);
 
-/* Gives the decision core its candidates in order of preference. `only_first`: no failover. */
+/* Whose times to first output may be compared with this request's. */
+enum pace_kind route_kind(const struct chat_request *req);
+
+/* Gives the decision core its candidates in order of preference: tier after tier, inside a tier by
+ * weight. `session` chooses there: the same one always comes to the same target while that is well,
+ * so that its prompt cache is of use; a random one balances. `only_first`: no failover. */
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
-                const struct chat_request *req, bool only_first, struct failover *f);
+                const struct chat_request *req, bool only_first, uint64_t session,
+                struct failover *f);
+
+/* A session's number of whatever names it. */
+uint64_t route_session(struct span name);
 
 #endif

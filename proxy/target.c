@@ -784,8 +784,10 @@ void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
         *scopes[i].state = b->state;
         out->failures = b->failures > out->failures ? b->failures : out->failures;
         out->retry_ms = longer(out->retry_ms, breaker_wait_ms(b, now_ms));
-        if (b->state != BREAKER_CLOSED)
+        if (b->state != BREAKER_CLOSED && out->worst != BREAKER_OPEN) {
             out->closed_by = scopes[i].scope;
+            out->worst = b->state;
+        }
     }
     for (size_t i = 0; i < t->provider->n_keys; i++)
         out->limit += limiter_limit(&t->limiters[i]);

@@ -187,6 +187,7 @@ void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter 
 /* How a target is at this moment, in all its scopes. */
 struct target_view {
     enum breaker_state model, endpoint, path; /* path: closed where none is in its way */
+    enum breaker_state worst;                 /* of the three */
     const char *closed_by; /* the scope that keeps it from being asked, or NULL */
     uint64_t retry_ms;     /* until it may be asked; 0: now */
     unsigned failures;     /* in a row, that count against it */

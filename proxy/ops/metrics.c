@@ -96,6 +96,7 @@ struct metrics {
     counter *requests;                      /* [route][dialect][outcome] */
     struct histogram overhead;
     counter midstream[MIDSTREAM_RESULTS];
+    counter hedges[HEDGE_RESULTS];
     struct move moves[MOVES];
     counter moves_other[FAILURE_KINDS]; /* when the table was too full */
     uint64_t start_wall_ms;
@@ -297,6 +298,12 @@ void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure re
     add(&m->moves_other[reason], 1);
 }
 
+void metrics_hedge(struct metrics *m, enum metrics_hedge result)
+{
+    assert(result < HEDGE_RESULTS);
+    add(&m->hedges[result], 1);
+}
+
 void metrics_midstream(struct metrics *m, enum metrics_midstream result)
 {
     assert(result < MIDSTREAM_RESULTS);
@@ -469,6 +476,7 @@ static void write_tokens(const struct metrics *m, struct strbuf *out)
 static void write_moves(const struct metrics *m, struct strbuf *out)
 {
     static const char *const results[] = {"continued", "aligned", "error"};
+    static const char *const hedges[HEDGE_RESULTS] = {"won", "lost", "failed"};
 
     head(out, "holdfast_failovers_total", "counter",
          "Moves of a request from one target to the next, by the failure that caused them.");
@@ -492,25 +500,39 @@ static void write_moves(const struct metrics *m, struct strbuf *out)
     for (size_t i = 0; i < MIDSTREAM_RESULTS; i++)
         strbuf_addf(out, "holdfast_midstream_total{result=\"%s\"} %" PRIu64 "\n", results[i],
                     get(&m->midstream[i]));
+    head(out, "holdfast_hedges_total", "counter",
+         "Second attempts started beside a slow first one, by what became of them.");
+    for (size_t i = 0; i < HEDGE_RESULTS; i++)
+        strbuf_addf(out, "holdfast_hedges_total{result=\"%s\"} %" PRIu64 "\n", hedges[i],
+                    get(&m->hedges[i]));
 }
 
 static void write_gauges(const struct metrics *m, const struct metrics_now *now, struct strbuf *out)
 {
+    static const char *const scopes[METRICS_SCOPES] = {"model", "endpoint", "path"};
     struct metrics_target_now *state = mem_zalloc(m->n_targets * sizeof(*state));
 
     for (size_t i = 0; i < m->n_targets; i++)
         now->target(now->ctx, i, &state[i]);
     head(out, "holdfast_breaker_state", "gauge",
-         "Whether a target may be tried: 0 closed (yes), 1 half open (a probe), 2 open (no).");
+         "Whether a target may be tried, as far as its model, its endpoint (host and port) and the "
+         "path there (an outgoing proxy) go: 0 closed (yes), 1 half open (some probes), 2 open "
+         "(no).");
     for (size_t i = 0; i < m->n_targets; i++)
-        if (m->targets[i].same_as == i)
-            strbuf_addf(out, "holdfast_breaker_state{target=\"%s\",scope=\"target\"} %d\n",
-                        m->targets[i].name, (int)state[i].breaker);
+        for (size_t k = 0; k < METRICS_SCOPES && m->targets[i].same_as == i; k++)
+            strbuf_addf(out, "holdfast_breaker_state{target=\"%s\",scope=\"%s\"} %d\n",
+                        m->targets[i].name, scopes[k], (int)state[i].breaker[k]);
     head(out, "holdfast_in_flight", "gauge", "Attempts under way.");
     for (size_t i = 0; i < m->n_targets; i++)
         if (m->targets[i].same_as == i)
             strbuf_addf(out, "holdfast_in_flight{target=\"%s\"} %" PRIu64 "\n", m->targets[i].name,
                         state[i].in_flight);
+    head(out, "holdfast_concurrency_limit", "gauge",
+         "Attempts at once that a target is given since it refused some; 0: no limit.");
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].same_as == i)
+            strbuf_addf(out, "holdfast_concurrency_limit{target=\"%s\"} %" PRIu64 "\n",
+                        m->targets[i].name, state[i].limit);
     head(out, "holdfast_retry_budget_tokens", "gauge", "Retries that a target may still be given.");
     for (size_t i = 0; i < m->n_targets; i++)
         if (m->targets[i].same_as == i)

@@ -46,6 +46,14 @@ enum metrics_midstream {
     MIDSTREAM_RESULTS,
 };
 
+/* What became of a second attempt beside a slow first one. */
+enum metrics_hedge {
+    HEDGE_RESULT_WON,    /* it had its output first */
+    HEDGE_RESULT_LOST,   /* the first one had */
+    HEDGE_RESULT_FAILED, /* it failed, or nobody answered */
+    HEDGE_RESULTS,
+};
+
 struct metrics;
 
 struct metrics *metrics_new(const struct metrics_labels *labels); /* copies what it needs */
@@ -65,15 +73,18 @@ void metrics_attempt(struct metrics *m, size_t target, enum failure outcome, uin
 /* An exchange moved from one target to the next because of `reason`. */
 void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure reason);
 void metrics_midstream(struct metrics *m, enum metrics_midstream result);
+void metrics_hedge(struct metrics *m, enum metrics_hedge result);
 /* What a provider says it has counted; nothing where usage->seen is false. */
 void metrics_tokens(struct metrics *m, size_t target, const struct chat_usage *usage);
 
 enum metrics_breaker { METRICS_CLOSED, METRICS_HALF_OPEN, METRICS_OPEN };
+enum metrics_scope { METRICS_MODEL, METRICS_ENDPOINT, METRICS_PATH, METRICS_SCOPES };
 
 /* How a target is at this moment. */
 struct metrics_target_now {
-    enum metrics_breaker breaker;
+    enum metrics_breaker breaker[METRICS_SCOPES];
     uint64_t in_flight;  /* attempts */
+    uint64_t limit;      /* of those at once; 0: none */
     double retry_tokens; /* in its retry budget */
 };
 

@@ -64,10 +64,14 @@ static void write_target(const struct status_target *t, struct strbuf *out)
 {
     text(out, 3, "target", t->name);
     text(out, 3, "breaker", span_of(t->breaker));
+    if (t->scope != NULL)
+        text(out, 3, "scope", span_of(t->scope));
     if (t->why.n > 0)
         redacted(out, 3, "why", t->why);
     number(out, 3, "retry_ms", t->retry_ms);
     number(out, 3, "failures_in_a_row", t->failures_in_a_row);
+    truth(out, 3, "slow", t->slow);
+    number(out, 3, "limit", t->limit);
     number(out, 3, "in_flight", t->in_flight);
     number(out, 3, "attempts", t->attempts);
     number(out, 3, "failures", t->failures);

@@ -16,7 +16,10 @@
 struct status_target {
     struct span name;            /* "openai/gpt-4o" */
     const char *breaker;         /* "closed", "half_open" or "open" */
+    const char *scope;           /* "model", "endpoint" or "path": whose it is; NULL: closed */
     struct span why;             /* what opened it; empty: nothing did */
+    bool slow;                   /* it was, or was dead: others are asked first for a while */
+    uint64_t limit;              /* attempts at once; 0: none */
     uint64_t retry_ms;           /* until it may be tried again; 0: now */
     uint64_t failures_in_a_row;  /* that count against it */
     uint64_t in_flight;          /* attempts */

@@ -197,7 +197,7 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
 {
     static const struct {
         const char *target;
-        enum endpoint endpoint;
+        enum admit_endpoint endpoint;
         const char *model;
     } rows[] = {
         {"/livez", ENDPOINT_LIVEZ, NULL},

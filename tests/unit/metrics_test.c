@@ -22,8 +22,12 @@ static const struct metrics_labels labels = {
 static void some_state(void *ctx, size_t target, struct metrics_target_now *out)
 {
     (void)ctx;
-    *out = (struct metrics_target_now){(enum metrics_breaker)(target % 3), target * 7,
-                                       (double)target * 1.5};
+    *out = (struct metrics_target_now){
+        .breaker = {METRICS_CLOSED, (enum metrics_breaker)(target % 3), METRICS_CLOSED},
+        .in_flight = target * 7,
+        .limit = target,
+        .retry_tokens = (double)target * 1.5,
+    };
 }
 
 static const struct metrics_now now = {NULL, some_state};
@@ -347,8 +351,9 @@ TEST(gauges_are_what_the_callback_says)
     const char *text = page(m);
     struct strbuf bare = strbuf_heap(1 << 20);
 
-    CHECK(has(text, "holdfast_breaker_state{target=\"openai/gpt-4o\",scope=\"target\"} 0"));
-    CHECK(has(text, "holdfast_breaker_state{target=\"local\",scope=\"target\"} 2"));
+    CHECK(has(text, "holdfast_breaker_state{target=\"openai/gpt-4o\",scope=\"model\"} 0"));
+    CHECK(has(text, "holdfast_breaker_state{target=\"local\",scope=\"endpoint\"} 2"));
+    CHECK(has(text, "holdfast_concurrency_limit{target=\"claude/claude-sonnet-4-5\"} 1"));
     CHECK(has(text, "holdfast_in_flight{target=\"claude/claude-sonnet-4-5\"} 7"));
     CHECK(has(text, "holdfast_retry_budget_tokens{target=\"claude/claude-sonnet-4-5\"} 1.500"));
     metrics_write(m, NULL, &bare);

@@ -20,6 +20,9 @@ static const char *document(const struct status_snapshot *s)
 static const struct status_target targets[] = {
     {.name = SPAN("openai/gpt-4o"),
      .breaker = "open",
+     .scope = "endpoint",
+     .slow = true,
+     .limit = 12,
      .why = SPAN("5 failures in a row"),
      .retry_ms = 4200,
      .failures_in_a_row = 5,
@@ -69,9 +72,12 @@ TEST(the_document_tells_the_whole_snapshot)
                                "    {\n"
                                "      \"target\": \"openai/gpt-4o\",\n"
                                "      \"breaker\": \"open\",\n"
+                               "      \"scope\": \"endpoint\",\n"
                                "      \"why\": \"5 failures in a row\",\n"
                                "      \"retry_ms\": 4200,\n"
                                "      \"failures_in_a_row\": 5,\n"
+                               "      \"slow\": true,\n"
+                               "      \"limit\": 12,\n"
                                "      \"in_flight\": 0,\n"
                                "      \"attempts\": 100,\n"
                                "      \"failures\": 9,\n"
@@ -85,6 +91,8 @@ TEST(the_document_tells_the_whole_snapshot)
                                "      \"breaker\": \"closed\",\n"
                                "      \"retry_ms\": 0,\n"
                                "      \"failures_in_a_row\": 0,\n"
+                               "      \"slow\": false,\n"
+                               "      \"limit\": 0,\n"
                                "      \"in_flight\": 2,\n"
                                "      \"attempts\": 0,\n"
                                "      \"failures\": 0,\n"
