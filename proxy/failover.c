@@ -697,7 +697,8 @@ static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms,
         }
     }
     for (unsigned i = 0; f->live[0] >= 0; i++) {
-        enum failure own = expired(f, f->live[0], tcp_up[i], now_ms);
+        enum failure own =
+            why == DEADLINE ? expired(f, f->live[0], tcp_up[i], now_ms) : FAILURE_NONE;
 
         last = f->live[0];
         drop(f, last, own != FAILURE_NONE ? own : why, retry_after_ms, now_ms, out);
