@@ -498,7 +498,7 @@ static bool may_start_beside(const struct failover *f, unsigned i)
 {
     const struct failover_candidate *c = &f->candidates[i];
 
-    return c->tries == 0 && !c->unfit;
+    return c->tries == 0 && !c->unfit && !endpoint_failed(f, c->target);
 }
 
 static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
