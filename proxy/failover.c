@@ -544,7 +544,9 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (f->n_attempts < f->policy.max_attempts && !start_hedge(f, now_ms, out))
+    if (f->n_attempts >= f->policy.max_attempts || f->deadline_ms < now_ms + LEAST_TRY_MS)
+        return;
+    if (!start_hedge(f, now_ms, out))
         move_on(f, now_ms, out);
 }
 
