@@ -54,7 +54,8 @@ static const char *breaker_name(const struct sim *s, unsigned i)
 }
 
 /* The state after so many changes from `was`: only the machine's own edges. Two changes in one step
- * are a result and a last resort right after it. */
+ * are a result and a last resort right after it; or, of the path, a failure that was the first to
+ * tell that its endpoint goes that way. */
 static bool legal(enum breaker_state was, enum breaker_state is, unsigned changes)
 {
     switch (changes) {
@@ -65,7 +66,7 @@ static bool legal(enum breaker_state was, enum breaker_state is, unsigned change
                (was == BREAKER_OPEN && is == BREAKER_HALF_OPEN) ||
                (was == BREAKER_HALF_OPEN && is != BREAKER_HALF_OPEN);
     case 2:
-        return was != BREAKER_OPEN && is == BREAKER_HALF_OPEN;
+        return was == BREAKER_OPEN ? is == BREAKER_OPEN : is == BREAKER_HALF_OPEN;
     default:
         return false;
     }
@@ -470,7 +471,7 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
     for (unsigned i = 0; i < r->n_calls; i++)
         here += r->calls[i].target == c->target;
     HOLDS(s, r, r->n_calls <= r->f.policy.max_attempts && here <= r->f.policy.per_target); /* I5 */
-    HOLDS(s, r, s->now + LEAST_TRY_MS <= r->f.deadline_ms);
+    HOLDS(s, r, s->now + LEAST_TRY_MS <= r->f.deadline_ms + (t->hedge ? 0 : SIM_LATE_MS));
     HOLDS(s, r, t->ticket.model != 0 && t->ticket.endpoint != 0);
     if (r->n_calls == 1)
         count_second(s, false);
@@ -481,7 +482,7 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
     check_cost(s, r, c, cost_of(s, r, try, same, at_once));
     if (t->hedge)
         check_hedge(s, r, c, live_before);
-    else if (same != NULL)
+    if (same != NULL)
         check_again(s, r, c, same, at_once);
     else
         check_turn(s, r, c);
