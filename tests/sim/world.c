@@ -241,7 +241,7 @@ static void make_habits(struct sim *s)
             .connect = 3 * h->rtt_ms + sim_draw(s, 200, 4000),
             .tls = 6 * h->rtt_ms + sim_draw(s, 300, 6000),
             .first_output = 12 * h->first_ms + 8 * h->rtt_ms + sim_draw(s, 500, 20000),
-            .idle = 4 * h->gap_ms + sim_draw(s, 300, 15000),
+            .idle = 4 * h->gap_ms + sim_draw(s, 600, 15000),
         };
     }
 }
@@ -251,7 +251,7 @@ static void make_habits(struct sim *s)
 /* Some come in crowds, some one by one. */
 static void make_users(struct sim *s)
 {
-    unsigned n = (unsigned)sim_draw(s, 30, 80), crowd = 0;
+    unsigned n = (unsigned)sim_draw(s, 40, 160), crowd = 0;
     uint64_t at = SIM_T0, span = s->calm_ms - SIM_T0;
 
     for (s->n_users = 0; s->n_users < n; s->n_users++) {
@@ -361,7 +361,7 @@ static void make_world(struct sim *s)
     s->n_targets = (unsigned)s->set->n_targets;
     arena_init(&s->arena);
     s->requests = mem_alloc(SIM_REQUESTS * sizeof(*s->requests));
-    s->calm_ms = SIM_T0 + sim_draw(s, 60000, sim_chance(s, 30) ? 600000 : 180000);
+    s->calm_ms = SIM_T0 + sim_draw(s, 60000, sim_chance(s, 50) ? 900000 : 180000);
     make_routes(s);
     make_habits(s);
     make_users(s);
