@@ -244,10 +244,21 @@ static double cost_of(const struct failover *f, bool more)
     return slow ? BUDGET_TIMEOUT_COST : 1;
 }
 
+/* Where the request began: what it costs more than one call is on the account of that target. */
+static struct target *first_target(const struct failover *f)
+{
+    unsigned i = 0;
+
+    while (f->tries[i].skipped)
+        i++;
+    return f->candidates[f->tries[i].candidate].target;
+}
+
 static enum failure ask(struct failover *f, unsigned i, struct target_wish wish, uint64_t now_ms,
                         struct ticket *ticket, uint64_t *wait_ms)
 {
     wish.away = wish.beside || f->candidates[i].away;
+    wish.payer = f->n_attempts > 0 ? first_target(f) : NULL;
     wish.kind = f->policy.kind;
     wish.route = f->policy.route;
     wish.place = f->candidates[i].place;
@@ -517,17 +528,17 @@ static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_ord
     return false;
 }
 
-/* No hedge is to be had, and the first target has gone silent for everybody: that is no tail, and
- * the next target is asked in its place. */
+/* No hedge is to be had: the next target is asked in place of the first. Where that has gone silent
+ * for everybody this is no tail, and free; else it comes from the retry budget, lest a slow day of
+ * all targets become one on which every request is asked everywhere. */
 static void move_on(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
     struct failover_candidate *first = candidate_of(f, f->live[0]);
-    struct target_wish wish = {.cost = cost_of(f, false)};
+    bool silent = target_silent(first->target, &f->tries[f->live[0]].ticket);
+    struct target_wish wish = {.cost = cost_of(f, !silent)};
     struct ticket ticket;
     uint64_t wait_ms;
 
-    if (!target_silent(first->target, &f->tries[f->live[0]].ticket))
-        return;
     for (unsigned i = 0; i < f->n_candidates; i++)
         if (may_start_beside(f, i) && !target_behind(f->candidates[i].target, now_ms) &&
             ask(f, i, wish, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
