@@ -512,7 +512,7 @@ static bool may_start_beside(const struct failover *f, unsigned i)
 {
     const struct failover_candidate *c = &f->candidates[i];
 
-    return c->tries == 0 && !c->unfit;
+    return c->tries == 0 && !c->unfit && !endpoint_failed(f, c->target);
 }
 
 static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
@@ -558,7 +558,9 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (f->n_attempts < f->policy.max_attempts && !start_hedge(f, now_ms, out))
+    if (f->n_attempts >= f->policy.max_attempts || f->deadline_ms < now_ms + LEAST_TRY_MS)
+        return;
+    if (!start_hedge(f, now_ms, out))
         move_on(f, now_ms, out);
 }
 
@@ -712,7 +714,8 @@ static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms,
         }
     }
     for (unsigned i = 0; f->live[0] >= 0; i++) {
-        enum failure own = expired(f, f->live[0], tcp_up[i], now_ms);
+        enum failure own =
+            why == DEADLINE ? expired(f, f->live[0], tcp_up[i], now_ms) : FAILURE_NONE;
 
         last = f->live[0];
         drop(f, last, own != FAILURE_NONE ? own : why, retry_after_ms, now_ms, out);
