@@ -175,7 +175,7 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        targets += i != candidate && c->tries == 0 && !c->unfit;
+        targets += i != candidate && c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE;
     }
     share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
     if (share < LEAST_SHARE_MS)
@@ -319,7 +319,7 @@ static bool try_other_key(struct failover *f, const struct failover_try *last, u
 
 /* Before the others have their turn: a fault that looks like a single one, or a rate limit that is
  * over in a moment. */
-static bool pause_for_same(struct failover *f, const struct failover_try *last, uint64_t now_ms)
+static bool pause_for_same(struct failover *f, const struct failover_try *last)
 {
     const struct failover_candidate *c = &f->candidates[last->candidate];
     bool soon = failure_row(last->outcome)->again == AGAIN_SOON;
@@ -328,7 +328,7 @@ static bool pause_for_same(struct failover *f, const struct failover_try *last, 
     if (c->given_up || c->tries >= f->policy.per_target ||
         c->not_before + LEAST_TRY_MS > f->deadline_ms)
         return false;
-    if (!limited && !(soon && !f->policy.retried && target_heals(c->target, last->outcome, now_ms)))
+    if (!limited && !soon)
         return false;
     f->again = last->candidate;
     f->wait_until_ms = c->not_before;
@@ -604,6 +604,8 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
     uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
+                  (again == AGAIN_SOON &&
+                   (f->policy.retried || !target_heals(c->target, t->outcome, now_ms))) ||
                   (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
                   (no_room && !named && f->n_candidates > 1);
     if (named) {
@@ -632,7 +634,7 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
     } else if (!goes_on || f->final >= 0) {
         tell(f, goes_on ? f->final : try, out);
     } else if (f->n_attempts >= f->policy.max_attempts ||
-               (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t, now_ms))) {
+               (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t))) {
         choose(f, now_ms, out);
     }
 }
