@@ -217,7 +217,8 @@ class Faultd:
     on_accept   for the next connections: serve | close | rst | silent (never reads nor writes) |
                 delay?ms=N (serves after N ms); when the list is empty, `accept_default`
     tls         None | a kind of certs.py | h2 (a good certificate; offers h2 before http/1.1) |
-                alert (refuses the handshake) | silent (never answers it) | slow?ms=N
+                alert (refuses the handshake) | old (speaks nothing newer than TLS 1.1) | silent
+                (never answers it) | slow?ms=N
     idle_close  seconds after which it closes a connection that has no request
     """
 
@@ -289,6 +290,10 @@ class Faultd:
         leaf = kind if kind in ("expired", "wrong_host", "self_signed", "unknown_ca") else "good"
         context.load_cert_chain(self.certs.path(leaf))
         context.set_alpn_protocols(["h2", "http/1.1"] if kind == "h2" else ["http/1.1"])
+        if kind == "old":
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
         return context
 
     def _accept_loop(self):
