@@ -73,6 +73,8 @@ ROWS = [Row(*r) for r in [
     ("E21", "status?code=403",             "forbidden",           1, True, 502, "false", "key@model"),
     ("E22", "status?code=403&body=nginx",  "html",                1, True, 502, "true",  "endpoint"),
     ("E22", "status?code=404&body=portal", "html",                1, True, 502, "true",  "endpoint"),
+    ("E22", "status?code=500&body=nginx",  "html",                1, True, 502, "true",  "endpoint"),
+    ("E22", "status?code=503&body=nginx",  "html",                1, True, 502, "true",  "endpoint"),
     ("E22", "bad200?kind=html",            "html",                1, True, 502, "true",  "endpoint"),
     ("E23", "status?code=404",             "model_not_found",     1, True, 404, "false", "target"),
     ("E24", "status?code=408",             "request_timeout",     2, True, 408, "true",  "model"),
@@ -94,6 +96,7 @@ ROWS = [Row(*r) for r in [
     ("E30", "status?code=524&body=cloudflare", "bad_gateway",     1, True, 502, "true",  "endpoint"),
     ("E30", "status?code=530&body=cloudflare", "bad_gateway",     1, True, 502, "true",  "endpoint"),
     ("E31", "status?code=503",             "overloaded",          1, True, 503, "true",  "model"),
+    ("E31", "status?code=503&body=text",   "overloaded",          1, True, 503, "true",  "model"),
     ("E31", "status?code=529",             "overloaded",          1, True, 503, "true",  "model"),
     ("E32", "status?code=501",             "not_implemented",     1, True, 502, "false", "target"),
     ("E32", "status?code=505",             "not_implemented",     1, True, 502, "false", "target"),
@@ -448,15 +451,6 @@ def test_e47_the_cap_of_attempts_tells_the_best_error(upstream, holdfast):
         assert name in answer.error["message"]
 
 
-def test_a_hedge_that_wins_names_the_loser_slow(upstream, holdfast):
-    a, b = upstream("A", default="hang"), upstream("B")
-    p = holdfast(a, b, hedge={"after": "300ms"}, timeouts={"first_token": "5s", "answer": "5s"})
-    answer = p.chat(stream=True)
-    assert outcomes(answer) == [("a/model-a", "slow"), ("b/model-b", "ok")]
-    assert 0.25 <= answer.seconds <= 0.9
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
-
-
 def test_a_request_that_is_no_request_is_rejected_here(upstream, holdfast):
     a = upstream("A")
     p = holdfast(a)
@@ -489,7 +483,8 @@ ELSEWHERE = {
     "idle_timeout": "test_taxonomy.py::AFTER_OUTPUT",
     "unsupported": "test_fitting.py::test_a_part_that_a_dialect_cannot_say_moves_on_without_a_call",
     "unfit": "test_fitting.py::test_a_prompt_that_is_too_long_for_a_model_skips_it",
-    "slow": "test_taxonomy.py::test_a_hedge_that_wins_names_the_loser_slow",
+    "slow": "test_matrix_http.py::test_h32_no_answer_at_all_is_hedged",
+    "hedge_lost": "test_matrix_http.py::test_h33_the_first_one_may_win_all_the_same",
     "breaker_open": "test_taxonomy.py::test_e46_all_open_is_told_with_a_time",
     "resting": "test_taxonomy.py::test_e46_all_resting_is_told_with_the_smallest_time",
     "saturated": "test_matrix_load.py::test_l10_work_from_elsewhere_leaves_room_for_home",
@@ -500,6 +495,26 @@ ELSEWHERE = {
     "rejected": "test_taxonomy.py::test_a_request_that_is_no_request_is_rejected_here",
     "client_gone": "test_wire.py::test_a_client_that_leaves_right_behind_its_request",
 }
+
+
+def rows_named(text, letter):
+    """The numbers in `E05`, `e05_`, and all those of `E12 to E15`."""
+    found = {int(n) for n in re.findall(rf"\b{letter}(\d\d)(?![\da-z])", text)}
+    found |= {int(n) for n in re.findall(rf"_{letter.lower()}(\d\d)(?=_)", text)}
+    for low, high in re.findall(rf"\b{letter}(\d\d) to {letter}(\d\d)\b", text):
+        found |= set(range(int(low), int(high) + 1))
+    return found
+
+
+@pytest.mark.parametrize("file,letter,last", [
+    ("test_taxonomy.py", "E", 47), ("test_matrix_network.py", "N", 17),
+    ("test_matrix_http.py", "H", 34), ("test_matrix_load.py", "L", 10),
+    ("test_matrix_client.py", "C", 7)])
+def test_every_row_is_shown_or_said_to_be_shown_elsewhere(file, letter, last):
+    text = (Path(__file__).parent / file).read_text()
+    assert rows_named(text, letter) >= set(range(1, last + 1))
+    for other in re.findall(r"\btest_\w+\.py\b", text):
+        assert (Path(__file__).parent / other).exists(), other
 
 
 def source_of(place):
