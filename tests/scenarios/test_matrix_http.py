@@ -178,13 +178,13 @@ def test_h32_a_target_that_went_silent_is_left_by_all_without_a_hedge_for_each(u
     """Only the few hedges that are always granted, yet nobody waits for the end of the time limit;
     who comes later does not wait at all."""
     a, b = upstream("A", default="hang"), upstream("B")
-    p = holdfast(a, b, hedge={"after": "300ms", "floor": 2, "max_ratio": 0}, timeouts=PATIENT)
+    p = holdfast(a, b, hedge={"after": "500ms", "floor": 2, "max_ratio": 0}, timeouts=PATIENT)
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: p.chat(stream=True), range(10)))
-    assert all(x.text.startswith("B:") and x.seconds < 1.5 for x in answers)
+    assert all(x.text.startswith("B:") and x.seconds < 2 for x in answers)
     assert len(a.attempts) <= 10 and len(b.attempts) == 10
     later = [p.chat(stream=True) for _ in range(3)]
-    assert all(x.text.startswith("B:") and x.seconds < 0.3 for x in later)
+    assert all(x.text.startswith("B:") and x.seconds < 0.4 for x in later)
 
 
 # -- what a good answer says of the next one -----------------------------------------------------

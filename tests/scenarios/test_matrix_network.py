@@ -62,11 +62,12 @@ def test_n01_and_n04_a_name_without_an_address_costs_nearly_nothing(resolver, up
     p = holdfast(at("http://a.test:81/v1"), b, prefix=netns.with_etc(tmp_path, **RESOLV))
     answer = p.chat()
     assert answer.text.startswith("B:") and first_try(answer) == "dns"
-    assert answer.seconds < 0.3
+    assert answer.seconds < 0.5
 
 
 def test_n02_a_resolver_that_fails_after_it_worked(resolver, upstream, holdfast, tmp_path):
-    """The address of a moment ago still serves, on a connection of its own."""
+    """The address of a moment ago still serves, on a connection of its own. (libcurl knows it for
+    a minute in any case; how long we do is a matter of transport.c.)"""
     answers = {"a.test": [LAN]}
     dns = resolver(answers)
     a, b = upstream("A", host=LAN, idle_close=0.05), upstream("B", host=LAN)
@@ -88,7 +89,7 @@ def test_n03_a_silent_resolver_holds_up_only_who_needs_it(resolver, upstream, ho
                          {"model": "*", "targets": ["b/x"]}])
     with Raw(p.port) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body("named")))
-        assert all(p.chat().seconds < 0.3 for _ in range(5))
+        assert all(p.chat().seconds < 0.5 for _ in range(5))
         answer = c.answer()
     assert answer.text.startswith("B:") and first_try(answer) in ("dns", "connect_timeout")
     assert answer.seconds < 1.5
@@ -118,7 +119,7 @@ def test_n07_no_route_to_the_host(lan, upstream, holdfast, route):
     p = holdfast("http://10.7.0.7:81/v1", b, breaker=TOUCHY, hedge=NO_HEDGE)
     answer = p.chat()
     assert answer.text.startswith("B:") and first_try(answer) == "refused"
-    assert answer.seconds < 0.3
+    assert answer.seconds < 0.5
     for _ in range(5):
         p.chat()
     assert {scope for scope, _ in p.breakers()} == {"endpoint"}, "B answers: it is A's own fault"
@@ -135,7 +136,7 @@ def test_n06_a_host_that_is_not_there(lan, upstream, holdfast):
     assert answer.text.startswith("B:") and first_try(answer) == "connect_timeout"
     assert 0.4 <= answer.seconds <= 0.9
     second = [p.chat() for _ in range(3)][-1]
-    assert second.text.startswith("B:") and second.seconds < 0.2
+    assert second.text.startswith("B:") and second.seconds < 0.3
 
 
 def test_the_own_network_is_down_and_nobody_is_blamed(lan, upstream, holdfast):

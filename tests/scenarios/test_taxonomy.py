@@ -300,6 +300,13 @@ def test_e27_a_short_wait_is_waited_out_once(upstream, holdfast):
     assert answer.text.startswith("B:") and len(a.attempts) == 2
 
 
+def test_e27_a_wait_that_the_deadline_does_not_allow_is_not_begun(upstream, holdfast):
+    a, b = upstream("A", queue=["status?code=429&retry_after=2"]), upstream("B")
+    answer = holdfast(a, b, failover=TWICE, hedge=NO_HEDGE).chat(
+        headers={"x-holdfast-timeout-ms": "1500"})
+    assert answer.text.startswith("B:") and answer.seconds < 0.5
+
+
 @pytest.mark.parametrize("script,count", [("status?code=429", 2), ("status?code=503", 2)])
 def test_e28_and_e31_a_sole_target_is_asked_again_after_a_pause(upstream, holdfast, script, count):
     a = upstream("A", queue=[script])
@@ -379,6 +386,20 @@ def test_a_second_target_at_an_endpoint_that_just_failed_is_passed_over(upstream
     answer = p.chat()
     assert answer.text.startswith("C:") and tried(answer, "a/two") == []
     del keep
+
+
+def test_unless_nothing_else_is_left(upstream, holdfast):
+    a = upstream("A", models={"one": "junk"})
+    p = holdfast(a, hedge=NO_HEDGE, routes=[{"model": "*", "targets": ["a/one", "a/two"]}])
+    assert outcomes(p.chat()) == [("a/one", "protocol"), ("a/two", "ok")]
+
+
+def test_half_of_ten_failing_opens_a_breaker_too(upstream, holdfast):
+    a, b = upstream("A", queue=["ok", "status?code=503"] * 10), upstream("B")
+    p = holdfast(a, b, hedge=NO_HEDGE, breaker=TOUCHY | {"consecutive": 100, "min_calls": 10})
+    for n in range(14):
+        assert p.chat().status == 200
+    assert len(a.attempts) == 10 and p.breakers() == {("model", "a/model-a")}
 
 
 # -- after output --------------------------------------------------------------------------------
