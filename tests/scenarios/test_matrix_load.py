@@ -12,7 +12,7 @@ import pytest
 
 from client import Raw, wait_for
 from faultd import closed_port
-from test_taxonomy import NO_HEDGE, TOUCHY, TWICE, outcomes, tried
+from test_taxonomy import NO_HEDGE, TOUCHY, TWICE, outcomes
 
 NEVER = {"consecutive": 1000, "min_calls": 100000}
 PATIENT = {"first_token": "5s", "answer": "5s", "total": "8s"}
@@ -58,7 +58,7 @@ def test_l01_one_provider_down_does_not_drown_the_others(upstream, holdfast, fig
     """The domino: A refuses connections, B and C take four at a time, three times as many come."""
     port, keep = closed_port()
     b = upstream("B", default="limited?n=4&first=100")
-    c = upstream("C", default="limited?n=4&code=503&first=100")
+    c = upstream("C", default="limited?n=4&first=100")
     p = holdfast(f"http://127.0.0.1:{port}/v1", b, c, failover=TWICE, hedge=NO_HEDGE,
                  timeouts=PATIENT, overload={"queue_max_wait": "1s"})
     answers = Crowd(p, 24, 4).wait()
@@ -113,11 +113,11 @@ def test_l04_a_target_that_flaps_costs_nobody_an_answer(upstream, holdfast):
                                                          "open_cap": "400ms"})
     crowd = Crowd(p, 4, 4.2)
     for n in range(6):
-        a.default = "ok" if n % 2 else "status?code=503"
+        a.default = "ok" if n % 2 else "status?code=500"
         time.sleep(0.7)
     answers = crowd.wait()
     assert len(good(answers)) == len(answers) and len(answers) > 100
-    lost = sum(x.status == 503 for x in a.attempts)
+    lost = sum(x.status == 500 for x in a.attempts)
     # Each time three failures (and what was under way beside them), then probes 200-400 ms apart.
     assert lost <= 3 * (3 + 4 + 4), lost
 
@@ -208,7 +208,7 @@ def test_l10_work_from_elsewhere_leaves_room_for_home(upstream, holdfast):
     a = upstream("A", default="status?code=503")
     b = upstream("B", default="limited?n=8&first=100")
     p = holdfast(a, b, hedge=NO_HEDGE, timeouts=PATIENT, overload={"queue_max_wait": "500ms"},
-                 breaker=TOUCHY | {"consecutive": 3},
+                 breaker=TOUCHY | {"consecutive": 3}, failover=TWICE,
                  routes=[{"model": "home", "targets": ["b/x"]},
                          {"model": "m", "targets": [["a/x"], ["b/x"]]}])
     away = Crowd(p, 24, 4, "m")
@@ -219,4 +219,5 @@ def test_l10_work_from_elsewhere_leaves_room_for_home(upstream, holdfast):
     assert all(x.status == 200 or refused_well(x) for x in at_home + elsewhere)
     assert any(("b/x", "saturated") in outcomes(x) for x in elsewhere)
     assert len(good(elsewhere)) > 40, "what home does not use is there for them"
-    assert any(tried(x, "b/x") for x in elsewhere)
+    told = [int(x.header("retry-after") or 0) for x in elsewhere if x.status != 200]
+    assert max(told) <= 10, "B has room in a moment; when A may be asked again is not the point"
