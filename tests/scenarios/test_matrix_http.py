@@ -187,6 +187,41 @@ def test_h32_a_target_that_went_silent_is_left_by_all_without_a_hedge_for_each(u
     assert all(x.text.startswith("B:") and x.seconds < 0.4 for x in later)
 
 
+PINNED = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-123"}}]}]
+LARGE = [{"role": "user", "content": "x" * (140 << 10)}]
+
+
+@pytest.mark.parametrize("messages", [PINNED, LARGE], ids=["pinned", "large"])
+def test_h33_what_lives_at_one_provider_or_is_large_has_no_second_call(upstream, holdfast, messages):
+    a, b = upstream("A", default="ok?first=900"), upstream("B")
+    p = holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT)
+    assert p.chat(messages=messages).text.startswith("A:") and b.attempts == []
+
+
+def test_h32_the_first_request_after_an_outage_does_not_wait_for_a_dead_target(upstream, holdfast):
+    """The probe of an open breaker has a second target beside it after 2 s, whatever was spent."""
+    a, b = upstream("A", queue=["status?code=500"] * 2, default="hang"), upstream("B")
+    p = holdfast(a, b, hedge={"after": "9s", "floor": 0, "max_ratio": 0}, timeouts=PATIENT,
+                 breaker=TOUCHY | {"consecutive": 2, "open_base": "300ms", "open_cap": "300ms"})
+    assert all(p.chat().text.startswith("B:") for _ in range(3)) and len(a.attempts) == 2
+    time.sleep(0.35)
+    answer = p.chat()
+    assert outcomes(answer) == [("a/model-a", "slow"), ("b/model-b", "ok")]
+    assert 1.8 <= answer.seconds <= 2.6
+
+
+def test_h32_a_target_that_was_silent_is_asked_last_for_a_while(upstream, holdfast):
+    """No breaker is open yet; the next ones need not find out for themselves."""
+    a, b = upstream("A", queue=["hang"]), upstream("B")
+    p = holdfast(a, b, hedge=NO_HEDGE, timeouts={"first_token": "400ms", "answer": "400ms"})
+    assert outcomes(p.chat()) == [("a/model-a", "first_token_timeout"), ("b/model-b", "ok")]
+    assert all(p.chat().text.startswith("B:") for _ in range(3)) and p.breakers() == set()
+    b.default = "status?code=503"
+    assert p.chat().text.startswith("A:"), "last, and not never"
+    b.default = "ok"
+    assert p.chat().text.startswith("A:"), "it has given output again"
+
+
 # -- what a good answer says of the next one -----------------------------------------------------
 @pytest.mark.parametrize("what", ["requests", "tokens"])
 def test_a_key_whose_allowance_is_used_up_rests_without_a_429(upstream, holdfast, what):
