@@ -185,11 +185,24 @@ static bool take_words(struct attempt *a, enum dialect_event kind)
     return !a->ending;
 }
 
-/* One event that cannot be read is no reason to break off prose that somebody is reading. A tool
- * call or JSON would be wrong without it, and a second one is no accident. */
-static bool may_leave_out(const struct attempt *a)
+/* Half a piece of an answer: without it there would be a hole in the text. */
+static bool may_hold_text(struct span data)
 {
-    return a->owns && !a->gap && !a->request->tools && !a->request->structured;
+    static const char *const marks[] = {"\"delta\"", "\"content\"", "\"text\"", "\"parts\""};
+
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+        if (span_find(data, marks[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* One event that cannot be read, and was no piece of the answer, is no reason to break off prose
+ * that somebody is reading. A tool call or JSON could be wrong without it, and a second one is no
+ * accident. */
+static bool may_leave_out(const struct attempt *a, const struct sse_event *ev)
+{
+    return a->owns && !a->gap && !a->request->tools && !a->request->structured &&
+           !may_hold_text(ev->data);
 }
 
 static bool leave_out(struct attempt *a)
@@ -216,7 +229,7 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         if (!pass_on(a, *run))
             return false;
         run->n = 0;
-        if (kind == EVENT_BAD && may_leave_out(a))
+        if (kind == EVENT_BAD && may_leave_out(a, ev))
             return leave_out(a);
         if (kind == EVENT_ERROR)
             fail_inside(a, ev->data);

@@ -9,6 +9,8 @@
 #define ENOUGH       3     /* losses that show something */
 #define FORGET_MS    60000 /* without a loss: there is no limit any more */
 #define LARGEST_CUT  0.3
+#define HOLD_MS      5000  /* after a loss the limit does not grow */
+#define FAST_MS      10000 /* without a loss: it grows as in slow start */
 #define HOME_RESERVE 0.5
 
 void limiter_init(struct limiter *l, double tolerance, bool reserve)
@@ -48,12 +50,15 @@ static bool too_many_lost(const struct limiter *l)
     return l->lost > l->tolerance * (l->ok + l->lost);
 }
 
-/* A limit that was not used has not been tested, and stays. */
-static void grow(struct limiter *l)
+/* A limit that was not used has not been tested, and stays. One that has just been found stays for
+ * a while as well: each test of it costs a refused request, and as a rule a rest. The longer
+ * nothing is lost, the faster it grows. */
+static void grow(struct limiter *l, uint64_t now_ms)
 {
-    double more = l->slow_start ? l->limit / 2 : l->limit / 20;
+    uint64_t since = l->lost_ms != 0 ? now_ms - l->lost_ms : UINT64_MAX;
+    double more = l->slow_start || since >= FAST_MS ? l->limit / 2 : l->limit / 20;
 
-    if (l->ok == 0 || l->peak * 2 < away_limit(l))
+    if (l->ok == 0 || l->peak * 2 < away_limit(l) || (!l->slow_start && since < HOLD_MS))
         return;
     l->limit += more < 1 ? 1 : more;
     if (l->limit > MOST)
@@ -61,13 +66,13 @@ static void grow(struct limiter *l)
 }
 
 /* The second is over. */
-static void judge(struct limiter *l)
+static void judge(struct limiter *l, uint64_t now_ms)
 {
     double share = (double)l->lost / (l->ok + l->lost);
     double cut = share / 2;
 
     if (!too_many_lost(l)) {
-        grow(l);
+        grow(l, now_ms);
         return;
     }
     if (!l->capped && l->in_flight > l->limit)
@@ -84,7 +89,7 @@ static void turn(struct limiter *l, uint64_t now_ms)
     if (now_ms < l->window_ms + WINDOW_MS)
         return;
     if (l->ok + l->lost > 0)
-        judge(l);
+        judge(l, now_ms);
     if (l->capped && now_ms > l->lost_ms + FORGET_MS) {
         l->capped = false;
         l->slow_start = true;

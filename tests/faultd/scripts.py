@@ -212,10 +212,10 @@ def ok_then_close(x):
 
 # -- a stream with a flaw ----------------------------------------------------------------------
 @script
-def garbled(x, n=1, first=0):
+def garbled(x, n=1, first=0, delta=0):
     """A complete stream of words with n events between them that cannot be read. first: as many
-    before them."""
-    bad = b'data: {"cut in the mid\n\n'
+    before them. delta: they are halves of pieces of the answer."""
+    bad = b'data: {"choices":[{"delta":{"content":" wo\n\n' if delta else b'data: {"cut in the mid\n\n'
     if x.voice == "openai":
         pieces = [event(bodies.chunk(x.model, {"content": word})) for word in words(x, 5)]
         pieces += [event(bodies.chunk(x.model, {}, "stop")), event(DONE)]
