@@ -77,7 +77,7 @@ def test_l01_one_provider_down_does_not_drown_the_others(upstream, holdfast, fig
     assert served > 160, refusals(answers)
     late = [x for u in (b, c) for x in u.attempts if x.at - u.attempts[0].at > 2]
     lost = sum(x.status != 200 for x in late)
-    assert lost < 0.4 * len(late), "they have learnt by then how many go"
+    assert lost < 0.5 * len(late), "they have learnt by then how many go"
     del keep
 
 
@@ -210,21 +210,23 @@ def test_l09_idle_connections_cost_little_and_hold_up_nobody(upstream, holdfast)
         c.sock.close()
 
 
-def test_l10_work_from_elsewhere_leaves_room_for_home(upstream, holdfast):
-    """A is down and its crowd comes to B, where a smaller one is at home."""
+def test_l10_work_from_elsewhere_leaves_room_for_home(upstream, holdfast, figure):
+    """A is down and its crowd comes to B, where a third of that crowd is at home. Both could fill
+    B alone; half of it is kept for those at home."""
     a = upstream("A", default="status?code=503")
     b = upstream("B", default="limited?n=8&first=100")
     p = holdfast(a, b, hedge=NO_HEDGE, timeouts=PATIENT, overload={"queue_max_wait": "500ms"},
                  breaker=TOUCHY | {"consecutive": 3}, failover=TWICE,
                  routes=[{"model": "home", "targets": ["b/x"]},
                          {"model": "m", "targets": [["a/x"], ["b/x"]]}])
-    away = Crowd(p, 24, 4, "m")
-    home = Crowd(p, 4, 4, "home")
+    away, home = Crowd(p, 24, 4, "m"), Crowd(p, 8, 4, "home")
     at_home, elsewhere = home.wait(), away.wait()
-    settled = [x for t, x in home.answers if t > 1.5]
-    assert len(settled) > 40 and len(good(settled)) >= 0.9 * len(settled), refusals(settled)
+    settled = [[t for t, x in crowd.answers if t > 1.5 and x.status == 200]
+               for crowd in (home, away)]
+    share = len(settled[0]) / (len(settled[0]) + len(settled[1]))
+    figure(f"reserve: {share:.2f} of what is served belongs to those at home")
+    assert share >= 0.5 and settled[1], [refusals(x) for x in (at_home, elsewhere)]
     assert all(x.status == 200 or refused_well(x) for x in at_home + elsewhere)
     assert any(("b/x", "saturated") in outcomes(x) for x in elsewhere)
-    assert len(good(elsewhere)) > 40, "what home does not use is there for them"
     told = [int(x.header("retry-after") or 0) for x in elsewhere if x.status != 200]
     assert max(told) <= 10, "B has room in a moment; when A may be asked again is not the point"
