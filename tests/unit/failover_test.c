@@ -75,7 +75,7 @@ static void wait_for(struct world *w)
         tick_at(w, failover_due(&w->f), false);
 }
 
-/* ---- which target comes next ------------------------------------------------------------- */
+/* ---- which target comes next ---------------------------------------------------------------- */
 
 TEST(the_preferred_target_is_asked_first_and_its_whole_answer_ends_the_exchange_well)
 {
@@ -238,7 +238,7 @@ TEST(a_refused_key_is_followed_at_once_by_each_other_key_and_by_none_twice)
     }
 }
 
-/* ---- the same target again --------------------------------------------------------------- */
+/* ---- the same target again ------------------------------------------------------------------ */
 
 TEST(a_target_is_asked_again_after_the_others_and_a_back_off_of_100_to_300_ms)
 {
@@ -573,7 +573,7 @@ TEST(the_only_target_with_a_rate_limit_without_a_time_is_asked_again_when_its_ke
     world_release(&w);
 }
 
-/* ---- a larger window ------------------------------------------------------------------------- */
+/* ---- a larger window ------------------------------------------------------------------------ */
 
 TEST(a_prompt_that_is_too_long_goes_to_the_next_larger_declared_window)
 {
@@ -794,7 +794,7 @@ TEST(targets_that_will_not_be_asked_get_no_share)
     world_release(&w);
 }
 
-/* ---- targets that may not be asked -------------------------------------------------------- */
+/* ---- targets that may not be asked ---------------------------------------------------------- */
 
 TEST(an_open_breaker_is_passed_over_and_stands_in_the_trail)
 {
@@ -923,7 +923,803 @@ TEST(without_any_target_the_refusal_blames_nobody)
     world_release(&w);
 }
 
-/* ---- the timers --------------------------------------------------------------------------- */
+/* ---- a second target beside the first ------------------------------------------------------- */
+
+/* A request over the targets that is not answered within its hedge time of a second. */
+static struct world slow_request(const char *yaml)
+{
+    struct world w = world_new(yaml);
+
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    return w;
+}
+
+/* ... and the second target has started. */
+static struct world hedged_request(const char *yaml)
+{
+    struct world w = slow_request(yaml);
+
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "try");
+    act_on(&w, BESIDE, FAILOVER_CONNECTED);
+    return w;
+}
+
+TEST(without_output_at_the_hedge_time_the_next_target_starts_beside)
+{
+    struct world w = slow_request(THREE);
+
+    CHECK_INT(failover_due(&w.f), T0 + 1000);
+    tick_at(&w, T0 + 999, false);
+    CHECK_ORDERS(&w, "");
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_INT(w.orders.v[0].try, 1);
+    CHECK_STR(asked_on(&w, FIRST), "a/x");
+    CHECK_STR(asked_on(&w, BESIDE), "b/x");
+    CHECK(!w.f.tries[0].hedge && w.f.tries[1].hedge);
+    CHECK_INT(w.f.tries[1].started_ms, T0 + 1000);
+    CHECK(w.f.tries[1].ticket.away); /* it is new load there */
+    world_release(&w);
+}
+
+TEST(a_hedge_is_started_while_connecting_too)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(the_first_targets_output_wins_and_the_hedge_is_dropped_without_blame)
+{
+    struct world w = hedged_request(TWO);
+
+    w.now += 100;
+    act_on(&w, FIRST, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "drop commit");
+    CHECK_INT(w.orders.v[0].try, 1);
+    CHECK_INT(w.orders.v[1].try, 0);
+    CHECK_INT(w.f.tries[1].outcome, HEDGE_LOST);
+    CHECK_INT(target_of(&w, 1)->breaker.failures, 0);
+    CHECK(!target_behind(target_of(&w, 1), w.now));
+    CHECK_INT(atomic_load(&target_of(&w, 1)->in_flight), 0);
+    complete(&w);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(w.f.verdict, 0);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(the_hedges_output_wins_and_the_first_target_was_slow)
+{
+    struct world w = hedged_request(TWO);
+
+    w.now += 100;
+    act_on(&w, BESIDE, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "drop commit");
+    CHECK_INT(w.orders.v[0].try, 0);
+    CHECK_INT(w.orders.v[1].try, 1);
+    CHECK_INT(w.f.tries[0].outcome, SLOWER);
+    CHECK_INT(target_of(&w, 0)->breaker.failures, 1);
+    CHECK(target_behind(target_of(&w, 0), w.now));
+    CHECK_STR(asked(&w), "b/x");
+    complete(&w);
+    CHECK_ORDERS(&w, "finish");
+    CHECK_INT(w.f.verdict, 1);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(a_whole_answer_on_either_leg_wins_and_ends_it)
+{
+    for (int leg = FIRST; leg <= BESIDE; leg++) {
+        struct world w = hedged_request(TWO);
+
+        act_on(&w, (enum leg)leg, FAILOVER_COMPLETE);
+        CHECK_ORDERS(&w, "drop commit finish");
+        CHECK_INT(w.f.verdict, leg);
+        CHECK_INT(w.f.tries[!leg].outcome, leg == FIRST ? HEDGE_LOST : SLOWER);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(an_error_of_one_leg_is_swallowed_while_the_other_may_still_answer)
+{
+    static const enum failure kinds[] = {MALFORMED, SERVER_ERROR, RATE_LIMITED, AUTH, BAD_REQUEST};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        for (int leg = FIRST; leg <= BESIDE; leg++) {
+            struct world w = hedged_request(THREE);
+
+            fail_on(&w, (enum leg)leg, kinds[i]);
+            CHECK_ORDERS(&w, "");
+            CHECK_INT(w.f.tries[leg].outcome, kinds[i]);
+            CHECK_STR(asked(&w), leg == FIRST ? "b/x" : "a/x");
+            CHECK_INT(w.f.live[BESIDE], -1);
+            act(&w, FAILOVER_OUTPUT);
+            CHECK_ORDERS(&w, "commit");
+            complete(&w);
+            CHECK_INT(failover_outcome(&w.f), FAILURE_NONE);
+            check_all_returned(&w);
+            world_release(&w);
+        }
+    }
+}
+
+TEST(when_both_legs_fail_the_next_target_is_asked)
+{
+    struct world w = hedged_request(THREE);
+
+    fail_on(&w, FIRST, MALFORMED);
+    fail_on(&w, FIRST, MALFORMED); /* the hedge, which is the first now */
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "c/x");
+    CHECK(!last_try(&w)->hedge);
+    world_release(&w);
+}
+
+TEST(a_failure_that_no_target_can_mend_is_told_once_the_other_leg_has_failed_too)
+{
+    static const struct {
+        enum failure first, hedge;
+        int verdict;
+    } rows[] = {{BAD_REQUEST, MALFORMED, 0}, {BAD_REQUEST, AUTH, 0}, {POLICY, BAD_REQUEST, 1}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = hedged_request(THREE);
+
+        fail_on(&w, FIRST, rows[i].first);
+        fail_on(&w, FIRST, rows[i].hedge);
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(w.f.verdict, rows[i].verdict);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(there_is_one_hedge_and_no_second_one)
+{
+    struct world w = hedged_request(THREE);
+
+    tick_at(&w, T0 + 20000, false);
+    CHECK_ORDERS(&w, "");
+    fail_on(&w, BESIDE, MALFORMED); /* not even when it has failed */
+    tick_at(&w, T0 + 29999, false);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(w.f.n_attempts, 2);
+    world_release(&w);
+}
+
+TEST(a_time_limit_of_one_leg_leaves_the_other_alone)
+{
+    struct world w = hedged_request(TWO);
+
+    CHECK_INT(failover_due(&w.f), T0 + 30000);
+    tick_at(&w, T0 + 30000, false);
+    CHECK_ORDERS(&w, "drop");
+    CHECK_INT(w.f.tries[0].outcome, FIRST_TOKEN);
+    CHECK_STR(asked(&w), "b/x");
+    CHECK_INT(failover_due(&w.f), T0 + 31000); /* its own */
+    tick_at(&w, T0 + 31000, false);
+    CHECK_ORDERS(&w, "drop refuse");
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(limits_that_both_legs_reach_at_once_end_both)
+{
+    struct world w = hedged_request(TWO);
+
+    tick_at(&w, T0 + 31000, false); /* a driver that slept too long */
+    CHECK_ORDERS(&w, "drop drop refuse");
+    CHECK_INT(w.f.tries[0].outcome, FIRST_TOKEN);
+    CHECK_INT(w.f.tries[1].outcome, FIRST_TOKEN);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(each_leg_is_asked_about_its_own_tcp_connection)
+{
+    struct world w = world_new(TWO);
+    struct failover_event tick = {.kind = FAILOVER_TICK, .retry_after_ms = RETRY_AFTER_NONE};
+
+    w.policy.hedge_ms = 100;
+    begin(&w);
+    tick_at(&w, T0 + 100, false);
+    tick.tcp_up[BESIDE] = true;
+    w.now = T0 + 4100;
+    step(&w, tick);
+    CHECK_ORDERS(&w, "drop");
+    CHECK_INT(w.f.tries[0].outcome, CONNECT_TIMEOUT);
+    CHECK_STR(asked(&w), "b/x"); /* only its handshake is missing */
+    world_release(&w);
+}
+
+TEST(no_hedge_starts_after_the_commit)
+{
+    struct world w = slow_request(TWO);
+
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(failover_due(&w.f), T0 + 20000);
+    tick_at(&w, T0 + 10000, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+TEST(hedging_that_is_off_or_has_no_second_target_takes_no_time)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w); /* off: world.h */
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), T0 + 30000);
+    world_release(&w);
+
+    w = slow_request(ONE);
+    CHECK_INT(failover_due(&w.f), T0 + 30000);
+    world_release(&w);
+}
+
+TEST(a_hedge_is_an_attempt_of_max_attempts)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.hedge_ms = 1000;
+    w.policy.max_attempts = 1;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+TEST(auto_is_eight_seconds_without_history_and_thirty_with_reasoning)
+{
+    static const struct {
+        enum pace_kind kind;
+        uint64_t ms;
+    } rows[] = {{PACE_STREAM, 8000},
+                {PACE_WHOLE, 8000},
+                {PACE_STREAM_REASONING, 30000},
+                {PACE_WHOLE_REASONING, 30000}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(TWO);
+
+        w.policy.hedge_ms = FAILOVER_HEDGE_AUTO;
+        w.policy.kind = rows[i].kind;
+        w.timers.first_output = 60000;
+        begin(&w);
+        act(&w, FAILOVER_CONNECTED);
+        CHECK_INT(failover_due(&w.f), T0 + rows[i].ms);
+        world_release(&w);
+    }
+}
+
+/* Somebody else's request with output after so long. */
+static void output_after(struct world *w, unsigned i, uint64_t ms)
+{
+    struct ticket k = take(w, i);
+
+    w->now += ms;
+    target_output(target_of(w, i), &k, w->now);
+    give(w, i, &k, FAILURE_NONE, RETRY_AFTER_NONE);
+}
+
+TEST(auto_learns_from_the_times_of_requests_of_the_same_kind)
+{
+    struct world w = world_new(TWO);
+    uint64_t wait;
+
+    for (unsigned i = 0; i < 20; i++)
+        output_after(&w, 0, 1000);
+    w.policy.hedge_ms = FAILOVER_HEDGE_AUTO;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    wait = failover_due(&w.f) - w.now;
+    CHECK(wait >= 2000 && wait < 2500); /* times are kept in steps of a fifth */
+    w.policy.kind = PACE_WHOLE;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), w.now + 8000);
+    world_release(&w);
+}
+
+TEST(a_probe_is_hedged_after_two_seconds_whatever_the_ratio_says)
+{
+    struct world w = world_new(TWO);
+
+    hedge_init(&w.set->hedge, 0, 0);
+    break_target(&w, 0);
+    w.now = target_of(&w, 0)->breaker.retry_at;
+    w.policy.hedge_ms = 8000;
+    begin(&w);
+    CHECK(w.f.tries[0].ticket.probe);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), w.now + 2000);
+    tick_at(&w, w.now + 2000, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked_on(&w, BESIDE), "b/x");
+    world_release(&w);
+}
+
+TEST(a_probe_whose_hedge_time_is_shorter_is_hedged_then)
+{
+    struct world w = world_new(TWO);
+
+    break_target(&w, 0);
+    w.now = target_of(&w, 0)->breaker.retry_at;
+    w.policy.hedge_ms = 1500;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    CHECK_INT(failover_due(&w.f), w.now + 1500);
+    world_release(&w);
+}
+
+TEST(a_hedge_costs_its_target_a_token)
+{
+    struct world w = hedged_request(TWO);
+
+    CHECK(target_of(&w, 1)->budget.tokens == 9);
+    world_release(&w);
+}
+
+TEST(a_hedge_goes_to_the_first_target_where_all_is_well)
+{
+    struct world w = slow_request(THREE);
+
+    target_of(&w, 1)->budget.tokens = 0;
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked_on(&w, BESIDE), "c/x");
+    world_release(&w);
+}
+
+TEST(a_hedge_does_not_go_where_the_request_cannot)
+{
+    struct world w = world_new(THREE);
+
+    w.policy.hedge_ms = 1000;
+    w.unfit = 2;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_STR(asked_on(&w, BESIDE), "c/x");
+    world_release(&w);
+}
+
+TEST(a_hedge_does_not_go_to_a_target_that_this_request_has_tried)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    fail_with(&w, OVERLOADED);
+    CHECK_STR(asked(&w), "b/x");
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+/* ---- moved on ------------------------------------------------------------------------------- */
+
+/* No hedge is granted to anybody. */
+static struct world unhedged_request(const char *yaml)
+{
+    struct world w = slow_request(yaml);
+
+    hedge_init(&w.set->hedge, 0, 0);
+    return w;
+}
+
+TEST(where_no_hedge_is_granted_a_silent_target_is_left_for_the_next_one)
+{
+    struct world w = unhedged_request(THREE);
+
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "drop try");
+    CHECK_INT(w.orders.v[0].try, 0);
+    CHECK_INT(w.f.tries[0].outcome, SLOWER);
+    CHECK_STR(asked(&w), "b/x");
+    CHECK(!w.f.tries[1].hedge);
+    CHECK(target_behind(target_of(&w, 0), w.now));
+    tick_at(&w, T0 + 2000, false); /* and the next one, which is silent too */
+    CHECK_ORDERS(&w, "drop try");
+    CHECK_STR(asked(&w), "c/x");
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse"); /* whom it has left is not asked again */
+    world_release(&w);
+}
+
+TEST(a_target_that_gives_others_output_meanwhile_is_waited_for)
+{
+    struct world w = unhedged_request(THREE);
+
+    output_after(&w, 0, 500);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(failover_due(&w.f), T0 + 1500); /* looks again every half second */
+    hedge_init(&w.set->hedge, 0, 1);
+    tick_at(&w, T0 + 1500, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked_on(&w, BESIDE), "b/x");
+    world_release(&w);
+}
+
+TEST(output_from_before_the_request_does_not_make_a_target_less_silent)
+{
+    struct world w = world_new(TWO);
+
+    hedge_init(&w.set->hedge, 0, 0);
+    output_after(&w, 0, 500);
+    w.now += 1;
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, w.now + 1000, false);
+    CHECK_ORDERS(&w, "drop try");
+    world_release(&w);
+}
+
+TEST(a_target_whose_breaker_opened_meanwhile_is_left_though_it_gave_output)
+{
+    struct world w = unhedged_request(TWO);
+
+    output_after(&w, 0, 500);
+    break_target(&w, 0);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "drop try");
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(a_silent_target_is_not_left_for_one_that_cannot_be_asked_or_is_slow_itself)
+{
+    struct world w = unhedged_request(TWO);
+
+    break_target(&w, 1);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+
+    w = unhedged_request(TWO);
+    elsewhere(&w, 1, FIRST_TOKEN, RETRY_AFTER_NONE);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(hedges_are_granted_up_to_the_floor_and_then_as_a_share_of_the_requests)
+{
+    struct world w = world_new(TWO);
+    struct failover requests[3];
+    unsigned beside = 0;
+
+    w.policy.hedge_ms = 1000;
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        begin(&w);
+        requests[i] = w.f;
+    }
+    output_after(&w, 0, 500); /* the target is not silent */
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        w.f = requests[i];
+        tick_at(&w, T0 + 1000, false);
+        beside += w.f.live[BESIDE] >= 0;
+    }
+    CHECK_INT(beside, 2);
+    world_release(&w);
+}
+
+TEST(a_request_is_counted_once_and_its_wish_for_a_hedge_once)
+{
+    struct world w = unhedged_request(TWO);
+
+    output_after(&w, 0, 500);
+    tick_at(&w, T0 + 1000, false);
+    tick_at(&w, T0 + 1500, false);
+    CHECK_INT(w.set->hedge.seconds[(T0 / 1000 + 1) % HEDGE_WINDOW_S].wanted, 1);
+    world_release(&w);
+}
+
+/* ---- two legs and an end from outside ------------------------------------------------------- */
+
+TEST(a_client_that_leaves_ends_both_legs_and_blames_nobody)
+{
+    struct world w = hedged_request(TWO);
+
+    act(&w, FAILOVER_GONE);
+    CHECK_ORDERS(&w, "drop drop");
+    CHECK_INT(w.f.tries[0].outcome, CLIENT_GONE);
+    CHECK_INT(w.f.tries[1].outcome, CLIENT_GONE);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(the_deadline_and_the_end_of_the_program_end_both_legs)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 3000;
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    tick_at(&w, T0 + 3000, false);
+    CHECK_ORDERS(&w, "drop drop refuse");
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
+    check_all_returned(&w);
+    world_release(&w);
+
+    w = hedged_request(TWO);
+    act(&w, FAILOVER_STOP);
+    CHECK_ORDERS(&w, "drop drop refuse");
+    CHECK_INT(failover_outcome(&w.f), STOPPING);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(at_the_deadline_a_leg_whose_own_time_is_over_too_is_to_blame)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.total_ms = 4000;
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    tick_at(&w, T0 + 4000, false);
+    CHECK_INT(w.f.tries[0].outcome, CONNECT_TIMEOUT);
+    CHECK_INT(w.f.tries[1].outcome, DEADLINE);
+    world_release(&w);
+}
+
+/* ---- waiting for a place -------------------------------------------------------------------- */
+
+/* The first key of a target takes as many as are under way now, and no more. */
+static void fill(struct world *w, unsigned i)
+{
+    struct limiter *l = &target_of(w, i)->limiters[0];
+
+    l->capped = true;
+    l->limit = l->in_flight;
+    l->lost_ms = w->now;
+}
+
+/* A request that finds its only target full with one other request, whose ticket it returns. */
+static struct ticket queue_up(struct world *w)
+{
+    struct ticket other = take(w, 0);
+
+    fill(w, 0);
+    begin(w);
+    CHECK_ORDERS(w, "");
+    CHECK_INT(w->set->queues[0].n, 1);
+    return other;
+}
+
+TEST(a_request_whose_targets_are_full_waits_and_gets_the_place_that_comes_free)
+{
+    struct world w = world_new(ONE);
+    struct ticket other = queue_up(&w);
+
+    CHECK_INT(failover_due(&w.f), T0 + QUEUE_LOOK_MS);
+    tick_at(&w, T0 + QUEUE_LOOK_MS, false);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(failover_due(&w.f), T0 + 2 * QUEUE_LOOK_MS);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    tick_at(&w, T0 + 2 * QUEUE_LOOK_MS, false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(w.set->queues[0].n, 0);
+    CHECK_INT(w.f.tries[0].outcome, SATURATED);
+    CHECK_INT(w.f.n_tries, 2); /* however often it looked */
+    complete(&w);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(nobody_waits_longer_than_the_policy_or_a_fifth_of_the_time_left)
+{
+    static const struct {
+        uint64_t total, queue, wait;
+    } rows[] = {{600000, 10000, 10000}, {20000, 10000, 4000}, {600000, 3000, 3000}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(ONE);
+        struct ticket other = take(&w, 0);
+
+        fill(&w, 0);
+        w.policy.total_ms = rows[i].total;
+        w.policy.queue_ms = rows[i].queue;
+        begin(&w);
+        CHECK_ORDERS(&w, "");
+        tick_at(&w, T0 + rows[i].wait - 1, false);
+        CHECK_ORDERS(&w, "");
+        tick_at(&w, failover_due(&w.f), false);
+        CHECK(w.now <= T0 + rows[i].wait + QUEUE_LOOK_MS);
+        CHECK_ORDERS(&w, "refuse");
+        CHECK_INT(failover_outcome(&w.f), QUEUE_FULL);
+        CHECK(w.f.retry_after_ms >= 2000 && w.f.retry_after_ms <= 6000);
+        give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(a_fifth_of_what_is_left_and_not_of_the_whole_time_may_be_waited)
+{
+    struct world w = world_new(TWO);
+    struct ticket other = take(&w, 1);
+
+    fill(&w, 1);
+    w.policy.total_ms = 30000;
+    begin(&w);
+    w.now = T0 + 20000;
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, ""); /* for a place at the second */
+    CHECK_INT(w.f.queue_until_ms, T0 + 22000);
+    give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(where_no_wait_is_allowed_a_full_target_refuses_at_once)
+{
+    struct world w = world_new(ONE);
+    struct ticket other = take(&w, 0);
+
+    fill(&w, 0);
+    w.policy.queue_ms = 0;
+    begin(&w);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), QUEUE_FULL);
+    CHECK(w.f.retry_after_ms >= 2000 && w.f.retry_after_ms <= 6000);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(who_finds_256_waiting_is_refused_at_once)
+{
+    static struct queue_waiter others[256];
+    struct world w = world_new(ONE);
+    struct ticket other = take(&w, 0);
+
+    fill(&w, 0);
+    memset(others, 0, sizeof(others));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        CHECK(target_queue_enter(w.set, 0, &others[i], 1, 256, w.now));
+    begin(&w);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), QUEUE_FULL);
+    target_queue_leave(w.set, 0, &others[255]);
+    begin(&w);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(w.set->queues[0].n, 256);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(refusals_of_full_targets_spread_the_time_to_come_again)
+{
+    struct world w = world_new(ONE);
+    struct ticket other = take(&w, 0);
+    uint64_t shortest = UINT64_MAX, longest = 0;
+
+    fill(&w, 0);
+    w.policy.queue_ms = 0;
+    for (w.seed = 0; w.seed < 300; w.seed++) {
+        begin(&w);
+        shortest = w.f.retry_after_ms < shortest ? w.f.retry_after_ms : shortest;
+        longest = w.f.retry_after_ms > longest ? w.f.retry_after_ms : longest;
+    }
+    CHECK(shortest < 2100 && longest > 5900);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(whoever_ends_leaves_the_queue)
+{
+    static const struct {
+        struct failover_event event;
+        const char *orders;
+        enum failure outcome;
+    } rows[] = {
+        {{.kind = FAILOVER_GONE}, "", CLIENT_GONE},
+        {{.kind = FAILOVER_STOP}, "refuse", STOPPING},
+        {{.kind = FAILOVER_TICK}, "refuse", DEADLINE}, /* of a driver that slept too long */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(ONE);
+        struct ticket other = queue_up(&w);
+
+        w.now = T0 + 600000;
+        step(&w, rows[i].event);
+        CHECK_ORDERS(&w, rows[i].orders);
+        CHECK_INT(failover_outcome(&w.f), rows[i].outcome);
+        give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+        check_all_returned(&w);
+        world_release(&w);
+    }
+}
+
+TEST(who_comes_later_does_not_overtake_those_who_wait)
+{
+    struct world w = world_new(ONE);
+    struct queue_waiter older = {0};
+
+    CHECK(target_queue_enter(w.set, 0, &older, 1, 256, w.now));
+    begin(&w);
+    CHECK_ORDERS(&w, ""); /* though there is room */
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "");
+    target_queue_leave(w.set, 0, &older);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(a_full_target_is_waited_for_after_the_others_have_failed)
+{
+    struct world w = world_new(THREE);
+    struct ticket other = take(&w, 1);
+
+    fill(&w, 1);
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_STR(asked(&w), "c/x"); /* who has room comes first */
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(w.f.waiter.wants, 2);
+    give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(a_short_rest_is_waited_for_and_a_longer_one_is_told)
+{
+    struct world w = world_new(ONE);
+
+    elsewhere(&w, 0, RATE_LIMITED, 2500);
+    begin(&w);
+    wait_for(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK(w.now >= T0 + 2500 && w.now <= T0 + 2500 + QUEUE_LOOK_MS);
+    world_release(&w);
+
+    w = world_new(ONE);
+    elsewhere(&w, 0, RATE_LIMITED, 2501);
+    begin(&w);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), SKIPPED_REST);
+    CHECK_INT(w.f.retry_after_ms, 2501);
+    world_release(&w);
+}
+
+TEST(a_heartbeat_goes_out_while_a_request_waits_for_a_place)
+{
+    struct world w = world_new(ONE);
+    struct ticket other = take(&w, 0);
+
+    fill(&w, 0);
+    w.policy.heartbeat_ms = 3000;
+    begin(&w);
+    tick_at(&w, T0 + 3000, false);
+    CHECK_ORDERS(&w, "heartbeat");
+    tick_at(&w, T0 + 10000, false);
+    CHECK_ORDERS(&w, "break"); /* the status line is out */
+    CHECK_INT(failover_outcome(&w.f), QUEUE_FULL);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+/* ---- the timers ----------------------------------------------------------------------------- */
 
 /* Nothing happens a ms before `at`; at it the attempt is dropped for `why`. */
 static void check_timer(struct world *w, uint64_t at, bool tcp_up, enum failure why)
@@ -1093,7 +1889,7 @@ TEST(there_is_no_wait_without_a_timer)
     world_release(&w);
 }
 
-/* ---- commit and after ---------------------------------------------------------------------- */
+/* ---- commit and after ----------------------------------------------------------------------- */
 
 TEST(an_answer_is_committed_once_however_much_output_comes)
 {
@@ -1493,7 +2289,7 @@ TEST(the_trail_keeps_each_attempts_status_and_times)
     world_release(&w);
 }
 
-/* ---- requests that are mended, or do not fit ---------------------------------------------- */
+/* ---- requests that are mended, or do not fit ------------------------------------------------ */
 
 static void refuse_a_parameter(struct world *w, bool mended)
 {

@@ -71,7 +71,7 @@ static struct target *find(struct world *w, size_t provider, const char *model)
     return t;
 }
 
-/* ---- the set ------------------------------------------------------------------------------- */
+/* ---- the set -------------------------------------------------------------------------------- */
 
 TEST(each_target_stands_once_in_the_order_of_first_mention)
 {
@@ -104,7 +104,7 @@ TEST(a_provider_without_keys_has_one_empty_key)
     world_release(&w);
 }
 
-/* ---- keys ---------------------------------------------------------------------------------- */
+/* ---- keys ----------------------------------------------------------------------------------- */
 
 TEST(the_first_key_that_was_not_used_is_given)
 {
@@ -342,6 +342,963 @@ TEST(a_ticket_whose_output_closed_the_breaker_still_counts_at_its_end)
     CHECK_INT(t->breaker.state, BREAKER_CLOSED);
     end(&w, t, &k, IDLE);
     CHECK_INT(t->breaker.failures, 1);
+    world_release(&w);
+}
+
+TEST(a_breaker_that_refuses_keeps_no_place_of_the_concurrency_limit)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k;
+
+    fail_thrice(&w, t, MALFORMED);
+    CHECK_INT(ask(&w, t, &k), SKIPPED_OPEN);
+    CHECK_INT(t->limiters[0].in_flight, 0);
+    CHECK_INT(ask_for(&w, t, &(struct target_wish){.away = true}, &k), SKIPPED_OPEN);
+    CHECK_INT(t->limiters[0].away, 0);
+    world_release(&w);
+}
+
+/* ---- the scopes, each by itself ------------------------------------------------------------- */
+
+/* Two providers of one endpoint with two models and one, and one of another endpoint. */
+#define SHARED(at)                                                                                 \
+    "  " at ": {type: openai, base_url: http://shared.localhost:9/" at "/v1, keys: [k]}\n"
+#define STREET                                                                                     \
+    HEALTH PROVIDERS SHARED("a") SHARED("b") PROVIDER("c", "k") ROUTE("a/x, a/y, b/x, c/x")
+
+struct street {
+    struct world w;
+    struct target *ax, *ay, *bx, *cx;
+};
+
+static struct street street_new(const char *yaml)
+{
+    struct street s = {.w = world_new(yaml)};
+
+    s.ax = find(&s.w, 0, "x");
+    s.ay = find(&s.w, 0, "y");
+    s.bx = find(&s.w, 1, "x");
+    s.cx = find(&s.w, 2, "x");
+    return s;
+}
+
+/* May it be asked? It then comes back without a verdict. */
+static enum failure may(struct world *w, struct target *t)
+{
+    struct ticket k;
+    enum failure f = ask(w, t, &k);
+
+    if (f == FAILURE_NONE)
+        end(w, t, &k, CLIENT_GONE);
+    return f;
+}
+
+static void check_may(struct street *s, enum failure ax, enum failure ay, enum failure bx,
+                      enum failure cx)
+{
+    CHECK_INT(may(&s->w, s->ax), ax);
+    CHECK_INT(may(&s->w, s->ay), ay);
+    CHECK_INT(may(&s->w, s->bx), bx);
+    CHECK_INT(may(&s->w, s->cx), cx);
+}
+
+TEST(host_and_port_make_an_endpoint_and_paths_do_not)
+{
+    struct street s = street_new(STREET);
+
+    CHECK(s.ax->provider->endpoint == s.bx->provider->endpoint);
+    CHECK(s.ax->provider->endpoint != s.cx->provider->endpoint);
+    CHECK_STR(s.ax->provider->endpoint->origin, "http://shared.localhost:9");
+    CHECK_INT(s.w.set->n_endpoints, 2);
+    world_release(&s.w);
+}
+
+TEST(a_failure_of_the_endpoint_closes_it_for_every_provider_and_model_there)
+{
+    static const enum failure kinds[] = {DNS,      REFUSED,   CONNECT_TIMEOUT, TLS_FAILED,  RESET,
+                                         PROTOCOL, HTML_PAGE, BAD_GATEWAY,     BAD_ENCODING};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct street s = street_new(STREET);
+
+        attempt(&s.w, s.ax, kinds[i], RETRY_AFTER_NONE);
+        attempt(&s.w, s.ay, kinds[i], RETRY_AFTER_NONE);
+        attempt(&s.w, s.bx, kinds[i], RETRY_AFTER_NONE);
+        check_may(&s, SKIPPED_OPEN, SKIPPED_OPEN, SKIPPED_OPEN, FAILURE_NONE);
+        CHECK_INT(s.ax->breaker.failures, 0);
+        world_release(&s.w);
+    }
+}
+
+TEST(a_failure_of_the_model_closes_it_alone)
+{
+    static const enum failure kinds[] = {FIRST_TOKEN,     IDLE,      SERVER_ERROR, OVERLOADED,
+                                         REQUEST_TIMEOUT, TRUNCATED, MALFORMED,    EMPTY,
+                                         ANSWER_TOO_BIG,  SLOWER};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct street s = street_new(STREET);
+
+        fail_thrice(&s.w, s.ax, kinds[i]);
+        check_may(&s, SKIPPED_OPEN, FAILURE_NONE, FAILURE_NONE, FAILURE_NONE);
+        CHECK_INT(s.ax->provider->endpoint->breaker.failures, 0);
+        world_release(&s.w);
+    }
+}
+
+TEST(a_failure_of_the_outgoing_proxy_closes_the_way_of_all_who_go_through_it)
+{
+    struct street s = street_new(STREET);
+
+    attempt(&s.w, s.cx, EGRESS_PROXY, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, EGRESS_PROXY, RETRY_AFTER_NONE);
+    check_may(&s, FAILURE_NONE, FAILURE_NONE, FAILURE_NONE, FAILURE_NONE);
+    attempt(&s.w, s.ax, EGRESS_PROXY, RETRY_AFTER_NONE);
+    check_may(&s, SKIPPED_OPEN, SKIPPED_OPEN, SKIPPED_OPEN, SKIPPED_OPEN);
+    CHECK_INT(s.ax->breaker.failures + s.ax->provider->endpoint->breaker.failures, 0);
+    world_release(&s.w);
+}
+
+TEST(an_endpoint_that_never_met_the_outgoing_proxy_does_not_wait_for_it)
+{
+    struct street s = street_new(STREET);
+
+    fail_thrice(&s.w, s.ax, EGRESS_PROXY);
+    check_may(&s, SKIPPED_OPEN, SKIPPED_OPEN, SKIPPED_OPEN, FAILURE_NONE);
+    s.w.now = s.w.set->path.retry_at;
+    for (unsigned i = 0; i < 3; i++)
+        attempt(&s.w, s.ay, FAILURE_NONE, RETRY_AFTER_NONE);
+    CHECK_INT(s.w.set->path.state, BREAKER_CLOSED);
+    world_release(&s.w);
+}
+
+TEST(a_success_ends_the_streak_in_every_scope)
+{
+    struct street s = street_new(STREET);
+
+    attempt(&s.w, s.ax, RESET, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, RESET, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, MALFORMED, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, MALFORMED, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, EGRESS_PROXY, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, FAILURE_NONE, RETRY_AFTER_NONE);
+    CHECK_INT(s.ax->breaker.failures, 0);
+    CHECK_INT(s.ax->provider->endpoint->breaker.failures, 0);
+    CHECK_INT(s.w.set->path.failures, 0);
+    world_release(&s.w);
+}
+
+TEST(the_callers_own_faults_say_nothing_of_anybody)
+{
+    static const enum failure kinds[] = {BAD_REQUEST, CONTEXT_LENGTH, POLICY,      TOO_LARGE,
+                                         UNSUPPORTED, CLIENT_ERROR,   CLIENT_GONE, DEADLINE,
+                                         LOCAL,       CONFLICT,       HEDGE_LOST};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct street s = street_new(STREET);
+
+        for (unsigned n = 0; n < 20; n++)
+            attempt(&s.w, s.ax, kinds[i], RETRY_AFTER_NONE);
+        check_may(&s, FAILURE_NONE, FAILURE_NONE, FAILURE_NONE, FAILURE_NONE);
+        CHECK(!target_behind(s.ax, s.w.now));
+        world_release(&s.w);
+    }
+}
+
+TEST(a_target_that_is_set_up_wrongly_or_gone_rests_alone_with_all_its_keys)
+{
+    static const struct {
+        enum failure failure;
+        uint64_t ms;
+    } rows[] = {{MODEL_GONE, 600000}, {REDIRECT, 60000}, {NOT_IMPLEMENTED, 60000}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *x = find(&w, 0, "x");
+
+        attempt(&w, x, rows[i].failure, RETRY_AFTER_NONE);
+        CHECK_INT(may(&w, find(&w, 0, "y")), FAILURE_NONE);
+        CHECK_INT(may(&w, find(&w, 1, "x")), FAILURE_NONE);
+        check_rests_for(&w, x, rows[i].ms);
+        attempt(&w, x, rows[i].failure, RETRY_AFTER_NONE);
+        check_rests_for(&w, x, rows[i].ms); /* the same again, and no longer */
+        world_release(&w);
+    }
+}
+
+TEST(the_last_resort_goes_to_a_target_that_only_we_let_rest)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k;
+
+    attempt(&w, t, MODEL_GONE, RETRY_AFTER_NONE);
+    CHECK_INT(ask_for(&w, t, &last_resort, &k), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(when_an_endpoint_is_well_again_all_its_models_get_their_load_by_and_by)
+{
+    struct street s = street_new(STREET);
+
+    fail_thrice(&s.w, s.ax, RESET);
+    s.w.now += 4000;
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_INT(limiter_limit(&s.bx->limiters[0]), 0);
+        attempt(&s.w, s.ay, FAILURE_NONE, RETRY_AFTER_NONE);
+    }
+    CHECK_INT(s.ax->provider->endpoint->breaker.state, BREAKER_CLOSED);
+    CHECK_INT(limiter_limit(&s.ax->limiters[0]), 20);
+    CHECK_INT(limiter_limit(&s.ay->limiters[0]), 20);
+    CHECK_INT(limiter_limit(&s.bx->limiters[0]), 20);
+    CHECK_INT(limiter_limit(&s.cx->limiters[0]), 0);
+    world_release(&s.w);
+}
+
+TEST(when_a_model_is_well_again_it_alone_gets_its_load_by_and_by)
+{
+    struct street s = street_new(STREET);
+
+    fail_thrice(&s.w, s.ax, MALFORMED);
+    s.w.now += 4000;
+    for (unsigned i = 0; i < 3; i++)
+        attempt(&s.w, s.ax, FAILURE_NONE, RETRY_AFTER_NONE);
+    CHECK_INT(limiter_limit(&s.ax->limiters[0]), 20);
+    CHECK_INT(limiter_limit(&s.ay->limiters[0]), 0);
+    CHECK_INT(limiter_limit(&s.bx->limiters[0]), 0);
+    world_release(&s.w);
+}
+
+/* ---- our own network ------------------------------------------------------------------------ */
+
+#define REMOTE(name)                                                                               \
+    "  " name ": {type: openai, base_url: https://" name ".example/v1, keys: [k]}\n"
+#define FAR          HEALTH PROVIDERS REMOTE("a") REMOTE("b") PROVIDER("c", "k") ROUTE("a/x, b/x, c/x")
+#define FAR_AND_NEAR HEALTH PROVIDERS REMOTE("a") PROVIDER("c", "k") ROUTE("a/x, c/x")
+
+static enum breaker_state endpoint_of(const struct target *t)
+{
+    return t->provider->endpoint->breaker.state;
+}
+
+/* It answers: with a status, be that an error, or with output. */
+static void answer(struct world *w, struct target *t, bool output)
+{
+    struct ticket k;
+
+    CHECK_INT(ask(w, t, &k), FAILURE_NONE);
+    if (output)
+        target_output(t, &k, w->now);
+    target_end(t, &k, output ? CLIENT_GONE : BAD_REQUEST, output ? 0 : 400, RETRY_AFTER_NONE,
+               w->now);
+}
+
+TEST(while_nobody_far_away_can_be_reached_nobody_is_blamed_for_it)
+{
+    static const enum failure kinds[] = {DNS, REFUSED, CONNECT_TIMEOUT};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(FAR);
+
+        for (unsigned n = 0; n < 10; n++) {
+            attempt(&w, &w.set->targets[0], kinds[i], RETRY_AFTER_NONE);
+            attempt(&w, &w.set->targets[1], kinds[i], RETRY_AFTER_NONE);
+        }
+        answer(&w, &w.set->targets[2], true); /* on this machine: it proves nothing */
+        CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_CLOSED);
+        CHECK_INT(endpoint_of(&w.set->targets[1]), BREAKER_CLOSED);
+        world_release(&w);
+    }
+}
+
+TEST(once_another_one_far_away_has_answered_who_could_not_be_reached_is_blamed)
+{
+    for (int output = 0; output < 2; output++) {
+        struct world w = world_new(FAR);
+
+        for (unsigned n = 0; n < 3; n++)
+            attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+        CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_CLOSED);
+        answer(&w, &w.set->targets[1], output);
+        CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_OPEN);
+        CHECK_INT(endpoint_of(&w.set->targets[1]), BREAKER_CLOSED);
+        world_release(&w);
+    }
+}
+
+TEST(every_unexplained_failure_counts_once)
+{
+    struct world w = world_new(FAR);
+
+    attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    answer(&w, &w.set->targets[1], true);
+    answer(&w, &w.set->targets[1], true);
+    CHECK_INT(w.set->targets[0].provider->endpoint->breaker.failures, 2);
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_CLOSED);
+    world_release(&w);
+}
+
+TEST(an_endpoint_that_answers_after_all_is_not_blamed_for_what_was_before)
+{
+    struct world w = world_new(FAR);
+
+    for (unsigned n = 0; n < 3; n++)
+        attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    answer(&w, &w.set->targets[0], true);
+    answer(&w, &w.set->targets[1], true);
+    CHECK_INT(w.set->targets[0].provider->endpoint->breaker.failures, 0);
+    world_release(&w);
+}
+
+TEST(a_failure_that_nobody_explained_within_a_minute_is_forgotten)
+{
+    struct world w = world_new(FAR);
+
+    for (unsigned n = 0; n < 3; n++)
+        attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    w.now += 60001;
+    attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    answer(&w, &w.set->targets[1], true);
+    CHECK_INT(w.set->targets[0].provider->endpoint->breaker.failures, 1);
+    w.now += 60001;
+    for (unsigned n = 0; n < 3; n++)
+        attempt(&w, &w.set->targets[0], REFUSED, RETRY_AFTER_NONE);
+    w.now += 60001;
+    answer(&w, &w.set->targets[1], true);
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_CLOSED);
+    world_release(&w);
+}
+
+TEST(what_an_endpoint_itself_did_is_blamed_at_once)
+{
+    struct world w = world_new(FAR);
+
+    fail_thrice(&w, &w.set->targets[0], TLS_FAILED);
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_OPEN);
+    fail_thrice(&w, &w.set->targets[2], REFUSED); /* on this machine */
+    CHECK_INT(endpoint_of(&w.set->targets[2]), BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(the_only_endpoint_far_away_is_blamed_at_once)
+{
+    struct world w = world_new(FAR_AND_NEAR);
+
+    fail_thrice(&w, &w.set->targets[0], REFUSED);
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(a_probe_that_cannot_connect_has_failed)
+{
+    struct world w = world_new(FAR);
+    struct target *t = &w.set->targets[0];
+
+    fail_thrice(&w, t, RESET);
+    w.now = t->provider->endpoint->breaker.retry_at;
+    attempt(&w, t, REFUSED, RETRY_AFTER_NONE);
+    CHECK_INT(endpoint_of(t), BREAKER_OPEN);
+    CHECK_INT(t->provider->endpoint->breaker.opened, 2);
+    world_release(&w);
+}
+
+/* ---- full, and not dead --------------------------------------------------------------------- */
+
+TEST(a_target_that_is_giving_output_is_overloaded_and_not_dead)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k;
+
+    CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+    target_output(t, &k, w.now);
+    w.now += 100000; /* it goes on */
+    fail_thrice(&w, t, OVERLOADED);
+    CHECK_INT(t->breaker.failures, 0);
+    attempt(&w, t, SERVER_ERROR, RETRY_AFTER_NONE);
+    CHECK_INT(t->breaker.failures, 1); /* only that it is full is no fault */
+    end(&w, t, &k, FAILURE_NONE);
+    fail_thrice(&w, t, OVERLOADED);
+    CHECK_INT(t->breaker.state, BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(a_target_that_gave_output_within_two_seconds_is_alive)
+{
+    static const struct {
+        uint64_t ago;
+        unsigned failures;
+    } rows[] = {{1999, 0}, {2000, 1}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+
+        answer(&w, t, true);
+        w.now += rows[i].ago;
+        attempt(&w, t, OVERLOADED, RETRY_AFTER_NONE);
+        CHECK_INT(t->breaker.failures, rows[i].failures);
+        world_release(&w);
+    }
+}
+
+TEST(a_rate_limit_without_a_time_rests_no_key_that_has_others_under_way)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket a, b;
+
+    only_first_key(t);
+    CHECK_INT(ask(&w, t, &a), FAILURE_NONE);
+    CHECK_INT(ask(&w, t, &b), FAILURE_NONE);
+    end(&w, t, &a, RATE_LIMITED);
+    CHECK_INT(may(&w, t), FAILURE_NONE);
+    end(&w, t, &b, RATE_LIMITED); /* nobody else is */
+    CHECK_INT(may(&w, t), SKIPPED_REST);
+    world_release(&w);
+}
+
+TEST(losses_of_room_limit_how_many_may_be_under_way)
+{
+    static const enum failure kinds[] = {RATE_LIMITED, OVERLOADED, FIRST_TOKEN, IDLE};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w =
+            world_new("breaker: {consecutive: 1000, min_calls: 1000}\n" PROVIDERS PROVIDER("a", "k")
+                          ROUTE("a/x"));
+        struct target *t = &w.set->targets[0];
+        struct ticket k[8];
+
+        for (unsigned n = 0; n < ARRAY_LEN(k); n++)
+            CHECK_INT(ask(&w, t, &k[n]), FAILURE_NONE);
+        for (unsigned n = 0; n < 4; n++)
+            end(&w, t, &k[n], kinds[i]);
+        CHECK(limiter_limit(&t->limiters[0]) >= 2 && limiter_limit(&t->limiters[0]) <= 5);
+        CHECK_INT(may(&w, t), limiter_limit(&t->limiters[0]) == 4 ? SATURATED : FAILURE_NONE);
+        world_release(&w);
+    }
+}
+
+/* ---- rests that grow ------------------------------------------------------------------------ */
+
+TEST(a_key_that_is_refused_over_and_over_rests_longer_and_longer_up_to_an_hour)
+{
+    static const uint64_t rests[] = {30000, 30000, 600000, 1200000, 2400000, 3600000, 3600000};
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    only_first_key(t);
+    for (size_t i = 0; i < ARRAY_LEN(rests); i++) {
+        attempt(&w, t, AUTH, RETRY_AFTER_NONE);
+        check_rests_for(&w, t, rests[i]);
+    }
+    attempt(&w, t, FAILURE_NONE, RETRY_AFTER_NONE);
+    attempt(&w, t, AUTH, RETRY_AFTER_NONE);
+    check_rests_for(&w, t, 30000); /* a success starts it anew */
+    world_release(&w);
+}
+
+TEST(refusals_of_requests_that_were_out_together_are_one)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k[5];
+
+    only_first_key(t);
+    for (size_t i = 0; i < ARRAY_LEN(k); i++)
+        CHECK_INT(ask(&w, t, &k[i]), FAILURE_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(k); i++)
+        end(&w, t, &k[i], AUTH);
+    CHECK_INT(t->provider->rests[0].streak, 1);
+    check_rests_for(&w, t, 30000);
+    world_release(&w);
+}
+
+TEST(an_empty_account_rests_twice_as_long_each_time_up_to_an_hour)
+{
+    static const uint64_t rests[] = {600000, 1200000, 2400000, 3600000, 3600000};
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    only_first_key(t);
+    for (size_t i = 0; i < ARRAY_LEN(rests); i++) {
+        attempt(&w, t, QUOTA, RETRY_AFTER_NONE);
+        check_rests_for(&w, t, rests[i]);
+    }
+    world_release(&w);
+}
+
+TEST(an_allowance_that_is_used_up_rests_one_key_for_one_model_be_the_answer_good)
+{
+    struct world w = world_new(HOUSE);
+    struct target *x = find(&w, 0, "x"), *y = find(&w, 0, "y");
+    struct ticket k;
+
+    CHECK_INT(ask(&w, x, &k), FAILURE_NONE);
+    target_spent(x, &k, 45000, w.now);
+    end(&w, x, &k, FAILURE_NONE);
+    CHECK_INT(attempt(&w, y, CLIENT_GONE, RETRY_AFTER_NONE), 0);
+    CHECK_INT(attempt(&w, x, CLIENT_GONE, RETRY_AFTER_NONE), 1);
+    only_first_key(x);
+    CHECK_INT(ask_for(&w, x, &last_resort, &k), SKIPPED_REST); /* it is the provider's word */
+    check_rests_for(&w, x, 45000);
+    world_release(&w);
+}
+
+/* ---- what is asked for ---------------------------------------------------------------------- */
+
+static enum failure may_as(struct world *w, struct target *t, struct target_wish wish)
+{
+    struct ticket k;
+    enum failure f = ask_for(w, t, &wish, &k);
+
+    if (f == FAILURE_NONE)
+        end(w, t, &k, CLIENT_GONE);
+    return f;
+}
+
+static void check_nothing_is_held(const struct target *t)
+{
+    CHECK_INT(atomic_load(&t->in_flight), 0);
+    for (size_t i = 0; i < t->provider->n_keys; i++)
+        CHECK_INT(t->limiters[i].in_flight + t->limiters[i].away, 0);
+    CHECK_INT(t->breaker.probes + t->provider->endpoint->breaker.probes, 0);
+}
+
+TEST(a_probe_of_the_endpoint_comes_back_when_the_model_refuses)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    fail_thrice(&w, t, MALFORMED);
+    t->breaker.retry_at += 60000;
+    fail_thrice(&w, find(&w, 0, "y"), RESET);
+    w.now += 4000;
+    CHECK_INT(may(&w, t), SKIPPED_OPEN);
+    check_nothing_is_held(t);
+    CHECK_INT(may(&w, find(&w, 0, "y")), FAILURE_NONE); /* the endpoint's probe is to be had */
+    world_release(&w);
+}
+
+TEST(a_probe_of_the_way_comes_back_when_the_endpoint_refuses)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    fail_thrice(&w, t, EGRESS_PROXY);
+    t->provider->endpoint->breaker.state = BREAKER_OPEN;
+    t->provider->endpoint->breaker.retry_at = w.now + 60000;
+    w.now = w.set->path.retry_at;
+    CHECK_INT(may(&w, t), SKIPPED_OPEN);
+    CHECK_INT(wait_ms, t->provider->endpoint->breaker.retry_at - w.now);
+    CHECK_INT(w.set->path.probes, 0);
+    check_nothing_is_held(t);
+    world_release(&w);
+}
+
+TEST(a_second_call_goes_beside_only_where_no_breaker_is_open_or_half_open)
+{
+    static const enum failure kinds[] = {MALFORMED, RESET, EGRESS_PROXY};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+        struct target_wish beside = {.beside = true, .away = true, .granted = true};
+
+        CHECK_INT(may_as(&w, t, beside), FAILURE_NONE);
+        fail_thrice(&w, t, kinds[i]);
+        w.now += 4000; /* a probe may go, and another request may be it */
+        CHECK_INT(may_as(&w, t, beside), SKIPPED_OPEN);
+        check_nothing_is_held(t);
+        CHECK_INT(may(&w, t), FAILURE_NONE);
+        CHECK_INT(may_as(&w, t, beside), SKIPPED_OPEN);
+        world_release(&w);
+    }
+}
+
+TEST(a_second_call_does_not_go_beside_to_a_target_that_was_slow)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct target_wish beside = {.beside = true, .away = true, .granted = true};
+
+    attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+    CHECK_INT(may_as(&w, t, beside), SKIPPED_OPEN);
+    w.now += 5000; /* its trial is for a request of its own */
+    CHECK_INT(may_as(&w, t, beside), SKIPPED_OPEN);
+    answer(&w, t, true);
+    CHECK_INT(may_as(&w, t, beside), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(a_second_call_goes_beside_only_where_there_is_plenty_of_room)
+{
+    static const struct {
+        double limit;
+        enum failure want;
+    } rows[] = {{11, FAILURE_NONE}, {10, SATURATED}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 1, NULL);
+        struct target_wish beside = {.beside = true, .granted = true};
+        struct ticket k[7];
+
+        for (unsigned n = 0; n < ARRAY_LEN(k); n++)
+            CHECK_INT(ask(&w, t, &k[n]), FAILURE_NONE);
+        t->limiters[0].capped = true;
+        t->limiters[0].limit = rows[i].limit;
+        t->limiters[0].lost_ms = w.now;
+        CHECK_INT(may_as(&w, t, beside), rows[i].want);
+        CHECK_INT(may(&w, t), FAILURE_NONE); /* its own find a place */
+        world_release(&w);
+    }
+}
+
+TEST(a_second_call_must_be_granted_except_beside_a_probe)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    hedge_init(&w.set->hedge, 0, 0);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.beside = true, .away = true, .cost = 1}),
+              SKIPPED_BUDGET);
+    check_nothing_is_held(t);
+    CHECK(budget_tokens(&t->budget, w.now) == 10);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.beside = true, .granted = true}), FAILURE_NONE);
+    hedge_init(&w.set->hedge, 0, 1);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.beside = true}), FAILURE_NONE);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.beside = true}), SKIPPED_BUDGET);
+    world_release(&w);
+}
+
+TEST(what_costs_more_than_the_budget_holds_is_refused_and_what_was_granted_is_paid)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    t->budget.tokens = 1.5;
+    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 2}), SKIPPED_BUDGET);
+    check_nothing_is_held(t);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1}), FAILURE_NONE);
+    CHECK(t->budget.tokens == 0.5);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1}), SKIPPED_BUDGET);
+    CHECK_INT(may(&w, t), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(what_is_refused_is_not_paid)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    fail_thrice(&w, t, MALFORMED);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1}), SKIPPED_OPEN);
+    CHECK(budget_tokens(&t->budget, w.now) == 10);
+    world_release(&w);
+}
+
+TEST(a_place_is_for_those_whose_turn_it_is)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct queue_waiter first = {0}, second = {0};
+
+    CHECK(target_queue_enter(w.set, 1, &first, 1u << 0, 10, w.now));
+    CHECK(target_queue_enter(w.set, 1, &second, 1u << 0, 10, w.now));
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1}), SATURATED);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .waiter = &second}), SATURATED);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .waiter = &first}), FAILURE_NONE);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .place = 1}), FAILURE_NONE);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 0}), FAILURE_NONE);
+    target_queue_leave(w.set, 1, &first);
+    target_queue_leave(w.set, 1, &first); /* fine */
+    CHECK_INT(w.set->queues[1].n, 1);
+    world_release(&w);
+}
+
+TEST(load_from_elsewhere_begins_with_twenty_at_once_and_the_next_key_has_room_for_more)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct target_wish away = {.away = true};
+    struct ticket k;
+
+    for (unsigned i = 0; i < 40; i++) {
+        CHECK_INT(ask_for(&w, t, &away, &k), FAILURE_NONE);
+        CHECK_INT(k.key, i / 20);
+    }
+    CHECK_INT(ask_for(&w, t, &away, &k), SATURATED);
+    CHECK(wait_ms == RETRY_AFTER_NONE); /* nobody knows */
+    CHECK_INT(may(&w, t), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(where_one_key_rests_and_the_other_is_full_the_target_is_full)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k;
+
+    attempt(&w, t, RATE_LIMITED, 9000);
+    t->limiters[1].capped = true;
+    t->limiters[1].limit = 0;
+    t->limiters[1].lost_ms = w.now;
+    CHECK_INT(ask(&w, t, &k), SATURATED);
+    CHECK(wait_ms == RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(room_is_kept_for_requests_of_the_routes_that_name_a_target_first)
+{
+    struct world w = world_new(HOUSE);
+
+    CHECK(find(&w, 1, NULL)->limiters[0].reserve); /* first of route one, third of route two */
+    CHECK(find(&w, 0, "x")->limiters[1].reserve);
+    CHECK(!find(&w, 0, "y")->limiters[0].reserve);
+    CHECK(!find(&w, 1, "x")->limiters[0].reserve);
+    world_release(&w);
+}
+
+TEST(the_stance_is_how_many_losses_are_borne)
+{
+    static const struct {
+        const char *config;
+        double tolerance;
+    } rows[] = {{HOUSE, 0.5},
+                {HOUSE "overload: {stance: polite}\n", 0.33},
+                {HOUSE "overload: {stance: aggressive}\n", 0.7}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(rows[i].config);
+
+        CHECK(w.set->targets[0].limiters[0].tolerance == rows[i].tolerance);
+        world_release(&w);
+    }
+}
+
+/* ---- slow, silent, well --------------------------------------------------------------------- */
+
+TEST(a_slow_target_stands_behind_until_it_gives_output_again)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k;
+
+    attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+    CHECK(target_behind(t, w.now));
+    CHECK(!target_behind(t, w.now + 5000));
+    w.now += 5000;
+    CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+    CHECK(k.trial && k.probe);
+    CHECK(target_behind(t, w.now)); /* for everybody else */
+    target_output(t, &k, w.now);
+    CHECK(!target_behind(t, w.now));
+    world_release(&w);
+}
+
+TEST(a_trial_that_fails_in_any_way_of_the_targets_stands_it_back_for_longer)
+{
+    static const enum failure kinds[] = {FIRST_TOKEN, SERVER_ERROR, RESET, EGRESS_PROXY};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+
+        attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+        w.now += 5000;
+        attempt(&w, t, kinds[i], RETRY_AFTER_NONE);
+        CHECK(target_behind(t, w.now + 9999));
+        CHECK(!target_behind(t, w.now + 10000));
+        world_release(&w);
+    }
+}
+
+TEST(a_trial_that_says_nothing_leaves_it_to_the_next_request)
+{
+    static const enum failure kinds[] = {CLIENT_GONE, BAD_REQUEST, RATE_LIMITED, HEDGE_LOST};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+        struct ticket k;
+
+        attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+        w.now += 5000;
+        attempt(&w, t, kinds[i], RETRY_AFTER_NONE);
+        CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+        CHECK(k.trial);
+        world_release(&w);
+    }
+}
+
+TEST(a_target_heals_while_less_than_a_fifth_of_its_other_calls_have_failed)
+{
+    static const struct {
+        enum failure last;
+        unsigned ok;
+        bool heals;
+    } rows[] = {
+        {MALFORMED, 4, false},
+        {MALFORMED, 5, true}, /* itself left out: 1 of 5, 1 of 6 */
+        {CONFLICT, 8, false},
+        {CONFLICT, 9, true}, /* it is none of the 2 */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+
+        attempt(&w, t, MALFORMED, RETRY_AFTER_NONE);
+        attempt(&w, t, MALFORMED, RETRY_AFTER_NONE);
+        for (unsigned n = 0; n < rows[i].ok; n++)
+            attempt(&w, t, FAILURE_NONE, RETRY_AFTER_NONE);
+        CHECK_INT(target_heals(t, rows[i].last, w.now), rows[i].heals);
+        world_release(&w);
+    }
+}
+
+TEST(failures_of_the_endpoint_speak_against_every_model_there)
+{
+    struct street s = street_new(STREET);
+
+    attempt(&s.w, s.bx, RESET, RETRY_AFTER_NONE);
+    attempt(&s.w, s.ax, RESET, RETRY_AFTER_NONE);
+    CHECK(!target_heals(s.ax, RESET, s.w.now));
+    CHECK(!target_heals(s.ay, CONFLICT, s.w.now));
+    CHECK(target_heals(s.cx, CONFLICT, s.w.now));
+    world_release(&s.w);
+}
+
+TEST(a_target_whose_breaker_is_not_closed_does_not_heal)
+{
+    static const enum failure kinds[] = {MALFORMED, RESET};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+
+        fail_thrice(&w, t, kinds[i]);
+        w.now += 30000; /* the window has forgotten */
+        CHECK(!target_heals(t, CONFLICT, w.now));
+        CHECK_INT(may(&w, t), FAILURE_NONE);
+        CHECK(!target_heals(t, CONFLICT, w.now)); /* half open */
+        world_release(&w);
+    }
+}
+
+TEST(a_target_is_silent_until_anybody_has_output_or_when_a_breaker_has_opened)
+{
+    static const enum failure kinds[] = {MALFORMED, RESET};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+        struct ticket k;
+
+        answer(&w, t, true);
+        w.now += 10;
+        CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+        CHECK(target_silent(t, &k));
+        w.now += 10;
+        answer(&w, t, true);
+        CHECK(!target_silent(t, &k));
+        fail_thrice(&w, t, kinds[i]);
+        CHECK(target_silent(t, &k));
+        world_release(&w);
+    }
+}
+
+TEST(a_request_is_counted_for_the_hedges_and_earns_its_target_a_part_of_a_call)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    t->budget.tokens = 1;
+    target_begin(t, true, w.now);
+    target_begin(t, false, w.now);
+    target_want_hedge(t, w.now);
+    CHECK(t->budget.tokens == 1.2);
+    CHECK_INT(w.set->hedge.seconds[w.now / 1000 % HEDGE_WINDOW_S].requests, 2);
+    CHECK_INT(w.set->hedge.seconds[w.now / 1000 % HEDGE_WINDOW_S].wanted, 1);
+    world_release(&w);
+}
+
+/* ---- for people ----------------------------------------------------------------------------- */
+
+static struct target_view look(const struct world *w, struct target *t)
+{
+    struct target_view v;
+
+    target_look(t, w->now, &v);
+    return v;
+}
+
+TEST(a_look_names_the_scope_that_closes_a_target)
+{
+    static const struct {
+        enum failure failure;
+        const char *scope;
+    } rows[] = {{MALFORMED, "model"}, {RESET, "endpoint"}, {EGRESS_PROXY, "path"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+        struct target_view v = look(&w, t);
+
+        CHECK(v.closed_by == NULL && v.retry_ms == 0 && v.failures == 0);
+        CHECK_INT(v.worst, BREAKER_CLOSED);
+        fail_thrice(&w, t, rows[i].failure);
+        w.now += 100;
+        v = look(&w, t);
+        CHECK_STR(v.closed_by, rows[i].scope);
+        CHECK_INT(v.worst, BREAKER_OPEN);
+        CHECK_INT(v.model, i == 0 ? BREAKER_OPEN : BREAKER_CLOSED);
+        CHECK_INT(v.endpoint, i == 1 ? BREAKER_OPEN : BREAKER_CLOSED);
+        CHECK_INT(v.path, i == 2 ? BREAKER_OPEN : BREAKER_CLOSED);
+        CHECK_INT(v.failures, 3);
+        CHECK(v.retry_ms >= 1900 && v.retry_ms <= 3900);
+        CHECK_INT(v.last_failure, rows[i].failure);
+        CHECK_INT(v.last_failure_age_ms, 100);
+        world_release(&w);
+    }
+}
+
+TEST(a_look_at_two_closed_scopes_names_the_one_that_is_open)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct target_view v;
+
+    fail_thrice(&w, t, MALFORMED);
+    w.now = t->breaker.retry_at;
+    CHECK_INT(may(&w, t), FAILURE_NONE);
+    CHECK_STR(look(&w, t).closed_by, "model");
+    CHECK_INT(look(&w, t).worst, BREAKER_HALF_OPEN);
+    fail_thrice(&w, find(&w, 0, "y"), RESET);
+    v = look(&w, t);
+    CHECK_STR(v.closed_by, "endpoint");
+    CHECK_INT(v.worst, BREAKER_OPEN);
+    CHECK_INT(v.retry_ms, t->provider->endpoint->breaker.retry_at - w.now);
+    world_release(&w);
+}
+
+TEST(a_look_shows_the_limits_of_all_keys_the_tokens_and_who_stands_behind)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    CHECK_INT(look(&w, t).limit, 0);
+    CHECK(look(&w, t).retry_tokens == 10);
+    CHECK(!look(&w, t).behind);
+    t->limiters[0].capped = t->limiters[1].capped = true;
+    t->budget.tokens = 3;
+    attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+    CHECK_INT(look(&w, t).limit, 40);
+    CHECK(look(&w, t).retry_tokens == 3);
+    CHECK(look(&w, t).behind);
     world_release(&w);
 }
 
