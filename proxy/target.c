@@ -398,8 +398,7 @@ static bool may_be_ours(const struct target_set *s, const struct endpoint *e, en
 
     for (size_t i = 0; i < s->n_endpoints; i++)
         remote += s->endpoints[i].remote;
-    return (f == DNS || f == REFUSED || f == CONNECT_TIMEOUT) && e->remote && remote > 1 &&
-           e->breaker.state == BREAKER_CLOSED;
+    return (f == DNS || f == REFUSED || f == CONNECT_TIMEOUT) && e->remote && remote > 1;
 }
 
 static void count_unproven(struct endpoint *e, uint64_t now_ms)
@@ -410,14 +409,17 @@ static void count_unproven(struct endpoint *e, uint64_t now_ms)
     e->unproven_ms = now_ms;
 }
 
-/* `answered` has: the network is well, and who could not be connected is to blame after all. */
+/* `answered` has: the network is well, and who could not be connected is to blame after all; unless
+ * it could not be connected itself a moment ago, and all is well again. */
 static void prove_network(struct target_set *s, struct endpoint *answered, uint64_t now_ms)
 {
+    bool was_ours = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
+
     answered->unproven = 0;
     for (size_t i = 0; answered->remote && i < s->n_endpoints; i++) {
         struct endpoint *e = &s->endpoints[i];
 
-        if (now_ms > e->unproven_ms + UNPROVEN_MS)
+        if (was_ours || now_ms > e->unproven_ms + UNPROVEN_MS)
             e->unproven = 0;
         for (; e->unproven > 0 && e->breaker.state == BREAKER_CLOSED; e->unproven--) {
             enum breaker_state was = e->breaker.state;
@@ -535,12 +537,14 @@ static void blame_endpoint(struct target *t, const struct ticket *k, enum failur
 {
     struct endpoint *e = t->provider->endpoint;
 
-    if (may_be_ours(t->set, e, f)) {
-        breaker_drop(&e->breaker, k->endpoint, now_ms);
+    bool ours = may_be_ours(t->set, e, f);
+
+    if (ours)
         count_unproven(e, now_ms);
-    } else {
+    if (ours && e->breaker.state == BREAKER_CLOSED)
+        breaker_drop(&e->breaker, k->endpoint, now_ms);
+    else
         breaker_fail(&e->breaker, k->endpoint, now_ms);
-    }
 }
 
 static void blame_model(struct target *t, const struct ticket *k, enum failure f,
@@ -637,7 +641,7 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, unsign
     limiter_give(&t->limiters[k->key], k->away);
     if (k->output)
         t->streaming--;
-    if (status != 0)
+    if (status != 0 && !k->output) /* what ends after its output may be cut by our own network */
         prove_network(t->set, t->provider->endpoint, now_ms);
     if ((failure_row(f)->marks & LOSS) != 0)
         limiter_lost(&t->limiters[k->key], now_ms);
