@@ -50,7 +50,9 @@ void call_start(struct sim *s, struct request *r, struct call *c)
     const struct episode *e = sim_fault(s, AT_CONNECT, c->target, c->key);
 
     c->tcp_up_ms = SIM_NEVER;
-    if (e != NULL && fault_rows[e->kind].silent) {
+    if (e != NULL && e->kind == FAULT_NET_HANGS) {
+        later(s, r, c, 0, (struct event){.kind = CONNECT}); /* which waits for the network */
+    } else if (e != NULL && fault_rows[e->kind].silent) {
         if (e->kind == FAULT_NO_TLS)
             c->tcp_up_ms = s->now + h->rtt_ms;
     } else if (e != NULL) {
@@ -97,6 +99,7 @@ static void connected(struct sim *s, struct request *r, struct call *c)
     uint64_t ms;
 
     c->connected = true;
+    c->tcp_up_ms = s->now < c->tcp_up_ms ? s->now : c->tcp_up_ms;
     request_step(s, r,
                  &(struct failover_event){.kind = FAILOVER_CONNECTED,
                                           .try = c->try,
@@ -210,9 +213,14 @@ static void fail(struct sim *s, struct request *r, struct call *c, const struct 
 void call_happen(struct sim *s, struct request *r, const struct event *e)
 {
     struct call *c = &r->calls[e->call];
+    uint64_t back_ms = e->kind == FAIL ? 0 : sim_net_back_ms(s, c->target);
 
     if (!c->live)
         return;
+    if (back_ms != 0) { /* what is on its way is sent again until then */
+        later(s, r, c, back_ms - s->now + sim_draw(s, 0, 300), *e);
+        return;
+    }
     sim_mix(s, s->now << 8 | e->kind);
     switch (e->kind) {
     case CONNECT:

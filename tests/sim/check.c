@@ -120,6 +120,43 @@ static bool same_verdicts(const struct breaker *a, const struct breaker *b)
            a->retry_at == b->retry_at;
 }
 
+/* Does nothing in this world ever speak against it, but that it may be slower than another? While
+ * our own network is lost, nobody far away is to blame. */
+static bool is_clean(const struct sim *s, const struct target *t)
+{
+    bool lost = sim_net_back_ms(s, t) != 0 && s->set->n_endpoints > 1;
+
+    for (unsigned i = 0; i < s->n_episodes; i++) {
+        enum fault kind = s->episodes[i].kind;
+        bool net = kind == FAULT_NET_LOST || kind == FAULT_NET_HANGS;
+
+        if (fault_rows[kind].stage == OF_CLIENT || kind == FAULT_CALLERS_FAULT || (net && lost))
+            continue;
+        for (unsigned k = 0; k < t->provider->n_keys; k++)
+            if (sim_hits(s, &s->episodes[i], t, k))
+                return false;
+    }
+    return true;
+}
+
+/* Nobody's breaker opens who has not failed. */
+static void check_deserved(struct sim *s, struct request *r, const struct breaker *b)
+{
+    const struct target *its = NULL;
+
+    for (unsigned i = 0; i < s->n_targets; i++) {
+        const struct target *t = &s->set->targets[i];
+
+        if (b == &t->breaker)
+            HOLDS(s, r,
+                  !is_clean(s, t) || t->last_failure == SLOWER || t->last_failure == FIRST_TOKEN);
+        if (b == &t->provider->endpoint->breaker && (its == NULL || is_clean(s, its)))
+            its = t;
+    }
+    if (its != NULL && its->last_failure != TLS_FAILED) /* the network may go in its midst */
+        HOLDS(s, r, !is_clean(s, its));
+}
+
 static void note_breaker(struct sim *s, unsigned i, unsigned scope)
 {
     static const enum sight opened[] = {SEEN_OPENED_MODEL, SEEN_OPENED_ENDPOINT, SEEN_OPENED_PATH};
@@ -149,8 +186,10 @@ static void check_breaker(struct sim *s, struct request *r, unsigned i, unsigned
         HOLDS(s, r, same_verdicts(was, is)); /* I8, I9 */
     if (is->epoch != was->epoch) {
         HOLDS(s, r, legal(was->state, is->state, is->epoch - was->epoch));
-        if (is->state == BREAKER_OPEN)
+        if (is->state == BREAKER_OPEN) {
             check_opening(s, r, is);
+            check_deserved(s, r, is);
+        }
         w->probes_beyond = 0;
         note_breaker(s, i, scope);
     }
@@ -555,6 +594,21 @@ static void check_timer(struct sim *s, struct request *r, const struct failover_
         HOLDS(s, r, due > s->now); /* who drives does not spin */
 }
 
+/* Nobody is forgotten: who has not been called was passed over, or there was no call or no time
+ * left, or the failure was one that nobody can mend. */
+static void check_refusal(struct sim *s, struct request *r)
+{
+    const struct failover *f = &r->f;
+    enum failure why = failover_outcome(f);
+
+    HOLDS(s, r, f->verdict >= 0);
+    if (f->n_attempts >= f->policy.max_attempts || s->now + LEAST_TRY_MS >= f->deadline_ms ||
+        failure_row(why)->next != NEXT_YES)
+        return;
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        HOLDS(s, r, f->candidates[i].tries > 0 || f->candidates[i].skipped != FAILURE_NONE);
+}
+
 static void note_passed_over(struct sim *s, const struct request *r)
 {
     for (unsigned i = 0; i < r->f.n_tries; i++) {
@@ -587,6 +641,8 @@ void check_step(struct sim *s, struct request *r, const struct failover_event *e
         check_timer(s, r, ev);
     else
         note_passed_over(s, r);
+    if (r->ending == REFUSED_ALL)
+        check_refusal(s, r);
 }
 
 /* All has ended: the books of the core and of the providers tell the same. */

@@ -25,8 +25,9 @@
 #define SIM_KEYS      3
 #define SIM_ROUTES    3
 #define SIM_EPISODES  12
-#define SIM_REQUESTS  1200 /* of one seed, with what clients try again and the last light traffic  \
-                            */
+#define SIM_REQUESTS                                                                               \
+    1200 /* of one seed, with what clients try again and the last light traffic                    \
+          */
 #define SIM_BREAKERS (SIM_TARGETS + SIM_PROVIDERS + 1)
 
 #define SIM_T0       1000000 /* when the world begins */
@@ -271,6 +272,9 @@ void sim_push(struct sim *s, struct event e);
 void sim_saw(struct sim *s, enum sight what);
 const struct episode *sim_fault(struct sim *s, enum fault_stage stage, const struct target *t,
                                 unsigned key); /* one that hits this call now, or NULL */
+bool sim_hits(const struct sim *s, const struct episode *e, const struct target *t, unsigned key);
+/* While our own network is lost: when it is back. 0: it is there. */
+uint64_t sim_net_back_ms(const struct sim *s, const struct target *t);
 void sim_trace(struct sim *s, const struct request *r, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void sim_mix(struct sim *s, uint64_t v); /* into the hash */
 

@@ -298,6 +298,8 @@ static void make_faults(struct sim *s)
         if (e->to_ms > s->calm_ms)
             e->to_ms = s->calm_ms;
         e->percent = percents[sim_draw(s, 0, ARRAY_LEN(percents) - 1)];
+        if (e->kind == FAULT_NET_LOST || e->kind == FAULT_NET_HANGS)
+            e->percent = 100;
         if (fault_rows[e->kind].stage == OF_CLIENT || e->kind == FAULT_CALLERS_FAULT ||
             e->kind == FAULT_NO_FILES)
             e->percent = (e->percent + 3) / 4;
@@ -306,7 +308,7 @@ static void make_faults(struct sim *s)
     }
 }
 
-static bool hits(const struct sim *s, const struct episode *e, const struct target *t, unsigned key)
+bool sim_hits(const struct sim *s, const struct episode *e, const struct target *t, unsigned key)
 {
     const struct provider *p = &s->set->providers[e->provider];
 
@@ -325,6 +327,18 @@ static bool hits(const struct sim *s, const struct episode *e, const struct targ
     return false;
 }
 
+uint64_t sim_net_back_ms(const struct sim *s, const struct target *t)
+{
+    for (unsigned i = 0; i < s->n_episodes; i++) {
+        const struct episode *e = &s->episodes[i];
+
+        if ((e->kind == FAULT_NET_LOST || e->kind == FAULT_NET_HANGS) && s->now >= e->from_ms &&
+            s->now < e->to_ms && t->provider->endpoint->remote)
+            return e->to_ms;
+    }
+    return 0;
+}
+
 const struct episode *sim_fault(struct sim *s, enum fault_stage stage, const struct target *t,
                                 unsigned key)
 {
@@ -335,7 +349,7 @@ const struct episode *sim_fault(struct sim *s, enum fault_stage stage, const str
             continue;
         if (e->kind == FAULT_FLAPPING && (s->now - e->from_ms) / 2000 % 2 == 1)
             continue;
-        if ((t == NULL || hits(s, e, t, key)) && sim_chance(s, e->percent)) {
+        if ((t == NULL || sim_hits(s, e, t, key)) && sim_chance(s, e->percent)) {
             s->sights->faults[e->kind]++;
             return e;
         }
@@ -462,6 +476,8 @@ static void heal(struct sim *s)
     unsigned closed = 0;
 
     s->now = rested_ms(s);
+    if (s->now < s->calm_ms)
+        s->now = s->calm_ms;
     until = s->now + SIM_HEAL_MS;
     sim_trace(s, NULL, "light traffic to every target");
     for (unsigned i = 0; i < s->n_watched; i++)
@@ -490,7 +506,6 @@ void sim_run(struct sim *s)
 {
     make_world(s);
     run(s);
-    s->n_episodes = 0;
     heal(s);
     check_end(s);
     s->sights->simulated_ms += s->now - SIM_T0;
