@@ -52,7 +52,7 @@ struct option {
     size_t size;     /* of the field */
     size_t count_at; /* lists: where the count goes */
     enum option_form form;
-    const char *words; /* ENUM: the values; others: a word for 0, and one for the largest; or NULL */
+    const char *words; /* ENUM: the values; others: the words for 0 and the largest; or NULL */
     const char *later; /* ENUM: values that this version does not have yet, or NULL */
     bool ready;        /* false: known, but setting it is an error in this version */
     bool restart;      /* a reload does not change it */

@@ -31,7 +31,7 @@
 #define QUEUE_MOST    256 /* of one route; who is behind them would not get a place in time */
 #define QUEUE_LOW_MS  2000
 #define QUEUE_HIGH_MS 6000 /* when to come again: spread, so that not all come at once */
-#define QUEUE_SHARE   5    /* of the time left, the part that may be waited */
+#define QUEUE_SHARE   3    /* of the time left, the part that may be waited */
 
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a)
@@ -175,7 +175,7 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        targets += i != candidate && c->tries == 0 && !c->unfit;
+        targets += i != candidate && c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE;
     }
     share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
     if (share < LEAST_SHARE_MS)
@@ -244,10 +244,21 @@ static double cost_of(const struct failover *f, bool more)
     return slow ? BUDGET_TIMEOUT_COST : 1;
 }
 
+/* Where the request began: what it costs more than one call is on the account of that target. */
+static struct target *first_target(const struct failover *f)
+{
+    unsigned i = 0;
+
+    while (f->tries[i].skipped)
+        i++;
+    return f->candidates[f->tries[i].candidate].target;
+}
+
 static enum failure ask(struct failover *f, unsigned i, struct target_wish wish, uint64_t now_ms,
                         struct ticket *ticket, uint64_t *wait_ms)
 {
     wish.away = wish.beside || f->candidates[i].away;
+    wish.payer = f->n_attempts > 0 ? first_target(f) : NULL;
     wish.kind = f->policy.kind;
     wish.route = f->policy.route;
     wish.place = f->candidates[i].place;
@@ -308,7 +319,7 @@ static bool try_other_key(struct failover *f, const struct failover_try *last, u
 
 /* Before the others have their turn: a fault that looks like a single one, or a rate limit that is
  * over in a moment. */
-static bool pause_for_same(struct failover *f, const struct failover_try *last, uint64_t now_ms)
+static bool pause_for_same(struct failover *f, const struct failover_try *last)
 {
     const struct failover_candidate *c = &f->candidates[last->candidate];
     bool soon = failure_row(last->outcome)->again == AGAIN_SOON;
@@ -317,7 +328,7 @@ static bool pause_for_same(struct failover *f, const struct failover_try *last, 
     if (c->given_up || c->tries >= f->policy.per_target ||
         c->not_before + LEAST_TRY_MS > f->deadline_ms)
         return false;
-    if (!limited && !(soon && !f->policy.retried && target_heals(c->target, last->outcome, now_ms)))
+    if (!limited && !soon)
         return false;
     f->again = last->candidate;
     f->wait_until_ms = c->not_before;
@@ -404,27 +415,46 @@ static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct f
     return false;
 }
 
-/* Would a place at this target, or the end of its short rest, come in time? */
-static bool worth_waiting_for(const struct failover_candidate *c, uint64_t now_ms)
+/* The last resort: the one that is nearest to being well again. */
+static bool try_nearest(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    return c->skipped == SATURATED ||
-           (c->skipped == SKIPPED_REST && c->not_before <= now_ms + SAME_WAIT_MAX_MS);
+    const struct failover_try *nearest = NULL;
+
+    for (unsigned i = 0; i < f->n_tries; i++)
+        if (nearest == NULL || f->tries[i].retry_after_ms < nearest->retry_after_ms)
+            nearest = &f->tries[i];
+    return nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out);
 }
 
-/* Some target is well but has no room: waits for a place. True when it waits, or has been refused.
- */
+/* Nobody was even asked: that one may have it, else any other. */
+static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    if (try_nearest(f, now_ms, out))
+        return true;
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (try_candidate(f, i, true, now_ms, out))
+            return true;
+    return false;
+}
+
+/* Some target is well but has no room, or its rest is over soon: waits for a place. True when it
+ * waits, or has been refused. */
 static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    uint64_t left = f->deadline_ms - now_ms, longest = left / QUEUE_SHARE;
+    uint64_t longest = (f->deadline_ms - now_ms) / QUEUE_SHARE;
     uint32_t wants = 0;
 
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (worth_waiting_for(&f->candidates[i], now_ms))
-            wants |= 1u << f->candidates[i].place;
-    if (wants == 0)
-        return false;
     if (longest > f->policy.queue_ms)
         longest = f->policy.queue_ms;
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        const struct failover_candidate *c = &f->candidates[i];
+
+        if (c->skipped == SATURATED ||
+            (c->skipped == SKIPPED_REST && c->not_before <= now_ms + longest))
+            wants |= 1u << c->place;
+    }
+    if (wants == 0)
+        return false;
     if (longest > 0 &&
         target_queue_enter(f->policy.set, f->policy.route, &f->waiter, wants, QUEUE_MOST, now_ms)) {
         f->queue_until_ms = now_ms + longest;
@@ -447,26 +477,10 @@ static void look_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     if (now_ms < f->queue_until_ms)
         return;
     leave_queue(f);
+    if (f->n_attempts == 0 && try_nearest(f, now_ms, out)) /* it has nothing to lose */
+        return;
     note_end(f, QUEUE_FULL, rng_between(&f->rng, QUEUE_LOW_MS, QUEUE_HIGH_MS), now_ms);
     give_up(f, out);
-}
-
-/* Nobody was even asked: the one that is nearest to being well again may have it, else any other.
- */
-static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover_orders *out)
-{
-    unsigned lines = f->n_tries;
-    const struct failover_try *nearest = NULL;
-
-    for (unsigned i = 0; i < lines; i++)
-        if (nearest == NULL || f->tries[i].retry_after_ms < nearest->retry_after_ms)
-            nearest = &f->tries[i];
-    if (nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out))
-        return true;
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (try_candidate(f, i, true, now_ms, out))
-            return true;
-    return false;
 }
 
 /* Decides what comes next when no try is live. */
@@ -517,17 +531,17 @@ static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_ord
     return false;
 }
 
-/* No hedge is to be had, and the first target has gone silent for everybody: that is no tail, and
- * the next target is asked in its place. */
+/* No hedge is to be had: the next target is asked in place of the first. Where that has gone silent
+ * for everybody this is no tail, and free; else it comes from the retry budget, lest a slow day of
+ * all targets become one on which every request is asked everywhere. */
 static void move_on(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
     struct failover_candidate *first = candidate_of(f, f->live[0]);
-    struct target_wish wish = {.cost = cost_of(f, false)};
+    bool silent = target_silent(first->target, &f->tries[f->live[0]].ticket);
+    struct target_wish wish = {.cost = cost_of(f, !silent)};
     struct ticket ticket;
     uint64_t wait_ms;
 
-    if (!target_silent(first->target, &f->tries[f->live[0]].ticket))
-        return;
     for (unsigned i = 0; i < f->n_candidates; i++)
         if (may_start_beside(f, i) && !target_behind(f->candidates[i].target, now_ms) &&
             ask(f, i, wish, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
@@ -586,11 +600,14 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
 {
     enum failure_again again = failure_row(t->outcome)->again;
     bool named = t->retry_after_ms != RETRY_AFTER_NONE;
+    bool no_room = t->outcome == RATE_LIMITED || t->outcome == OVERLOADED;
     uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
+                  (again == AGAIN_SOON &&
+                   (f->policy.retried || !target_heals(c->target, t->outcome, now_ms))) ||
                   (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
-                  (t->outcome == RATE_LIMITED && !named && f->n_candidates > 1);
+                  (no_room && !named && f->n_candidates > 1);
     if (named) {
         pause = t->retry_after_ms + rng_between(&f->rng, 0, t->retry_after_ms / 10);
     } else if (t->outcome == RATE_LIMITED) {
@@ -617,7 +634,7 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
     } else if (!goes_on || f->final >= 0) {
         tell(f, goes_on ? f->final : try, out);
     } else if (f->n_attempts >= f->policy.max_attempts ||
-               (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t, now_ms))) {
+               (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t))) {
         choose(f, now_ms, out);
     }
 }

@@ -100,12 +100,12 @@ uint64_t route_session(struct span name)
     return h;
 }
 
-/* Weighted rendezvous: each target draws a number that depends on itself and the session alone, a
+/* Weighted rendezvous: each target draws a number that depends on its name and the session alone, a
  * heavier one larger ones; the largest goes first. So a session keeps its target whoever else comes
  * and goes, and over all sessions each target gets its weight's share. */
-static double draw(const struct config_target *ct, size_t i, uint64_t session)
+static double draw(const struct config_target *ct, const char *name, uint64_t session)
 {
-    struct rng rng = {session ^ (i + 1) * 0x9e3779b97f4a7c15u};
+    struct rng rng = {session ^ route_session(span_of(name))};
     double u = ((double)(rng_next(&rng) >> 11) + 1) / 9007199254740993.0; /* in (0, 1) */
 
     return log(u) / ct->weight;
@@ -113,7 +113,8 @@ static double draw(const struct config_target *ct, size_t i, uint64_t session)
 
 /* The numbers of the route's targets in the order in which they are preferred; as they are written
  * where a request depends on what only one of them has. */
-static void rank(const struct config_route *r, uint64_t session, bool as_written, size_t *order)
+static void rank(const struct config_route *r, struct target_set *set, uint64_t session,
+                 bool as_written, size_t *order)
 {
     double drawn[CONFIG_MAX_TARGETS];
 
@@ -121,7 +122,8 @@ static void rank(const struct config_route *r, uint64_t session, bool as_written
         const struct config_target *ct = &r->targets[i];
         size_t at = i;
 
-        drawn[i] = as_written ? 0 : draw(ct, i, session);
+        drawn[i] =
+            as_written ? 0 : draw(ct, target_set_find(set, ct->provider, ct->model)->name, session);
         while (at > 0 && r->targets[order[at - 1]].tier == ct->tier &&
                drawn[order[at - 1]] < drawn[i]) {
             order[at] = order[at - 1];
@@ -137,7 +139,7 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
 {
     size_t order[CONFIG_MAX_TARGETS];
 
-    rank(r, session, req->pinned, order);
+    rank(r, set, session, req->pinned, order);
     for (size_t i = 0; i < r->n_targets; i++) {
         const struct config_target *ct = &r->targets[order[i]];
         struct target *t = target_set_find(set, ct->provider, ct->model);

@@ -287,6 +287,7 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
                         struct ticket *out, uint64_t *wait_ms)
 {
     struct endpoint *e = t->provider->endpoint;
+    struct budget *budget = wish->payer != NULL ? &wish->payer->budget : &t->budget;
     enum failure why;
     int key;
 
@@ -295,7 +296,7 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
         return SKIPPED_OPEN;
     if (!queue_turn(&t->set->queues[wish->route], wish->waiter, wish->place, now_ms))
         return SATURATED;
-    if (wish->cost > 0 && budget_tokens(&t->budget, now_ms) < wish->cost)
+    if (wish->cost > 0 && budget_tokens(budget, now_ms) < wish->cost)
         return SKIPPED_BUDGET;
     key = take_key(t, wish, now_ms, &why, wait_ms);
     if (key < 0)
@@ -312,7 +313,7 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
         return SKIPPED_BUDGET;
     }
     if (wish->cost > 0)
-        budget_spend(&t->budget, wish->cost, now_ms);
+        budget_spend(budget, wish->cost, now_ms);
     out->trial = pace_place(&t->pace, now_ms) == PACE_TRIAL;
     if (out->trial)
         pace_try(&t->pace, now_ms);

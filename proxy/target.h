@@ -115,7 +115,8 @@ struct target_wish {
     bool last_resort;   /* no other target of the request would do; see breaker_ask_last_resort */
     bool beside;        /* a hedge: only where all is well, there is room, and hedge.h grants it */
     bool granted;       /* ... which it need not, beside a probe */
-    double cost;        /* from the retry budget: it is one call more than there are requests */
+    double cost;        /* it is one call more than there are requests: from the retry budget ... */
+    struct target *payer; /* ... of this target, whose request it is; NULL: its own */
     enum pace_kind kind;
     size_t route; /* whose queue must be kept to */
     unsigned place;

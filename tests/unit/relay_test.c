@@ -3,7 +3,9 @@
 #include "tests/unit/world.h"
 
 /* The second keeps the client's own model name. */
-#define KEEPS HEALTH PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0") ROUTE("a/x, b")
+#define KEEPS                                                                                      \
+    HEALTH "retry_budget: {capacity: 100}\n" PROVIDERS PROVIDER("a", "k0") PROVIDER("b", "k0")     \
+        ROUTE("a/x, b")
 
 #define MODEL SPAN("gpt-4o")
 
@@ -91,17 +93,14 @@ TEST(an_answer_that_has_begun_shows_when_its_output_began)
 TEST(targets_that_were_passed_over_and_the_requests_own_end_are_lines_too)
 {
     struct world w = world_new(TWO);
-    struct ticket t;
-    uint64_t wait;
 
-    CHECK_INT(target_ask(&w.set->targets[1], 0, false, w.now, &t, &wait), FAILURE_NONE);
-    target_end(&w.set->targets[1], &t, RATE_LIMITED, 60000, w.now);
+    w.set->targets[1].rest = (struct rest){.until_ms = T0 + 60000};
     begin(&w);
     w.now += 10;
-    fail_with(&w, RESET);
+    fail_with(&w, OVERLOADED);
     w.now += 5;
     act(&w, FAILOVER_GONE);
-    CHECK_STR(trail(&w), "a/x=reset@10ms, b/x=resting@10ms, request=client_gone@15ms");
+    CHECK_STR(trail(&w), "a/x=overloaded@10ms, b/x=resting@10ms, request=client_gone@15ms");
     world_release(&w);
 }
 
@@ -204,7 +203,7 @@ TEST(a_long_trail_is_cut_and_its_line_stays_whole)
     begin(&w);
     fail_with(&w, MALFORMED);
     while (!w.f.ended) {
-        if (w.f.current < 0)
+        if (w.f.live[FIRST] < 0)
             tick_at(&w, failover_due(&w.f), false);
         else
             fail_after(&w, CONFLICT, 409, 1); /* a neutral one, so that its breaker stays shut */
@@ -363,6 +362,7 @@ TEST(whether_and_when_to_come_again_is_told_where_waiting_helps)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct world w = world_new(ONE);
 
+        w.policy.per_target = 1;
         begin(&w);
         fail_after(&w, rows[i].failure, 0, rows[i].retry_after_ms);
         CHECK_ORDERS(&w, "refuse");

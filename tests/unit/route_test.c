@@ -19,7 +19,7 @@ static struct failover_timers timers_of(struct world *w, const char *model,
     const struct config_route *r = route_find(w->config, span_of(model));
 
     failover_init(&w->f, &w->policy, (unsigned)r->n_targets, 1, &w->arena);
-    route_plan(w->config, r, w->set, req, false, &w->f);
+    route_plan(w->config, r, w->set, req, false, 0, &w->f);
     return w->f.candidates[0].timers;
 }
 
@@ -81,7 +81,7 @@ TEST(without_failover_there_is_one_candidate)
     const struct chat_request req = {.stream = true};
 
     failover_init(&w.f, &w.policy, 3, 1, &w.arena);
-    route_plan(w.config, &w.config->routes[0], w.set, &req, true, &w.f);
+    route_plan(w.config, &w.config->routes[0], w.set, &req, true, 0, &w.f);
     CHECK_INT(w.f.n_candidates, 1);
     CHECK_STR(w.f.candidates[0].target->name, "a/x");
     world_release(&w);
@@ -113,6 +113,175 @@ TEST(the_limits_of_an_attempt_follow_from_target_route_and_request)
         CHECK_INT(got.first_output, rows[i].want.first_output);
         CHECK_INT(got.idle, rows[i].want.idle);
     }
+    world_release(&w);
+}
+
+/* ---- tiers, shares, sessions ---------------------------------------------------------------- */
+
+#define ABC    HEALTH PROVIDERS PROVIDER("a", "k") PROVIDER("b", "k") PROVIDER("c", "k")
+#define SPREAD ABC ROUTE("[a/x, b/x, c/x]")
+
+static const struct chat_request stream = {.stream = true};
+
+/* The names of the candidates of a session, "a/x b/x c/x", of the first `n`. */
+static const char *plan(struct world *w, uint64_t session, unsigned n)
+{
+    static char text[64];
+
+    arena_release(&w->arena);
+    arena_init(&w->arena);
+    failover_init(&w->f, &w->policy, (unsigned)w->config->routes[0].n_targets, 1, &w->arena);
+    route_plan(w->config, &w->config->routes[0], w->set, &stream, false, session, &w->f);
+    text[0] = '\0';
+    for (unsigned i = 0; i < n; i++) {
+        strcat(text, i > 0 ? " " : "");
+        strcat(text, w->f.candidates[i].target->name);
+    }
+    return text;
+}
+
+/* The number of the session that is called so. */
+static uint64_t session(unsigned i)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), "session-%u", i);
+    return route_session(span_of(name));
+}
+
+TEST(a_list_in_the_list_of_targets_is_a_tier_and_the_next_tier_comes_after_it)
+{
+    struct world w = world_new(ABC ROUTE("c/x, [a/x, b/x], a/y"));
+
+    for (unsigned i = 0; i < 100; i++) {
+        const char *names = plan(&w, session(i), 4);
+
+        CHECK(strcmp(names, "c/x a/x b/x a/y") == 0 || strcmp(names, "c/x b/x a/x a/y") == 0);
+        CHECK(!w.f.candidates[0].away && w.f.candidates[1].away && w.f.candidates[3].away);
+    }
+    world_release(&w);
+}
+
+TEST(a_candidate_knows_its_place_in_the_route_and_its_window)
+{
+    struct world w = world_new(
+        ABC ROUTE("[{target: a/x, context_window: 1000}, {target: b/x, context_window: 2000}]"));
+
+    for (unsigned i = 0; i < 20; i++) {
+        bool turned = strcmp(plan(&w, session(i), 2), "b/x a/x") == 0;
+
+        CHECK_INT(w.f.candidates[0].place, turned ? 1 : 0);
+        CHECK_INT(w.f.candidates[0].window, turned ? 2000 : 1000);
+        CHECK_INT(w.f.candidates[1].place, turned ? 0 : 1);
+    }
+    world_release(&w);
+}
+
+TEST(over_many_sessions_each_target_of_a_tier_gets_the_share_of_its_weight)
+{
+    static const unsigned weights[] = {1, 2, 5};
+    struct world w =
+        world_new(ABC ROUTE("[a/x, {target: b/x, weight: 2}, {target: c/x, weight: 5}]"));
+    unsigned first[3] = {0}, sessions = 8000;
+
+    for (unsigned i = 0; i < sessions; i++)
+        first[plan(&w, session(i), 1)[0] - 'a']++;
+    for (unsigned i = 0; i < 3; i++) {
+        double share = (double)first[i] / sessions, want = weights[i] / 8.0;
+
+        CHECK(share > want - 0.02 && share < want + 0.02);
+    }
+    world_release(&w);
+}
+
+TEST(a_session_keeps_its_order_and_sessions_differ)
+{
+    struct world w = world_new(SPREAD), again = world_new(SPREAD);
+    unsigned same = 0;
+
+    for (unsigned i = 0; i < 300; i++) {
+        char names[64];
+
+        snprintf(names, sizeof(names), "%s", plan(&w, session(i), 3));
+        CHECK_STR(plan(&again, session(i), 3), names);
+        same += strcmp(plan(&w, session(i + 1), 3), names) == 0;
+    }
+    CHECK(same > 20 && same < 80); /* a sixth, as of dice */
+    world_release(&w);
+    world_release(&again);
+}
+
+TEST(a_target_that_is_removed_moves_only_its_own_sessions)
+{
+    static const struct {
+        const char *config, *gone;
+    } rows[] = {
+        {ABC ROUTE("[b/x, c/x]"), "a/x"},
+        {ABC ROUTE("[a/x, c/x]"), "b/x"},
+        {ABC ROUTE("[a/x, b/x]"), "c/x"},
+    };
+
+    for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
+        struct world w = world_new(SPREAD), fewer = world_new(rows[r].config);
+
+        for (unsigned i = 0; i < 300; i++) {
+            char second[64];
+            bool moves = strcmp(plan(&w, session(i), 1), rows[r].gone) == 0;
+
+            snprintf(second, sizeof(second), "%s", w.f.candidates[moves ? 1 : 0].target->name);
+            CHECK_STR(plan(&fewer, session(i), 1), second);
+        }
+        world_release(&w);
+        world_release(&fewer);
+    }
+}
+
+TEST(a_request_that_only_one_provider_can_serve_goes_to_the_first_as_written)
+{
+    struct world w = world_new(SPREAD);
+    struct chat_request req = {.stream = true, .pinned = true};
+
+    for (unsigned i = 0; i < 20; i++) {
+        failover_init(&w.f, &w.policy, 3, 1, &w.arena);
+        route_plan(w.config, &w.config->routes[0], w.set, &req, false, session(i), &w.f);
+        CHECK_INT(w.f.n_candidates, 1);
+        CHECK_STR(w.f.candidates[0].target->name, "a/x");
+    }
+    world_release(&w);
+}
+
+TEST(a_session_is_known_by_its_name)
+{
+    CHECK(route_session(SPAN("abc")) == route_session(SPAN("abc")));
+    CHECK(route_session(SPAN("abc")) != route_session(SPAN("acb")));
+    CHECK(route_session(SPAN("abc")) != route_session(SPAN("ab")));
+    CHECK(route_session(SPAN("")) != route_session(SPAN("a")));
+}
+
+/* ---- what a request is ---------------------------------------------------------------------- */
+
+TEST(times_to_first_output_are_compared_among_requests_alike)
+{
+    CHECK_INT(route_kind(&(struct chat_request){.stream = true}), PACE_STREAM);
+    CHECK_INT(route_kind(&(struct chat_request){.stream = false}), PACE_WHOLE);
+    CHECK_INT(route_kind(&(struct chat_request){.stream = true, .reasoning = true}),
+              PACE_STREAM_REASONING);
+    CHECK_INT(route_kind(&(struct chat_request){.reasoning = true}), PACE_WHOLE_REASONING);
+}
+
+TEST(a_prompt_that_is_longer_than_a_declared_window_does_not_fit)
+{
+    static char body[4004];
+    struct world w = world_new(ABC ROUTE("{target: a/x, context_window: 1000}, b/x"));
+    struct chat_request req = {.body = {body, 4003}}; /* four bytes are a token */
+
+    memset(body, 'x', sizeof(body));
+    timers_of(&w, "any", &req);
+    CHECK(!w.f.candidates[0].unfit);
+    req.body.n = 4004;
+    timers_of(&w, "any", &req);
+    CHECK(w.f.candidates[0].unfit);
+    CHECK(!w.f.candidates[1].unfit); /* nothing is declared */
     world_release(&w);
 }
 

@@ -3,7 +3,7 @@
 #include "tests/unit/world.h"
 
 /* Two models of one provider with two keys, one of another without a key. */
-#define KEYLESS "  b: {type: openai, base_url: http://127.0.0.1:1/v1}\n"
+#define KEYLESS "  b: {type: openai, base_url: http://b.localhost:1/v1}\n"
 #define TWO_ROUTES                                                                                 \
     "routes:\n"                                                                                    \
     "- {model: one, targets: [b, a/x]}\n"                                                          \
@@ -12,9 +12,22 @@
 
 static uint64_t wait_ms; /* what the last refusal said */
 
+static const struct target_wish plain, last_resort = {.last_resort = true};
+
+static enum failure ask_for(struct world *w, struct target *t, const struct target_wish *wish,
+                            struct ticket *k)
+{
+    return target_ask(t, wish, w->now, k, &wait_ms);
+}
+
 static enum failure ask(struct world *w, struct target *t, struct ticket *k)
 {
-    return target_ask(t, 0, false, w->now, k, &wait_ms);
+    return ask_for(w, t, &plain, k);
+}
+
+static void end(struct world *w, struct target *t, const struct ticket *k, enum failure f)
+{
+    target_end(t, k, f, 0, RETRY_AFTER_NONE, w->now);
 }
 
 /* One attempt with the first key that may go, ended at once. Returns that key. */
@@ -23,7 +36,7 @@ static unsigned attempt(struct world *w, struct target *t, enum failure f, uint6
     struct ticket k;
 
     CHECK_INT(ask(w, t, &k), FAILURE_NONE);
-    target_end(t, &k, f, retry_after_ms, w->now);
+    target_end(t, &k, f, 0, retry_after_ms, w->now);
     return k.key;
 }
 
@@ -47,7 +60,7 @@ static void check_rests_for(struct world *w, struct target *t, uint64_t after_ms
     CHECK_INT(wait_ms, 1);
     w->now++;
     CHECK_INT(ask(w, t, &k), FAILURE_NONE);
-    target_end(t, &k, CLIENT_GONE, RETRY_AFTER_NONE, w->now);
+    end(w, t, &k, CLIENT_GONE);
 }
 
 static struct target *find(struct world *w, size_t provider, const char *model)
@@ -87,7 +100,7 @@ TEST(a_provider_without_keys_has_one_empty_key)
     CHECK_SPAN(w.set->providers[1].keys[0], "");
     CHECK_INT(ask(&w, find(&w, 1, NULL), &k), FAILURE_NONE);
     CHECK_INT(k.key, 0);
-    target_end(find(&w, 1, NULL), &k, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
+    end(&w, find(&w, 1, NULL), &k, FAILURE_NONE);
     world_release(&w);
 }
 
@@ -99,13 +112,13 @@ TEST(the_first_key_that_was_not_used_is_given)
     struct target *t = find(&w, 0, "x");
     struct ticket k;
 
-    CHECK_INT(target_ask(t, 0, false, w.now, &k, &wait_ms), FAILURE_NONE);
+    CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
     CHECK_INT(k.key, 0);
-    target_end(t, &k, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
-    CHECK_INT(target_ask(t, 1, false, w.now, &k, &wait_ms), FAILURE_NONE);
+    end(&w, t, &k, FAILURE_NONE);
+    CHECK_INT(ask_for(&w, t, &(struct target_wish){.keys_used = 1}, &k), FAILURE_NONE);
     CHECK_INT(k.key, 1);
-    target_end(t, &k, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
-    CHECK_INT(target_ask(t, 3, false, w.now, &k, &wait_ms), SKIPPED_REST);
+    end(&w, t, &k, FAILURE_NONE);
+    CHECK_INT(ask_for(&w, t, &(struct target_wish){.keys_used = 3}, &k), SKIPPED_REST);
     CHECK(wait_ms == UINT64_MAX); /* no wait would help */
     CHECK_INT(atomic_load(&t->in_flight), 0);
     world_release(&w);
@@ -189,8 +202,8 @@ TEST(a_later_shorter_rest_does_not_cut_a_longer_one)
     only_first_key(t);
     CHECK_INT(ask(&w, t, &a), FAILURE_NONE);
     CHECK_INT(ask(&w, t, &b), FAILURE_NONE);
-    target_end(t, &a, RATE_LIMITED, 9000, w.now);
-    target_end(t, &b, RATE_LIMITED, 2000, w.now);
+    target_end(t, &a, RATE_LIMITED, 429, 9000, w.now);
+    target_end(t, &b, RATE_LIMITED, 429, 2000, w.now);
     check_rests_for(&w, t, 9000);
     world_release(&w);
 }
@@ -205,7 +218,7 @@ TEST(of_several_resting_keys_the_shortest_wait_is_told)
     attempt(&w, t, RATE_LIMITED, 8000);
     CHECK_INT(ask(&w, t, &k), SKIPPED_REST);
     CHECK_INT(wait_ms, 3000);
-    CHECK_INT(target_ask(t, 1, false, w.now, &k, &wait_ms), SKIPPED_REST);
+    CHECK_INT(ask_for(&w, t, &(struct target_wish){.keys_used = 1}, &k), SKIPPED_REST);
     CHECK_INT(wait_ms, 8000); /* the other one was used already */
     world_release(&w);
 }
@@ -219,8 +232,8 @@ TEST(where_the_key_and_the_model_rest_the_longer_rest_counts)
     only_first_key(t);
     CHECK_INT(ask(&w, t, &a), FAILURE_NONE);
     CHECK_INT(ask(&w, t, &b), FAILURE_NONE);
-    target_end(t, &a, AUTH, RETRY_AFTER_NONE, w.now);
-    target_end(t, &b, RATE_LIMITED, 50000, w.now);
+    end(&w, t, &a, AUTH);
+    target_end(t, &b, RATE_LIMITED, 429, 50000, w.now);
     check_rests_for(&w, t, 50000);
     world_release(&w);
 }
@@ -244,16 +257,23 @@ TEST(the_last_resort_goes_against_our_own_rests_and_never_against_a_stated_time)
 
     attempt(&w, t, AUTH, RETRY_AFTER_NONE);
     CHECK_INT(ask(&w, t, &k), SKIPPED_REST);
-    CHECK_INT(target_ask(t, 0, true, w.now, &k, &wait_ms), FAILURE_NONE);
-    target_end(t, &k, RATE_LIMITED, 4000, w.now);
-    CHECK_INT(target_ask(t, 0, true, w.now + 3999, &k, &wait_ms), SKIPPED_REST);
+    CHECK_INT(ask_for(&w, t, &last_resort, &k), FAILURE_NONE);
+    target_end(t, &k, RATE_LIMITED, 429, 4000, w.now);
+    CHECK_INT(target_ask(t, &last_resort, w.now + 3999, &k, &wait_ms), SKIPPED_REST);
     CHECK_INT(wait_ms, 1);
-    CHECK_INT(target_ask(t, 0, true, w.now + 4000, &k, &wait_ms), FAILURE_NONE);
-    target_end(t, &k, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
+    CHECK_INT(target_ask(t, &last_resort, w.now + 4000, &k, &wait_ms), FAILURE_NONE);
+    end(&w, t, &k, FAILURE_NONE);
     world_release(&w);
 }
 
-/* ---- the breaker ----------------------------------------------------------------------------- */
+/* ---- the breakers --------------------------------------------------------------------------- */
+
+/* Three failures in a row are enough, see HEALTH. */
+static void fail_thrice(struct world *w, struct target *t, enum failure f)
+{
+    for (unsigned i = 0; i < 3; i++)
+        attempt(w, t, f, RETRY_AFTER_NONE);
+}
 
 TEST(an_open_breaker_refuses_its_target_only_and_says_how_long)
 {
@@ -261,8 +281,7 @@ TEST(an_open_breaker_refuses_its_target_only_and_says_how_long)
     struct target *x = find(&w, 0, "x");
     struct ticket k;
 
-    for (unsigned i = 0; i < 3; i++)
-        attempt(&w, x, RESET, RETRY_AFTER_NONE);
+    fail_thrice(&w, x, MALFORMED);
     CHECK_INT(ask(&w, x, &k), SKIPPED_OPEN);
     CHECK_INT(wait_ms, x->breaker.retry_at - w.now);
     CHECK(wait_ms >= 2000 && wait_ms <= 4000);
@@ -277,10 +296,7 @@ TEST(a_target_whose_keys_rest_does_not_spend_its_probe)
     struct target *t = find(&w, 1, NULL);
     struct ticket k;
 
-    attempt(&w, t, RATE_LIMITED, 60000);
-    t->rests[0].until_ms = 0;
-    for (unsigned i = 0; i < 3; i++)
-        attempt(&w, t, RESET, RETRY_AFTER_NONE);
+    fail_thrice(&w, t, MALFORMED);
     t->rests[0].until_ms = w.now + 60000;
     w.now += 30000;
     CHECK_INT(ask(&w, t, &k), SKIPPED_REST);
@@ -295,40 +311,41 @@ TEST(a_probe_that_ends_without_a_verdict_comes_back)
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct world w = world_new(HOUSE);
         struct target *t = find(&w, 0, "x");
-        struct ticket k;
+        struct ticket k, other;
 
-        for (unsigned n = 0; n < 3; n++)
-            attempt(&w, t, RESET, RETRY_AFTER_NONE);
+        fail_thrice(&w, t, MALFORMED);
         w.now += 4000;
         CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
-        CHECK_INT(t->breaker.state, BREAKER_HALF_OPEN);
-        target_end(t, &k, kinds[i], RETRY_AFTER_NONE, w.now);
+        CHECK(k.probe);
+        CHECK_INT(ask(&w, t, &other), SKIPPED_OPEN);
+        end(&w, t, &k, kinds[i]);
         CHECK_INT(ask(&w, t, &k), FAILURE_NONE); /* with the other key where the first rests */
-        target_end(t, &k, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
-        CHECK_INT(t->breaker.state, BREAKER_CLOSED);
+        CHECK(k.probe);
+        end(&w, t, &k, FAILURE_NONE);
+        CHECK_INT(t->breaker.won, 1);
         world_release(&w);
     }
 }
 
-TEST(a_ticket_whose_output_won_the_probe_still_counts_at_its_end)
+TEST(a_ticket_whose_output_closed_the_breaker_still_counts_at_its_end)
 {
     struct world w = world_new(HOUSE);
     struct target *t = find(&w, 0, "x");
     struct ticket k;
 
-    for (unsigned n = 0; n < 3; n++)
-        attempt(&w, t, RESET, RETRY_AFTER_NONE);
+    fail_thrice(&w, t, MALFORMED);
     w.now += 4000;
+    attempt(&w, t, FAILURE_NONE, RETRY_AFTER_NONE);
+    attempt(&w, t, FAILURE_NONE, RETRY_AFTER_NONE);
     CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
     target_output(t, &k, w.now);
     CHECK_INT(t->breaker.state, BREAKER_CLOSED);
-    target_end(t, &k, IDLE, RETRY_AFTER_NONE, w.now);
+    end(&w, t, &k, IDLE);
     CHECK_INT(t->breaker.failures, 1);
     world_release(&w);
 }
 
-/* ---- what is counted ---------------------------------------------------------------------------
- */
+/* ---- what is counted ------------------------------------------------------------------------ */
 
 TEST(attempts_failures_and_those_in_flight_are_counted)
 {
@@ -340,9 +357,9 @@ TEST(attempts_failures_and_those_in_flight_are_counted)
     CHECK_INT(ask(&w, t, &b), FAILURE_NONE);
     CHECK_INT(ask(&w, t, &c), FAILURE_NONE);
     CHECK_INT(atomic_load(&t->in_flight), 3);
-    target_end(t, &a, FAILURE_NONE, RETRY_AFTER_NONE, w.now);
-    target_end(t, &b, RESET, RETRY_AFTER_NONE, w.now);
-    target_end(t, &c, CLIENT_GONE, RETRY_AFTER_NONE, w.now);
+    end(&w, t, &a, FAILURE_NONE);
+    end(&w, t, &b, RESET);
+    end(&w, t, &c, CLIENT_GONE);
     CHECK_INT(atomic_load(&t->in_flight), 0);
     CHECK_INT(atomic_load(&t->attempts), 3);
     CHECK_INT(atomic_load(&t->failures), 1); /* who leaves is no failure */
