@@ -191,7 +191,8 @@ static void check_breaker(struct sim *s, struct request *r, unsigned i, unsigned
         HOLDS(s, r, legal(was->state, is->state, is->epoch - was->epoch));
         if (is->state == BREAKER_OPEN) {
             check_opening(s, r, is);
-            check_deserved(s, r, is);
+            if (was->state == BREAKER_CLOSED)
+                check_deserved(s, r, is);
         }
         w->probes_beyond = 0;
         note_breaker(s, i, scope);
