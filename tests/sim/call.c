@@ -213,7 +213,8 @@ static void fail(struct sim *s, struct request *r, struct call *c, const struct 
 void call_happen(struct sim *s, struct request *r, const struct event *e)
 {
     struct call *c = &r->calls[e->call];
-    uint64_t back_ms = e->kind == FAIL ? 0 : sim_net_back_ms(s, c->target);
+    bool comes = c->connected || e->kind != FAIL; /* by the network */
+    uint64_t back_ms = comes ? sim_net_back_ms(s, c->target) : 0;
 
     if (!c->live)
         return;

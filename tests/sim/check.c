@@ -120,17 +120,17 @@ static bool same_verdicts(const struct breaker *a, const struct breaker *b)
            a->retry_at == b->retry_at;
 }
 
-/* Does nothing in this world ever speak against it, but that it may be slower than another? While
- * our own network is lost, nobody far away is to blame. */
-static bool is_clean(const struct sim *s, const struct target *t)
+/* Does nothing in this world ever speak against it, but that it may be slower than another?
+ * `forgive_net`: while our own network is lost, that does not. */
+static bool is_clean(const struct sim *s, const struct target *t, bool forgive_net)
 {
-    bool lost = sim_net_back_ms(s, t) != 0 && s->set->n_endpoints > 1;
+    bool forgiven = forgive_net && sim_net_back_ms(s, t) != 0 && s->set->n_endpoints > 1;
 
     for (unsigned i = 0; i < s->n_episodes; i++) {
         enum fault kind = s->episodes[i].kind;
         bool net = kind == FAULT_NET_LOST || kind == FAULT_NET_HANGS;
 
-        if (fault_rows[kind].stage == OF_CLIENT || kind == FAULT_CALLERS_FAULT || (net && lost))
+        if (fault_rows[kind].stage == OF_CLIENT || kind == FAULT_CALLERS_FAULT || (net && forgiven))
             continue;
         for (unsigned k = 0; k < t->provider->n_keys; k++)
             if (sim_hits(s, &s->episodes[i], t, k))
@@ -142,19 +142,22 @@ static bool is_clean(const struct sim *s, const struct target *t)
 /* Nobody's breaker opens who has not failed. */
 static void check_deserved(struct sim *s, struct request *r, const struct breaker *b)
 {
-    const struct target *its = NULL;
+    bool clean = false;
 
     for (unsigned i = 0; i < s->n_targets; i++) {
         const struct target *t = &s->set->targets[i];
 
         if (b == &t->breaker)
             HOLDS(s, r,
-                  !is_clean(s, t) || t->last_failure == SLOWER || t->last_failure == FIRST_TOKEN);
-        if (b == &t->provider->endpoint->breaker && (its == NULL || is_clean(s, its)))
-            its = t;
+                  !is_clean(s, t, false) || t->last_failure == SLOWER ||
+                      t->last_failure == FIRST_TOKEN);
+        if (b != &t->provider->endpoint->breaker)
+            continue;
+        if (!is_clean(s, t, true) || s->habits[i].outcomes[TLS_FAILED] > 0)
+            return; /* the network may go in the midst of a handshake */
+        clean = true;
     }
-    if (its != NULL && its->last_failure != TLS_FAILED) /* the network may go in its midst */
-        HOLDS(s, r, !is_clean(s, its));
+    HOLDS(s, r, !clean);
 }
 
 static void note_breaker(struct sim *s, unsigned i, unsigned scope)
@@ -188,7 +191,8 @@ static void check_breaker(struct sim *s, struct request *r, unsigned i, unsigned
         HOLDS(s, r, legal(was->state, is->state, is->epoch - was->epoch));
         if (is->state == BREAKER_OPEN) {
             check_opening(s, r, is);
-            check_deserved(s, r, is);
+            if (was->state == BREAKER_CLOSED)
+                check_deserved(s, r, is);
         }
         w->probes_beyond = 0;
         note_breaker(s, i, scope);
@@ -436,9 +440,10 @@ static double cost_of(const struct sim *s, const struct request *r, int try,
     return slow ? 2 : 1;
 }
 
-static void check_cost(struct sim *s, struct request *r, const struct call *c, double cost)
+/* It is on the account of the target where the request began. */
+static void check_cost(struct sim *s, struct request *r, double cost)
 {
-    struct habits *h = &s->habits[c->target->index];
+    struct habits *h = &s->habits[r->calls[0].target->index];
 
     h->earned += r->n_calls == 1 && !r->f.policy.retried;
     h->spent += cost;
@@ -518,7 +523,7 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
         sim_saw(s, SEEN_TRIALS);
     check_rests(s, r, c);
     check_limit(s, r, c);
-    check_cost(s, r, c, cost_of(s, r, try, same, at_once));
+    check_cost(s, r, cost_of(s, r, try, same, at_once));
     if (t->hedge)
         check_hedge(s, r, c, live_before);
     if (same != NULL)

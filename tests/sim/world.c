@@ -290,6 +290,8 @@ static void make_faults(struct sim *s)
         uint64_t longest = sim_chance(s, 50) ? 30000 : 180000;
 
         e->kind = kinds[sim_draw(s, 0, n - 1)];
+        if (fault_rows[e->kind].scope == ON_REMOTE)
+            longest = 30000;
         e->target = (unsigned)sim_draw(s, 0, s->n_targets - 1);
         e->provider = (unsigned)sim_draw(s, 0, s->set->n_providers - 1);
         e->key = (unsigned)sim_draw(s, 0, s->set->providers[e->provider].n_keys - 1);
