@@ -28,6 +28,9 @@
 #define PROBE_HEDGE_MS 2000 /* no caller waits longer for a target that may still be dead */
 #define HEDGE_LOOK_MS  500  /* after a hedge that could not be had */
 
+#define ROOM_MS                                                                                    \
+    1000 /* a guess: who had no room for one more, and names no time, may have it then */
+
 #define QUEUE_MOST    256 /* of one route; who is behind them would not get a place in time */
 #define QUEUE_LOW_MS  2000
 #define QUEUE_HIGH_MS 6000 /* when to come again: spread, so that not all come at once */
@@ -121,14 +124,18 @@ static void give_up(struct failover *f, struct failover_orders *out)
 
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *t = &f->tries[i];
+        uint64_t wait_ms;
         bool asked_after =
             t->skipped && t->candidate != UINT8_MAX && f->candidates[t->candidate].tries > 0;
 
         if (!asked_after &&
             (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome)))
             best = (int)i;
-        if (t->retry_after_ms < f->retry_after_ms)
-            f->retry_after_ms = t->retry_after_ms;
+        wait_ms = t->retry_after_ms;
+        if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
+            wait_ms = ROOM_MS;
+        if (wait_ms < f->retry_after_ms)
+            f->retry_after_ms = wait_ms;
     }
     f->verdict = best;
     end_all(f, f->committed || f->opened ? ORDER_BREAK : ORDER_REFUSE, out);
@@ -415,26 +422,23 @@ static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct f
     return false;
 }
 
-/* The last resort: the one that is nearest to being well again. */
-static bool try_nearest(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+/* The last resort: the one that is nearest to being well again, of those that were passed over for
+ * `why` or, with FAILURE_NONE, for whatever they have done. */
+static bool try_nearest(struct failover *f, enum failure why, uint64_t now_ms,
+                        struct failover_orders *out)
 {
     const struct failover_try *nearest = NULL;
 
-    for (unsigned i = 0; i < f->n_tries; i++)
-        if (nearest == NULL || f->tries[i].retry_after_ms < nearest->retry_after_ms)
-            nearest = &f->tries[i];
-    return nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out);
-}
+    for (unsigned i = 0; i < f->n_tries; i++) {
+        const struct failover_try *t = &f->tries[i];
+        bool fits = why != FAILURE_NONE ? t->outcome == why
+                                        : t->outcome != UNFIT && t->outcome != SATURATED;
 
-/* Nobody was even asked: that one may have it, else any other. */
-static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover_orders *out)
-{
-    if (try_nearest(f, now_ms, out))
-        return true;
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (try_candidate(f, i, true, now_ms, out))
-            return true;
-    return false;
+        if (t->skipped && fits && t->candidate != UINT8_MAX &&
+            (nearest == NULL || t->retry_after_ms < nearest->retry_after_ms))
+            nearest = t;
+    }
+    return nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out);
 }
 
 /* Some target is well but has no room, or its rest is over soon: waits for a place. True when it
@@ -455,6 +459,10 @@ static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     }
     if (wants == 0)
         return false;
+    /* One that is open may be back by now: where there is not room for all, that is worth a look.
+     */
+    if (f->n_attempts == 0 && try_nearest(f, SKIPPED_OPEN, now_ms, out))
+        return true;
     if (longest > 0 &&
         target_queue_enter(f->policy.set, f->policy.route, &f->waiter, wants, QUEUE_MOST, now_ms)) {
         f->queue_until_ms = now_ms + longest;
@@ -477,8 +485,6 @@ static void look_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     if (now_ms < f->queue_until_ms)
         return;
     leave_queue(f);
-    if (f->n_attempts == 0 && try_nearest(f, now_ms, out)) /* it has nothing to lose */
-        return;
     note_end(f, QUEUE_FULL, rng_between(&f->rng, QUEUE_LOW_MS, QUEUE_HIGH_MS), now_ms);
     give_up(f, out);
 }
@@ -500,7 +506,7 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
         return;
     if (wait_in_queue(f, now_ms, out))
         return;
-    if (f->n_attempts == 0 && try_last_resort(f, now_ms, out))
+    if (f->n_attempts == 0 && try_nearest(f, FAILURE_NONE, now_ms, out))
         return;
     give_up(f, out);
 }
@@ -594,6 +600,14 @@ static bool others_may_mend(struct failover *f, const struct failover_candidate 
     return false;
 }
 
+/* Is it likely and paid for that another try of the same target does better? */
+static bool may_heal(const struct failover *f, const struct failover_candidate *c, enum failure why,
+                     uint64_t now_ms)
+{
+    return !f->policy.retried && target_heals(c->target, why, now_ms) &&
+           target_affords(first_target(f), cost_of(f, true), now_ms);
+}
+
 /* When the same target may be asked again, if ever. */
 static void plan_again(struct failover *f, struct failover_candidate *c,
                        const struct failover_try *t, uint64_t now_ms)
@@ -604,8 +618,7 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
     uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
-                  (again == AGAIN_SOON &&
-                   (f->policy.retried || !target_heals(c->target, t->outcome, now_ms))) ||
+                  (again == AGAIN_SOON && !may_heal(f, c, t->outcome, now_ms)) ||
                   (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
                   (no_room && !named && f->n_candidates > 1);
     if (named) {

@@ -26,7 +26,10 @@
 #define FULL_NOT_DEAD_MS 2000  /* a target that gave output so lately is overloaded, but alive */
 #define UNPROVEN_MS      60000 /* a failure to connect that nobody has explained by then */
 #define HEALS_BELOW      0.2   /* share of failures among the other calls */
-#define BESIDE_USE       0.7   /* of a target's limit: more room than that is kept for its own */
+#define LAST_RESORT_MS   1000 /* one request of a route in such a time may go against all refusals \
+                               */
+#define PLACE_MS   1000       /* a guess at how soon somebody is done and leaves a place */
+#define BESIDE_USE 0.7        /* of a target's limit: more room than that is kept for its own */
 
 /* ---- making the set ------------------------------------------------------------------------- */
 
@@ -165,6 +168,7 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     s->providers = mem_zalloc(c->n_providers * sizeof(*s->providers));
     s->endpoints = mem_zalloc(c->n_providers * sizeof(*s->endpoints));
     s->queues = mem_zalloc(c->n_routes * sizeof(*s->queues));
+    s->last_resorts_ms = mem_zalloc(c->n_routes * sizeof(*s->last_resorts_ms));
     set_breaker(&s->path, c, seed);
     hedge_init(&s->hedge, c->hedge.max_ratio, c->hedge.floor);
     for (size_t i = 0; i < c->n_providers; i++) {
@@ -197,6 +201,7 @@ void target_set_free(struct target_set *s)
         free(s->endpoints[i].origin);
     pthread_mutex_destroy(&s->lock);
     free(s->queues);
+    free(s->last_resorts_ms);
     free(s->targets);
     free(s->endpoints);
     free(s->providers);
@@ -228,7 +233,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
     struct provider *p = t->provider;
     uint64_t own = resting_ms(&t->rest, wish->last_resort, now_ms);
 
-    *why = SKIPPED_REST;
+    *why = own > 0 ? t->rest.why : SKIPPED_REST; /* a model that is gone is not back in a moment */
     *wait_ms = RETRY_AFTER_NONE;
     for (unsigned i = 0; i < p->n_keys; i++) {
         uint64_t wait = longer(own, longer(resting_ms(&p->rests[i], wish->last_resort, now_ms),
@@ -246,7 +251,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
         }
     }
     if (*why == SATURATED)
-        *wait_ms = RETRY_AFTER_NONE;
+        *wait_ms = PLACE_MS;
     return -1;
 }
 
@@ -287,11 +292,14 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
                         struct ticket *out, uint64_t *wait_ms)
 {
     struct endpoint *e = t->provider->endpoint;
+    uint64_t *last = &t->set->last_resorts_ms[wish->route];
     struct budget *budget = wish->payer != NULL ? &wish->payer->budget : &t->budget;
     enum failure why;
     int key;
 
     *wait_ms = RETRY_AFTER_NONE;
+    if (wish->last_resort && *last != 0 && now_ms < *last + LAST_RESORT_MS)
+        return SKIPPED_OPEN;
     if (wish->beside && pace_place(&t->pace, now_ms) != PACE_FRONT)
         return SKIPPED_OPEN;
     if (!queue_turn(&t->set->queues[wish->route], wish->waiter, wish->place, now_ms))
@@ -312,6 +320,8 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
         limiter_give(&t->limiters[key], wish->away);
         return SKIPPED_BUDGET;
     }
+    if (wish->last_resort)
+        *last = now_ms;
     if (wish->cost > 0)
         budget_spend(budget, wish->cost, now_ms);
     out->trial = pace_place(&t->pace, now_ms) == PACE_TRIAL;
@@ -526,7 +536,9 @@ static void throttle(struct target *t, unsigned key, uint64_t retry_after_ms, ui
 
     if (retry_after_ms != RETRY_AFTER_NONE) {
         rest_until(r, now_ms + retry_after_ms, true, RATE_LIMITED);
-    } else if (t->limiters[key].in_flight == 0 && !rests_already(r, now_ms)) {
+    } else if (t->limiters[key].in_flight > 0) {
+        limiter_refused(&t->limiters[key], now_ms);
+    } else if (!rests_already(r, now_ms)) {
         count_streak(r, now_ms);
         rest_until(r, now_ms + doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false,
                    RATE_LIMITED);
@@ -554,10 +566,12 @@ static void blame_model(struct target *t, const struct ticket *k, enum failure f
     bool alive =
         t->streaming > 0 || (t->output_ms != 0 && now_ms < t->output_ms + FULL_NOT_DEAD_MS);
 
-    if (f == OVERLOADED && alive)
-        breaker_drop(&t->breaker, k->model, now_ms); /* full, and not dead */
-    else
+    if (f == OVERLOADED && alive) { /* full, and not dead */
+        breaker_drop(&t->breaker, k->model, now_ms);
+        limiter_refused(&t->limiters[k->key], now_ms);
+    } else {
         breaker_fail(&t->breaker, k->model, now_ms);
+    }
     /* An overloaded provider that names a time means it. */
     if (retry_after_ms != RETRY_AFTER_NONE)
         rest_until(&t->rests[k->key], now_ms + retry_after_ms, true, f);
@@ -667,7 +681,8 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, unsign
 void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms)
 {
     pthread_mutex_lock(&t->set->lock);
-    rest_until(&t->rests[k->key], now_ms + wait_ms, true, RATE_LIMITED);
+    /* Not firm: as a rule the time is when all of the allowance is back, and not a part of it. */
+    rest_until(&t->rests[k->key], now_ms + wait_ms, false, RATE_LIMITED);
     pthread_mutex_unlock(&t->set->lock);
 }
 
@@ -706,6 +721,16 @@ bool target_heals(struct target *t, enum failure last, uint64_t now_ms)
     if (is_blamed(last) && failed > 0)
         failed--;
     return well && (failed == 0 || failed < HEALS_BELOW * (ok + failed));
+}
+
+bool target_affords(struct target *t, double cost, uint64_t now_ms)
+{
+    bool enough;
+
+    pthread_mutex_lock(&t->set->lock);
+    enough = budget_tokens(&t->budget, now_ms) >= cost;
+    pthread_mutex_unlock(&t->set->lock);
+    return enough;
 }
 
 bool target_silent(struct target *t, const struct ticket *k)
