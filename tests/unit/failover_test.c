@@ -189,6 +189,33 @@ TEST(attempts_never_exceed_max_attempts)
     world_release(&w);
 }
 
+TEST(the_last_attempt_is_followed_by_no_other_key_and_no_pause)
+{
+    static const enum failure kinds[] = {AUTH, RATE_LIMITED, SERVER_ERROR, OVERLOADED};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(ONE_WITH_KEYS);
+
+        w.policy.max_attempts = 1;
+        begin(&w);
+        fail_with(&w, kinds[i]);
+        CHECK_ORDERS(&w, "refuse");
+        world_release(&w);
+    }
+}
+
+TEST(a_request_that_is_at_home_elsewhere_says_so)
+{
+    struct world w = world_new(TWO);
+
+    w.away = 2;
+    begin(&w);
+    CHECK(!w.f.tries[0].ticket.away);
+    fail_with(&w, MALFORMED);
+    CHECK(w.f.tries[1].ticket.away);
+    world_release(&w);
+}
+
 TEST(one_target_is_asked_per_target_times_at_most)
 {
     struct world w = world_new(ONE);
@@ -430,6 +457,41 @@ TEST(a_target_that_fails_others_too_is_not_tried_again)
     }
 }
 
+TEST(the_pause_is_for_the_target_that_failed_last_though_another_ones_is_over)
+{
+    struct world w = world_new(THREE);
+
+    begin(&w);
+    fail_with(&w, OVERLOADED);
+    w.now += 5000;
+    fail_with(&w, SERVER_ERROR);
+    wait_for(&w);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(a_target_that_must_rest_for_long_meanwhile_is_not_waited_for)
+{
+    static const struct {
+        uint64_t rest;
+        const char *orders;
+    } rows[] = {{8000, "try"}, {8500, "refuse"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(ONE);
+
+        begin(&w);
+        fail_with(&w, OVERLOADED);
+        w.now = failover_due(&w.f);
+        elsewhere(&w, 0, RATE_LIMITED, rows[i].rest);
+        tick_at(&w, w.now, false);
+        while (w.orders.n == 0)
+            tick_at(&w, failover_due(&w.f), false);
+        CHECK_ORDERS(&w, rows[i].orders);
+        world_release(&w);
+    }
+}
+
 TEST(failures_of_ten_seconds_ago_no_longer_speak_against_a_second_try)
 {
     struct world w = world_new(TWO);
@@ -573,6 +635,32 @@ TEST(the_only_target_with_a_rate_limit_without_a_time_is_asked_again_when_its_ke
     world_release(&w);
 }
 
+TEST(the_only_target_that_is_full_is_asked_again_after_longer_and_longer_pauses)
+{
+    struct world w = world_new(ONE);
+    struct ticket other = take(&w, 0); /* so that its key does not rest */
+    uint64_t longest[2] = {0};
+
+    w.policy.per_target = 3;
+    for (w.seed = 0; w.seed < 200; w.seed++) {
+        begin(&w);
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t since = w.now;
+
+            fail_after(&w, RATE_LIMITED, 429, RETRY_AFTER_NONE);
+            wait_for(&w);
+            longest[i] = w.now - since > longest[i] ? w.now - since : longest[i];
+        }
+        act(&w, FAILOVER_OUTPUT);
+        complete(&w);
+        w.now += 60000;
+    }
+    CHECK(longest[0] > 480 && longest[0] <= 500);
+    CHECK(longest[1] > 960 && longest[1] <= 1000);
+    give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
 /* ---- a larger window ------------------------------------------------------------------------ */
 
 TEST(a_prompt_that_is_too_long_goes_to_the_next_larger_declared_window)
@@ -593,6 +681,18 @@ TEST(a_prompt_that_is_too_long_goes_to_the_next_larger_declared_window)
         CHECK_INT(failover_outcome(&w.f), kinds[i]);
         world_release(&w);
     }
+}
+
+TEST(a_larger_window_does_not_make_a_target_fit_that_cannot_serve_the_request)
+{
+    struct world w = world_new(TWO);
+
+    w.windows[0] = 8000, w.windows[1] = 128000;
+    w.unfit = 2;
+    begin(&w);
+    fail_with(&w, CONTEXT_LENGTH);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
 }
 
 TEST(without_a_larger_declared_window_a_prompt_that_is_too_long_is_refused_at_once)
@@ -861,6 +961,20 @@ TEST(when_every_target_is_open_the_nearest_to_its_probe_is_the_last_resort)
     CHECK_ORDERS(&w, "finish");
     CHECK_INT(target_of(&w, 0)->breaker.won, 1);
     CHECK_INT(target_of(&w, 1)->breaker.state, BREAKER_OPEN);
+    world_release(&w);
+}
+
+TEST(where_the_nearest_may_not_be_asked_at_all_another_one_is_the_last_resort)
+{
+    struct world w = world_new(TWO);
+
+    elsewhere(&w, 0, RATE_LIMITED, 3000); /* both keys, and the provider means it */
+    elsewhere(&w, 0, RATE_LIMITED, 3000);
+    break_target(&w, 1);
+    target_of(&w, 1)->breaker.retry_at = T0 + 4000;
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x");
     world_release(&w);
 }
 
@@ -1224,6 +1338,8 @@ TEST(auto_learns_from_the_times_of_requests_of_the_same_kind)
     act(&w, FAILOVER_CONNECTED);
     wait = failover_due(&w.f) - w.now;
     CHECK(wait >= 2000 && wait < 2500); /* times are kept in steps of a fifth */
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(target_of(&w, 0)->pace.times[PACE_STREAM].n, 21); /* this one as well */
     w.policy.kind = PACE_WHOLE;
     begin(&w);
     act(&w, FAILOVER_CONNECTED);
@@ -1476,6 +1592,23 @@ TEST(at_the_deadline_a_leg_whose_own_time_is_over_too_is_to_blame)
     world_release(&w);
 }
 
+TEST(at_the_deadline_each_leg_is_asked_about_its_own_tcp_connection)
+{
+    struct world w = world_new(TWO);
+    struct failover_event tick = {.kind = FAILOVER_TICK, .retry_after_ms = RETRY_AFTER_NONE};
+
+    w.policy.total_ms = 4500;
+    w.policy.hedge_ms = 200;
+    begin(&w);
+    tick_at(&w, T0 + 200, false);
+    tick.tcp_up[BESIDE] = true;
+    w.now = T0 + 4500;
+    step(&w, tick);
+    CHECK_INT(w.f.tries[0].outcome, CONNECT_TIMEOUT);
+    CHECK_INT(w.f.tries[1].outcome, DEADLINE);
+    world_release(&w);
+}
+
 /* ---- waiting for a place -------------------------------------------------------------------- */
 
 /* The first key of a target takes as many as are under way now, and no more. */
@@ -1510,6 +1643,8 @@ TEST(a_request_whose_targets_are_full_waits_and_gets_the_place_that_comes_free)
     CHECK_ORDERS(&w, "");
     CHECK_INT(failover_due(&w.f), T0 + 2 * QUEUE_LOOK_MS);
     give(&w, 0, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    tick_at(&w, T0 + 2 * QUEUE_LOOK_MS - 1, false);
+    CHECK_ORDERS(&w, "");
     tick_at(&w, T0 + 2 * QUEUE_LOOK_MS, false);
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked(&w), "a/x");
@@ -1682,6 +1817,77 @@ TEST(a_full_target_is_waited_for_after_the_others_have_failed)
     world_release(&w);
 }
 
+TEST(places_are_those_of_the_route_and_not_of_the_order)
+{
+    struct world w = world_new(TWO);
+    struct ticket other = take(&w, 1);
+
+    fill(&w, 1);
+    break_target(&w, 0);
+    w.turned = true;
+    begin(&w);
+    CHECK_INT(w.f.waiter.wants, 1); /* the second one's place is the first */
+    give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    wait_for(&w);
+    CHECK_STR(asked(&w), "b/x");
+    world_release(&w);
+}
+
+TEST(each_route_has_a_queue_of_its_own)
+{
+    for (size_t queue = 0; queue < 2; queue++) {
+        struct world w =
+            world_new(HEALTH PROVIDERS PROVIDER("a", "k") "routes: [{model: m, targets: [a/x]},"
+                                                          " {model: \"*\", targets: [a/x]}]\n");
+        struct queue_waiter older = {0};
+
+        w.policy.route = 1;
+        CHECK(target_queue_enter(w.set, queue, &older, 1, 256, w.now));
+        begin(&w);
+        CHECK_ORDERS(&w, queue == 0 ? "try" : "");
+        act(&w, FAILOVER_GONE);
+        CHECK_INT(w.set->queues[queue].n, 1);
+        world_release(&w);
+    }
+}
+
+TEST(a_pause_comes_before_waiting_for_a_place)
+{
+    struct world w = world_new(TWO);
+    struct ticket other = take(&w, 1);
+
+    fill(&w, 1);
+    begin(&w);
+    fail_with(&w, OVERLOADED);
+    CHECK_INT(w.set->queues[0].n, 0);
+    wait_for(&w);
+    CHECK_STR(asked(&w), "a/x");
+    give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
+TEST(a_pause_may_be_followed_by_waiting_for_a_place)
+{
+    struct world w = world_new(TWO);
+    struct ticket at_a, at_b;
+
+    begin(&w);
+    fail_with(&w, SERVER_ERROR);
+    at_a = take(&w, 0), at_b = take(&w, 1);
+    fill(&w, 0);
+    fill(&w, 1);
+    target_of(&w, 0)->rests[1].until_ms = UINT64_MAX; /* its other key */
+    tick_at(&w, failover_due(&w.f), false);
+    CHECK_INT(w.set->queues[0].n, 1);
+    tick_at(&w, w.now + QUEUE_LOOK_MS - 1, false);
+    CHECK_ORDERS(&w, "");
+    give(&w, 1, &at_b, FAILURE_NONE, RETRY_AFTER_NONE);
+    wait_for(&w);
+    CHECK_STR(asked(&w), "b/x");
+    give(&w, 0, &at_a, FAILURE_NONE, RETRY_AFTER_NONE);
+    world_release(&w);
+}
+
 TEST(a_short_rest_is_waited_for_and_a_longer_one_is_told)
 {
     struct world w = world_new(ONE);
@@ -1708,9 +1914,10 @@ TEST(a_heartbeat_goes_out_while_a_request_waits_for_a_place)
     struct ticket other = take(&w, 0);
 
     fill(&w, 0);
-    w.policy.heartbeat_ms = 3000;
+    w.policy.heartbeat_ms = 3010; /* between two looks */
     begin(&w);
-    tick_at(&w, T0 + 3000, false);
+    wait_for(&w);
+    CHECK_INT(w.now, T0 + 3010);
     CHECK_ORDERS(&w, "heartbeat");
     tick_at(&w, T0 + 10000, false);
     CHECK_ORDERS(&w, "break"); /* the status line is out */
@@ -1868,6 +2075,19 @@ TEST(no_try_begins_in_the_last_10_ms)
     w.now = T0 + 990;
     fail_with(&w, RESET);
     CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(a_target_whose_time_ends_with_the_requests_is_blamed_in_the_trail_and_not_to_the_client)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.total_ms = 4000;
+    begin(&w);
+    tick_at(&w, T0 + 4000, false);
+    CHECK_ORDERS(&w, "drop refuse");
+    CHECK_INT(w.f.tries[0].outcome, CONNECT_TIMEOUT);
+    CHECK_INT(failover_outcome(&w.f), DEADLINE);
     world_release(&w);
 }
 
@@ -2309,7 +2529,8 @@ TEST(a_mended_request_goes_to_the_same_target_at_once)
     refuse_a_parameter(&w, true);
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked(&w), "a/x");
-    refuse_a_parameter(&w, true); /* twice is enough for one target */
+    CHECK_INT(w.f.tries[1].ticket.key, 0); /* it was not the key's fault */
+    refuse_a_parameter(&w, true);          /* twice is enough for one target */
     CHECK_STR(asked(&w), "b/x");
     world_release(&w);
 }

@@ -193,6 +193,19 @@ TEST(rate_limits_without_a_time_rest_twice_as_long_each_time_up_to_half_a_minute
     world_release(&w);
 }
 
+TEST(a_rate_limit_during_a_rest_does_not_make_it_longer)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 1, NULL);
+    struct ticket k;
+
+    attempt(&w, t, RATE_LIMITED, RETRY_AFTER_NONE);
+    CHECK_INT(ask_for(&w, t, &last_resort, &k), FAILURE_NONE);
+    end(&w, t, &k, RATE_LIMITED);
+    check_rests_for(&w, t, 1000);
+    world_release(&w);
+}
+
 TEST(a_later_shorter_rest_does_not_cut_a_longer_one)
 {
     struct world w = world_new(HOUSE);
@@ -245,6 +258,7 @@ TEST(an_overloaded_provider_that_names_a_time_rests_and_one_that_does_not_goes_o
 
     attempt(&w, t, OVERLOADED, RETRY_AFTER_NONE);
     attempt(&w, t, OVERLOADED, 4000);
+    CHECK_INT(ask_for(&w, t, &last_resort, &(struct ticket){0}), SKIPPED_REST);
     check_rests_for(&w, t, 4000);
     world_release(&w);
 }
@@ -323,6 +337,48 @@ TEST(a_probe_that_ends_without_a_verdict_comes_back)
         CHECK(k.probe);
         end(&w, t, &k, FAILURE_NONE);
         CHECK_INT(t->breaker.won, 1);
+        world_release(&w);
+    }
+}
+
+TEST(a_probe_of_any_scope_is_known_and_its_first_output_wins_it)
+{
+    static const enum failure kinds[] = {MALFORMED, RESET, EGRESS_PROXY};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+        struct endpoint *e = t->provider->endpoint;
+        struct ticket k;
+
+        CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+        CHECK(!k.probe);
+        end(&w, t, &k, CLIENT_GONE);
+        fail_thrice(&w, t, kinds[i]);
+        w.now += 4000;
+        CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+        CHECK(k.probe);
+        target_output(t, &k, w.now);
+        CHECK_INT(t->breaker.won + e->breaker.won + w.set->path.won, 1);
+        end(&w, t, &k, CLIENT_GONE);
+        CHECK_INT(t->breaker.probes + e->breaker.probes + w.set->path.probes, 0);
+        world_release(&w);
+    }
+}
+
+TEST(a_probe_comes_back_when_the_failure_is_in_another_scope)
+{
+    static const enum failure kinds[] = {MALFORMED, RESET, EGRESS_PROXY};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 0, "x");
+
+        fail_thrice(&w, t, kinds[i]);
+        w.now += 4000;
+        attempt(&w, t, kinds[(i + 1) % ARRAY_LEN(kinds)], RETRY_AFTER_NONE);
+        CHECK_INT(t->breaker.probes + t->provider->endpoint->breaker.probes + w.set->path.probes,
+                  0);
         world_release(&w);
     }
 }
@@ -412,6 +468,18 @@ TEST(host_and_port_make_an_endpoint_and_paths_do_not)
     CHECK_STR(s.ax->provider->endpoint->origin, "http://shared.localhost:9");
     CHECK_INT(s.w.set->n_endpoints, 2);
     world_release(&s.w);
+}
+
+TEST(the_scheme_and_its_own_port_belong_to_an_endpoint)
+{
+    struct world w = world_new(
+        HEALTH PROVIDERS
+        "  a: {type: openai, base_url: https://a.localhost/v1, keys: [k]}\n"
+        "  b: {type: openai, base_url: http://a.localhost:443, keys: [k]}\n" ROUTE("a/x, b/x"));
+
+    CHECK_STR(w.set->targets[0].provider->endpoint->origin, "https://a.localhost:443");
+    CHECK_STR(w.set->targets[1].provider->endpoint->origin, "http://a.localhost:443");
+    world_release(&w);
 }
 
 TEST(a_failure_of_the_endpoint_closes_it_for_every_provider_and_model_there)
@@ -525,6 +593,21 @@ TEST(a_target_that_is_set_up_wrongly_or_gone_rests_alone_with_all_its_keys)
         check_rests_for(&w, x, rows[i].ms); /* the same again, and no longer */
         world_release(&w);
     }
+}
+
+TEST(a_target_rests_from_the_first_answer_of_those_that_were_out_together)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket a, b;
+
+    CHECK_INT(ask(&w, t, &a), FAILURE_NONE);
+    CHECK_INT(ask(&w, t, &b), FAILURE_NONE);
+    end(&w, t, &a, MODEL_GONE);
+    w.now += 5000;
+    end(&w, t, &b, MODEL_GONE);
+    check_rests_for(&w, t, 595000);
+    world_release(&w);
 }
 
 TEST(the_last_resort_goes_to_a_target_that_only_we_let_rest)
@@ -982,8 +1065,8 @@ TEST(what_costs_more_than_the_budget_holds_is_refused_and_what_was_granted_is_pa
     t->budget.tokens = 1.5;
     CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 2}), SKIPPED_BUDGET);
     check_nothing_is_held(t);
-    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1}), FAILURE_NONE);
-    CHECK(t->budget.tokens == 0.5);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1.5}), FAILURE_NONE);
+    CHECK(t->budget.tokens == 0);
     CHECK_INT(may_as(&w, t, (struct target_wish){.cost = 1}), SKIPPED_BUDGET);
     CHECK_INT(may(&w, t), FAILURE_NONE);
     world_release(&w);
@@ -1033,6 +1116,23 @@ TEST(load_from_elsewhere_begins_with_twenty_at_once_and_the_next_key_has_room_fo
     CHECK_INT(ask_for(&w, t, &away, &k), SATURATED);
     CHECK(wait_ms == RETRY_AFTER_NONE); /* nobody knows */
     CHECK_INT(may(&w, t), FAILURE_NONE);
+    world_release(&w);
+}
+
+TEST(load_from_elsewhere_grows_while_it_is_accepted)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 1, NULL);
+    struct target_wish away = {.away = true};
+    struct ticket k[20], one_more;
+
+    for (size_t i = 0; i < ARRAY_LEN(k); i++) {
+        CHECK_INT(ask_for(&w, t, &away, &k[i]), FAILURE_NONE);
+        target_output(t, &k[i], w.now);
+    }
+    CHECK_INT(ask_for(&w, t, &away, &one_more), SATURATED);
+    w.now += 1000;
+    CHECK_INT(ask_for(&w, t, &away, &one_more), FAILURE_NONE);
     world_release(&w);
 }
 
@@ -1114,6 +1214,17 @@ TEST(a_trial_that_fails_in_any_way_of_the_targets_stands_it_back_for_longer)
         CHECK(!target_behind(t, w.now + 10000));
         world_release(&w);
     }
+}
+
+TEST(a_request_that_had_no_other_target_says_nothing_of_how_long_one_stands_behind)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
+    attempt(&w, t, CLIENT_GONE, RETRY_AFTER_NONE);
+    CHECK(target_behind(t, w.now));
+    world_release(&w);
 }
 
 TEST(a_trial_that_says_nothing_leaves_it_to_the_next_request)
@@ -1285,6 +1396,32 @@ TEST(a_look_at_two_closed_scopes_names_the_one_that_is_open)
     world_release(&w);
 }
 
+TEST(an_open_scope_is_named_before_one_that_is_half_open)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+
+    fail_thrice(&w, find(&w, 0, "y"), RESET);
+    w.now = t->provider->endpoint->breaker.retry_at;
+    CHECK_INT(may(&w, t), FAILURE_NONE); /* half open, and the probe is back */
+    fail_thrice(&w, t, MALFORMED);
+    CHECK_INT(look(&w, t).endpoint, BREAKER_HALF_OPEN);
+    CHECK_INT(look(&w, t).worst, BREAKER_OPEN);
+    CHECK_STR(look(&w, t).closed_by, "model");
+    world_release(&w);
+}
+
+TEST(a_look_at_a_target_without_an_outgoing_proxy_knows_nothing_of_it)
+{
+    struct street s = street_new(STREET);
+
+    fail_thrice(&s.w, s.ax, EGRESS_PROXY);
+    CHECK_INT(look(&s.w, s.ay).path, BREAKER_OPEN);
+    CHECK_INT(look(&s.w, s.cx).path, BREAKER_CLOSED);
+    CHECK(look(&s.w, s.cx).closed_by == NULL);
+    world_release(&s.w);
+}
+
 TEST(a_look_shows_the_limits_of_all_keys_the_tokens_and_who_stands_behind)
 {
     struct world w = world_new(HOUSE);
@@ -1298,6 +1435,8 @@ TEST(a_look_shows_the_limits_of_all_keys_the_tokens_and_who_stands_behind)
     attempt(&w, t, FIRST_TOKEN, RETRY_AFTER_NONE);
     CHECK_INT(look(&w, t).limit, 40);
     CHECK(look(&w, t).retry_tokens == 3);
+    CHECK(look(&w, t).behind);
+    w.now += 5000; /* until its trial has had output */
     CHECK(look(&w, t).behind);
     world_release(&w);
 }

@@ -42,6 +42,7 @@ struct world {
     struct failover_timers timers;
     uint64_t windows[4];  /* declared by the targets of an exchange, 0: none is */
     unsigned unfit, away; /* masks of those that cannot serve it, and not of the first tier */
+    bool turned;          /* their places in the route are the other way round */
     struct failover f;
     struct failover_orders orders; /* of the last act */
     uint64_t now;
@@ -85,7 +86,7 @@ static inline void begin(struct world *w)
         struct failover_candidate c = {
             .target = &w->set->targets[i],
             .timers = w->timers,
-            .place = i,
+            .place = w->turned ? (unsigned)w->set->n_targets - 1 - i : i,
             .window = i < ARRAY_LEN(w->windows) ? w->windows[i] : 0,
             .away = (w->away & 1u << i) != 0,
             .unfit = (w->unfit & 1u << i) != 0,
