@@ -663,8 +663,10 @@ static void output(struct failover *f, int try, uint64_t now_ms, struct failover
         t->output_ms = now_ms;
         target_output(candidate_of(f, try)->target, &t->ticket, now_ms);
     }
-    if (f->committed)
+    if (f->committed) {
+        f->said_ms = now_ms;
         return;
+    }
     if (other >= 0)
         drop(f, other, f->tries[other].hedge ? HEDGE_LOST : SLOWER, RETRY_AFTER_NONE, now_ms, out);
     f->committed = true;
@@ -818,6 +820,8 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         break;
     case FAILOVER_PROGRESS:
         t->progress_ms = now_ms;
+        if (f->committed)
+            f->said_ms = now_ms;
         break;
     case FAILOVER_STOPPED:
         t->progress_ms = now_ms;

@@ -121,11 +121,23 @@ static void connected(struct sim *s, struct request *r, struct call *c)
     later(s, r, c, ms, (struct event){.kind = ANSWER});
 }
 
+/* The provider has said that this key is not to ask for this model again until then. */
+static void call_not_before(struct sim *s, const struct call *c, uint64_t until_ms)
+{
+    uint64_t *not_before = &s->habits[c->target->index].not_before_ms[c->key];
+
+    if (until_ms > *not_before)
+        *not_before = until_ms;
+}
+
 static void spend(struct sim *s, struct request *r, struct call *c)
 {
+    uint64_t wait_ms = sim_draw(s, 1, 20000);
+
     if (sim_fault(s, OF_ALLOWANCE, c->target, c->key) == NULL)
         return;
-    target_spent(c->target, &r->f.tries[c->try].ticket, sim_draw(s, 1, 20000), s->now);
+    target_spent(c->target, &r->f.tries[c->try].ticket, wait_ms, s->now);
+    call_not_before(s, c, s->now + wait_ms);
     sim_saw(s, SEEN_SPENT);
 }
 
@@ -201,6 +213,8 @@ static unsigned status_of(enum failure f)
 static void fail(struct sim *s, struct request *r, struct call *c, const struct event *e)
 {
     c->reported = e->failure;
+    if (e->failure == RATE_LIMITED && e->retry_after_ms != RETRY_AFTER_NONE)
+        call_not_before(s, c, s->now + e->retry_after_ms);
     request_step(s, r,
                  &(struct failover_event){.kind = FAILOVER_FAILED,
                                           .try = c->try,
@@ -228,6 +242,7 @@ void call_happen(struct sim *s, struct request *r, const struct event *e)
         connected(s, r, c);
         break;
     case PROGRESS:
+        c->said_ms = s->now;
         request_step(s, r,
                      &(struct failover_event){.kind = FAILOVER_PROGRESS,
                                               .try = c->try,

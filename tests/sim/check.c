@@ -81,8 +81,9 @@ static void check_opening(struct sim *s, struct request *r, const struct breaker
     HOLDS(s, r, b->retry_at - s->now <= cap);
 }
 
-/* How many probes of this breaker are out that have had no output. */
-static unsigned probes_out(const struct sim *s, const struct breaker *b, unsigned scope)
+/* How many probes of this breaker are out that have had no output, and are no older than this. */
+static unsigned probes_out(const struct sim *s, const struct breaker *b, unsigned scope,
+                           uint64_t longest_ms)
 {
     unsigned n = 0;
 
@@ -95,7 +96,7 @@ static unsigned probes_out(const struct sim *s, const struct breaker *b, unsigne
                                            &c->target->provider->endpoint->breaker, &s->set->path};
 
             n += c->live && its[scope] == b && c->passes[scope] == b->epoch &&
-                 !r->f.tries[c->try].ticket.output && s->now < c->started_ms + PROBE_LOST_MS;
+                 !r->f.tries[c->try].ticket.output && s->now - c->started_ms < longest_ms;
         }
     }
     return n;
@@ -108,7 +109,8 @@ static void check_probes(struct sim *s, struct request *r, unsigned i, unsigned 
     const struct breaker *b = w->breaker;
 
     HOLDS(s, r, b->won < ARRAY_LEN(places));
-    HOLDS(s, r, probes_out(s, b, scope) <= places[b->won] + w->probes_beyond);
+    HOLDS(s, r, probes_out(s, b, scope, PROBE_LOST_MS) <= places[b->won] + w->probes_beyond);
+    HOLDS(s, r, b->probes <= probes_out(s, b, scope, SIM_NEVER)); /* I2: none is left behind */
 }
 
 static bool same_verdicts(const struct breaker *a, const struct breaker *b)
@@ -336,6 +338,7 @@ static void check_rests(struct sim *s, struct request *r, const struct call *c)
     const struct target *t = c->target;
     const struct rest *rests[] = {&t->rest, &t->rests[c->key], &t->provider->rests[c->key]};
 
+    HOLDS(s, r, s->now >= s->habits[t->index].not_before_ms[c->key]);
     for (size_t i = 0; i < ARRAY_LEN(rests); i++) {
         if (rests[i]->until_ms <= s->now)
             continue;
@@ -358,36 +361,42 @@ static void check_limit(struct sim *s, struct request *r, const struct call *c)
         HOLDS(s, r, l->away <= (share < 2 ? 2 : share));
 }
 
-static void count_second(struct sim *s, bool hedge)
+static struct second *this_second(struct sim *s)
 {
     uint64_t second = s->now / 1000;
+    struct second *v = &s->seconds[second % HEDGE_WINDOW_S];
 
-    if (s->seconds[second % HEDGE_WINDOW_S].second != second) {
-        s->seconds[second % HEDGE_WINDOW_S].second = second;
-        s->seconds[second % HEDGE_WINDOW_S].requests = 0;
-        s->seconds[second % HEDGE_WINDOW_S].hedges = 0;
-    }
-    if (hedge)
-        s->seconds[second % HEDGE_WINDOW_S].hedges++;
-    else
-        s->seconds[second % HEDGE_WINDOW_S].requests++;
+    if (v->second != second)
+        *v = (struct second){.second = second};
+    return v;
 }
 
-/* At most their share of the requests of a minute, or the few that are always granted. */
-static void check_hedge_share(struct sim *s, struct request *r)
+static struct second sum_seconds(const struct sim *s, unsigned span)
 {
-    uint64_t second = s->now / 1000;
-    unsigned requests = 0, all = 0, lately = 0;
+    struct second sum = {0};
 
     for (unsigned i = 0; i < HEDGE_WINDOW_S; i++) {
-        if (s->seconds[i].second + HEDGE_WINDOW_S <= second)
+        const struct second *v = &s->seconds[i];
+
+        if (v->second + span <= s->now / 1000)
             continue;
-        requests += s->seconds[i].requests;
-        all += s->seconds[i].hedges;
-        if (s->seconds[i].second + 10 > second)
-            lately += s->seconds[i].hedges;
+        sum.requests += v->requests;
+        sum.wanted += v->wanted;
+        sum.hedges += v->hedges;
     }
-    HOLDS(s, r, lately <= s->hedge_floor || all <= s->hedge_ratio * requests + ROUNDING);
+    return sum;
+}
+
+/* At most their share of the requests of a minute, or the few that are always granted; and only
+ * those few when more than a fifth of the requests want one. */
+static void check_hedge_share(struct sim *s, struct request *r)
+{
+    struct second all = sum_seconds(s, HEDGE_WINDOW_S), lately = sum_seconds(s, 10);
+
+    if (lately.hedges <= s->hedge_floor)
+        return;
+    HOLDS(s, r, all.hedges <= s->hedge_ratio * all.requests + ROUNDING);
+    HOLDS(s, r, lately.wanted <= 0.2 * lately.requests + ROUNDING);
 }
 
 static void check_hedge(struct sim *s, struct request *r, const struct call *c,
@@ -405,7 +414,7 @@ static void check_hedge(struct sim *s, struct request *r, const struct call *c,
         return;
     }
     sim_saw(s, SEEN_HEDGES);
-    count_second(s, true);
+    this_second(s)->hedges++;
     check_hedge_share(s, r);
 }
 
@@ -480,6 +489,27 @@ static void check_turn(struct sim *s, struct request *r, const struct call *c)
     }
 }
 
+/* One layer of retries is enough: a client's retry goes to the others before it comes again. */
+static void check_others_first(struct sim *s, struct request *r, const struct call *c)
+{
+    for (unsigned i = 0; i < r->f.n_candidates; i++) {
+        const struct failover_candidate *o = &r->f.candidates[i];
+
+        HOLDS(s, r, o->target == c->target || o->tries > 0 || o->skipped != FAILURE_NONE);
+    }
+}
+
+/* After a failure that no other target can mend, none is asked. */
+static void check_hope(struct sim *s, struct request *r, int try)
+{
+    for (int i = 0; i < try; i++) {
+        const struct failover_try *t = &r->f.tries[i];
+
+        HOLDS(s, r,
+              t->skipped || t->phase != PHASE_ENDED || failure_row(t->outcome)->next != NEXT_NO);
+    }
+}
+
 static void check_again(struct sim *s, struct request *r, const struct call *c,
                         const struct failover_try *same, bool at_once)
 {
@@ -494,10 +524,10 @@ static void check_again(struct sim *s, struct request *r, const struct call *c,
     } else if (at_once) {
         sim_saw(s, SEEN_MENDED);
     } else {
-        if (again == AGAIN_SOON) {
+        if (again == AGAIN_SOON)
             HOLDS(s, r, s->now - same->ended_ms >= 100);
-            HOLDS(s, r, !r->f.policy.retried || r->f.n_candidates > 0);
-        }
+        if (again == AGAIN_SOON && r->f.policy.retried)
+            check_others_first(s, r, c);
         if (same->retry_after_ms != RETRY_AFTER_NONE)
             HOLDS(s, r, s->now - same->ended_ms >= same->retry_after_ms);
         sim_saw(s, again == AGAIN_SOON ? SEEN_SAME_AGAIN : SEEN_WAITED_OUT);
@@ -518,9 +548,10 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
     HOLDS(s, r, s->now + LEAST_TRY_MS <= r->f.deadline_ms + (t->hedge ? 0 : SIM_LATE_MS));
     HOLDS(s, r, t->ticket.model != 0 && t->ticket.endpoint != 0);
     if (r->n_calls == 1)
-        count_second(s, false);
+        this_second(s)->requests++;
     if (t->ticket.trial)
         sim_saw(s, SEEN_TRIALS);
+    check_hope(s, r, try);
     check_rests(s, r, c);
     check_limit(s, r, c);
     check_cost(s, r, cost_of(s, r, try, same, at_once));
@@ -589,11 +620,25 @@ static void check_live(struct sim *s, struct request *r)
     HOLDS(s, r, !f->ended || live == 0);
 }
 
+/* When the core must look at a call at the latest. */
+static uint64_t call_due(const struct request *r, const struct call *c)
+{
+    const struct failover_try *t = &r->f.tries[c->try];
+
+    if (c->sent > 0 && !c->stopped)
+        return c->said_ms + r->f.candidates[t->candidate].timers.idle;
+    if (c->sent == 0)
+        return c->started_ms + t->first_output;
+    return SIM_NEVER;
+}
+
 static void check_timer(struct sim *s, struct request *r, const struct failover_event *ev)
 {
     uint64_t due = failover_due(&r->f);
 
     HOLDS(s, r, due <= r->f.deadline_ms); /* I14 */
+    for (unsigned i = 0; i < r->n_calls; i++)
+        HOLDS(s, r, !r->calls[i].live || due <= call_due(r, &r->calls[i]));
     HOLDS(s, r, r->f.live[0] >= 0 || r->f.waiter.waiting || r->f.wait_until_ms != 0);
     if (ev == NULL || ev->kind == FAILOVER_TICK)
         HOLDS(s, r, due > s->now); /* who drives does not spin */
@@ -630,6 +675,9 @@ void check_step(struct sim *s, struct request *r, const struct failover_event *e
 {
     unsigned tries = 0;
 
+    if (r->f.hedge_wanted && !r->wanted)
+        this_second(s)->wanted++;
+    r->wanted = r->f.hedge_wanted;
     for (unsigned i = 0; i < o->n; i++) {
         if (o->v[i].kind != ORDER_TRY)
             continue;

@@ -126,7 +126,7 @@ static void start_call(struct sim *s, struct request *r, int try)
         .target = target,
         .key = t->ticket.key,
         .live = true,
-        .away = t->ticket.away,
+        .away = t->hedge || r->f.candidates[t->candidate].away,
         .started_ms = s->now,
         .tokens = h->tokens,
         .reported = FAILURE_KINDS,
@@ -276,11 +276,18 @@ void request_step(struct sim *s, struct request *r, const struct failover_event 
     arm(s, r);
 }
 
-/* Of an answer that goes out: the hot path's short way. */
+/* Of an answer that goes out: the hot path's short way, as a rule. */
 void request_token(struct sim *s, struct request *r, struct call *c)
 {
+    struct failover_event ev = {.kind = sim_chance(s, 50) ? FAILOVER_OUTPUT : FAILOVER_PROGRESS,
+                                .try = c->try,
+                                .retry_after_ms = RETRY_AFTER_NONE};
+
     give_token(s, r, c);
-    failover_progress(&r->f, s->now);
+    if (sim_chance(s, 10))
+        request_step(s, r, &ev);
+    else
+        failover_progress(&r->f, s->now);
 }
 
 /* ---- a request begins ----------------------------------------------------------------------- */

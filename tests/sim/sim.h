@@ -180,7 +180,7 @@ struct request {
     enum ending ending;
     int owner;       /* the call whose answer it gets, -1 */
     unsigned tokens; /* of it */
-    bool opened, waiting;
+    bool opened, waiting, wanted;
     uint64_t told_ms;
 };
 
@@ -211,6 +211,7 @@ struct habits {
     unsigned live[SIM_KEYS], live_away[SIM_KEYS];
     unsigned long calls, failed;
     unsigned outcomes[FAILURE_KINDS];
+    uint64_t not_before_ms[SIM_KEYS]; /* the provider has named a time to come again */
     double earned, spent; /* of the retry budget: requests that began here; what calls cost */
 };
 
@@ -218,6 +219,12 @@ struct habits {
 struct watched {
     struct breaker *breaker;
     unsigned probes_beyond; /* last resorts of this epoch */
+};
+
+/* Of the hedges' share. */
+struct second {
+    uint64_t second; /* since time 0 */
+    unsigned requests, wanted, hedges;
 };
 
 struct sim {
@@ -256,10 +263,7 @@ struct sim {
     struct watched watched[SIM_BREAKERS];
     unsigned n_watched;
     struct breaker before[SIM_BREAKERS]; /* as they were before the step */
-    struct {
-        uint64_t second;
-        unsigned requests, hedges;
-    } seconds[HEDGE_WINDOW_S];
+    struct second seconds[HEDGE_WINDOW_S];
     unsigned waiting[SIM_ROUTES]; /* in the routes' queues */
 };
 
