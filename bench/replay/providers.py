@@ -16,6 +16,7 @@ class Call:
     who: str
     request_id: str
     nth: int            # of this request at this provider
+    reused: bool        # not the first one of its connection
     outcome: str = "running"  # ok | a kind of fault | shed | left (the caller went away)
 
 
@@ -110,11 +111,13 @@ class Provider:
         self.tasks.add(task)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            reused = False
             while self.server:
                 self.idle.add(writer)
                 body = await self._read(reader)
                 self.idle.discard(writer)
-                await self._serve(body, reader, writer)
+                await self._serve(body, reused, reader, writer)
+                reused = True
             writer.close()
         except (Gone, Hangup, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             writer.transport.abort()
@@ -129,11 +132,11 @@ class Provider:
         return await reader.readexactly(int(size))
 
     # -- one call ------------------------------------------------------------------------------
-    async def _serve(self, body, reader, writer):
+    async def _serve(self, body, reused, reader, writer):
         asked = json.loads(body)
         request = self.requests[asked["messages"][-1]["content"].split()[-1]]
         now = self.clock()
-        call = Call(now, self.name, request.id, self.seen[request.id])
+        call = Call(now, self.name, request.id, self.seen[request.id], reused)
         self.seen[request.id] += 1
         self.calls.append(call)
         kind, draw = self.story.fate(self.name, now, request.id, call.nth)

@@ -38,8 +38,8 @@ class Proxy:
         rows = {p.name: {"type": "openai", "base_url": f"http://127.0.0.1:{p.port}/v1",
                          "api_key": "sk-" + p.name} for p in providers}
         if keys > 1:
-            first = rows[providers[0].name]
-            first["keys"] = [f"{first.pop('api_key')}-{i}" for i in range(keys)]
+            key = rows["P"].pop("api_key")
+            rows["P"]["keys"] = [f"{key}-{i}" for i in range(keys)]
         if offline:
             rows["notice"] = {"type": "scripted", "text": OFFLINE}
         self.config = {"listen": [f"127.0.0.1:{self.port}"], "admin": f"127.0.0.1:{self.admin}",

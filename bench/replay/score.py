@@ -2,12 +2,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .scripts import SLA, make_requests
+from .scripts import make_requests
 
 PROMPT_S = 1.0    # an answer is prompt when its first output comes at most this much after the slowest
                   # hundredth of those without faults
 WINDOW_ASKS = 9   # requests that a window needs at least, so that one of them is no 90 %
 NEVER = "never"
+WAIT_S = 10       # for a free place, where capacity is scarce. Waiting until the end of the shortage
+                  # would help only because the replay is so short
 STEP_S = 0.25     # between the windows that are looked at
 CALL_LESS = {"refused", "dns", "connect_timeout", "tls"}  # attempts that no provider can have counted
 
@@ -43,7 +45,7 @@ class Score:
     sdk_retries: int
     calls: dict             # provider: outcome: number
     books: list             # differences between the metrics and the providers' own count
-    seconds: list           # for the plot: a Counter of answers for each second of arrival
+    seconds: list           # for the plot: for each second of arrival who answered how many
 
 
 def quantile(values, q):
@@ -69,11 +71,12 @@ def _windows(records, start, end, least_s, rate):
 
 def fail_over(records, limits, starts, end, rate):
     """Seconds from the moment it got worse until 90 % of those who ask are answered promptly; of
-    several moments the worst."""
+    several moments the worst. Who was answered because the outage was over does not count."""
     worst = None
     for start, until in zip(starts, [*starts[1:], end]):
         for offset, asked in _windows(records, start, until, 1, rate):
-            prompt = sum(r.answered and r.first_s <= limits[r.request.stream] for r in asked)
+            prompt = sum(r.answered and r.first_s <= limits[r.request.stream]
+                         and r.request.at + r.first_s < end for r in asked)
             if asked and prompt >= 0.9 * len(asked):
                 worst = max(worst or 0.0, offset)
                 break
@@ -84,7 +87,7 @@ def fail_over(records, limits, starts, end, rate):
 
 def back(records, heal, end, rate):
     """Seconds from the recovery until 95 % of the answers are the primary's again."""
-    if heal is None:
+    if not heal:
         return None
     for offset, asked in _windows(records, heal, end, 2, rate):
         answered = [r for r in asked if r.answered]
@@ -94,40 +97,46 @@ def back(records, heal, end, rate):
 
 
 def possible(story, requests):
-    """How many could be answered in time by somebody who knows what is free at any moment: a fluid
-    model, a queue that gives up whoever has waited too long."""
+    """How many could be answered by somebody who knows what is free at any moment: a fluid model
+    with a queue in which nobody waits longer than WAIT_S."""
     if story.script.offline:
         return len(requests)
     mean = sum(r.seconds for r in requests) / len(requests)
-    waiting, served, arrivals, step = [], 0.0, iter([*requests, None]), 0.1
-    r, t, credit = next(arrivals), 0.0, 0.0
+    arrivals, waiting, served, credit, t, step = iter([*requests, None]), [], 0, 0.0, 0.0, 0.1
+    r = next(arrivals)
     while r or waiting:
         t += step
         while r and r.at < t:
             waiting.append(r)
             r = next(arrivals)
-        waiting = [w for w in waiting if w.at + SLA - w.seconds >= t]
+        waiting = [w for w in waiting if w.at + WAIT_S >= t]
         free = sum(story.answers_per_s(name, t, mean) for name in story.capacity)
         credit = min(credit + free * step, max(1.0, free))
         n = min(int(credit), len(waiting))
         served, credit, waiting = served + n, credit - n, waiting[n:]
-    return int(served)
+    return served
 
 
 def books(leg):
-    """Where holdfast's count of attempts and the providers' count of calls differ."""
+    """Where holdfast's count of attempts and the providers' count of calls differ, but for what
+    must differ: a client may leave before its call was sent, and a request whose kept connection
+    breaks before any answer is sent anew as the same attempt."""
     if leg.attempts is None:
         return []
-    counted, seen = Counter(), Counter(c.who for c in leg.calls)
+    attempts, unsent = Counter(), Counter()
     for (who, outcome), n in leg.attempts.items():
         if outcome not in CALL_LESS:
-            counted[who] += n
-    seen["notice"] = sum(r.outcome == "offline" for r in leg.records)  # asked inside the process
-    return [f"{who}: {int(counted[who])} attempts, {seen[who]} calls"
-            for who in sorted(counted | seen) if counted[who] != seen[who]]
+            attempts[who] += n
+        if outcome == "client_gone":
+            unsent[who] += n
+    calls = Counter(c.who for c in leg.calls)
+    calls["notice"] = sum(r.outcome == "offline" for r in leg.records)  # answers inside the process
+    resent = Counter(c.who for c in leg.calls if c.outcome == "reset" and c.reused)
+    return [f"{who}: {attempts[who]} attempts, {calls[who]} calls" for who in sorted(attempts | calls)
+            if not attempts[who] - unsent[who] <= calls[who] <= attempts[who] + resent[who]]
 
 
-def score(script, stories, leg, calm, limits):
+def score_of(script, stories, leg, calm, limits):
     """The row of one leg; `calm` is the same without faults."""
     records = sorted(leg.records, key=lambda r: r.request.at)
     rate = script.rate * script.instances
@@ -154,10 +163,10 @@ def score(script, stories, leg, calm, limits):
         worst_first_s=max((r.first_s for r in records if r.answered), default=None),
         wasted=(len(leg.calls) + refused - good) / good if good else None,
         fail_over_s=fail_over(records, limits, script.faults, script.heal or script.seconds, rate),
-        back_s=back(records, script.heal, script.seconds, rate),
+        back_s=back(records, script.returns and script.heal, script.seconds, rate),
         hangs=outcomes["hang"], truncated=outcomes["truncated"], wrong=outcomes["wrong"],
         sdk_retries=sum(r.tries - 1 for r in records),
-        calls={who: dict(c) for who, c in sorted(calls.items())}, books=books(leg), seconds=seconds)
+        calls={who: dict(c) for who, c in sorted(calls.items())}, books=books(leg), seconds=[dict(c) for c in seconds])
 
 
 # -- gates -----------------------------------------------------------------------------------------

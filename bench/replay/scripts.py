@@ -50,13 +50,14 @@ class Script:
     seconds: float = 85
     rate: float = 9          # requests a second
     faults: tuple = ()       # moments when something gets worse: how long until it is noticed?
-    heal: float = None       # when P is well again; None where that cannot be seen in the replay
+    heal: float = None       # when P is well again
+    returns: bool = True     # whether holdfast can know it before the replay ends
     keys: int = 1            # of P
     offline: bool = False    # a scripted answer as the last target
     instances: int = 1       # proxies side by side, each with its own clients and providers
     capacity: tuple = (("P", Capacity(60, retry_after=1)),
                        ("B", Capacity(40, status=503)),
-                       ("C", Capacity(60, per_s=30, retry_after=2)))
+                       ("C", Capacity(60, per_s=60, retry_after=2)))
 
     def scaled(self, seconds, rate):
         """The same story in another time, or with more or fewer requests."""
@@ -82,14 +83,16 @@ SCRIPTS = {
     "r2": Script("slow collapse, uneven recovery", (
         Fault("P", 10, 25, "refused", (0.0, 0.6)), Fault("P", 10, 25, "server_error", (0.0, 1.0)),
         Fault("P", 25, 45, "refused", 0.6), Fault("P", 25, 45, "server_error"),
-        Load("P", 45, 65, (0.85, 0.0), crash_s=3)), faults=(10,), heal=45),
+        Load("P", 45, 65, (0.85, 0.0), crash_s=3)), faults=(10, 25), heal=45),
     "r3": Script("domino day", (
-        Fault("P", 8, 46, "hang", 0.15), Fault("P", 8, 46, "overloaded"),
-        Load("BC", 0, 14, 0.5), Load("B", 14, 26, (0.5, 0.9)), Load("C", 14, 26, (0.5, 0.75), (1, 2)),
-        Fault("B", 26, 50, "overloaded"), Load("C", 26, 56, 0.8, (2, 5)),
-        Fault("P", 46, 62, "overloaded", 0.5), Load("P", 46, 62, (0.8, 0.0)),
-        Load("B", 50, 70, (0.9, 0.5)), Load("C", 56, 70, (0.8, 0.5))), faults=(8,), heal=62),
-    "r4": Script("quota day", (Fault("P", 10, 50, "quota"),), seconds=60, faults=(10,), keys=2),
+        Fault("P", 6, 60, "hang", 0.15), Fault("P", 6, 60, "overloaded"),
+        Load("BC", 0, 10, 0.5), Load("B", 10, 20, (0.5, 0.95)), Load("C", 10, 20, (0.5, 0.9), 1),
+        Fault("B", 20, 62, "overloaded"), Load("C", 20, 68, 0.9, (1, 3)),
+        Fault("P", 60, 78, "overloaded", 0.5), Load("P", 60, 78, (0.9, 0.5)),
+        Load("B", 62, 80, (0.95, 0.5)), Load("C", 68, 80, (0.9, 0.5))),
+        seconds=90, rate=14, faults=(6,), heal=78),
+    "r4": Script("quota day", (Fault("P", 10, 50, "quota"),), seconds=60, faults=(10,), heal=50,
+                 returns=False, keys=2),
     "r5": Script("network connection lost", (
         Fault("P", 8, 60, "cut", 0.05), Fault("P", 8, 60, "stall", 0.01)), seconds=65),
     "r6": Script("500s, then 401 for a while", (
@@ -184,9 +187,8 @@ class Story:
         loads = self._phases(name, t, Load)
         if not loads:
             return 1.0, None
-        noise = Random(f"{self.seed}/{name}/load/{int(t)}").uniform(-0.03, 0.03)
-        left = 1 - ramp(loads[0][1].busy, loads[0][1], t) + noise
-        return min(1.0, max(0.0, left)), loads[0][1]
+        uneven = Random(f"{self.seed}/{name}/load/{int(t)}").uniform(0.9, 1.1)
+        return (1 - ramp(loads[0][1].busy, loads[0][1], t)) * uneven, loads[0][1]
 
     def retry_after(self, name, t):
         """What it tells those whom it turns away, in seconds or None."""
