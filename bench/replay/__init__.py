@@ -76,7 +76,9 @@ async def _run_leg(kind, leg, story, binary, directory, started):
     if kind == "calm":
         story = Story(script.without_faults(), story.seed)
         requests = [r for r in requests if r.at < CALM_S] or requests
-    clock = lambda: time.monotonic() - started  # noqa: E731
+
+    def clock():
+        return time.monotonic() - started
     providers = [Provider(name, story, {r.id: r for r in requests}, clock, free_port())
                  for name in story.capacity]
     async with AsyncExitStack() as stack:

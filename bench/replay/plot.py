@@ -14,8 +14,9 @@ WORDS = {"bad_gateway": "502", "server_error": "500", "overloaded": "503", "auth
          "slow": "slow x10", "cut": "cut", "stall": "stall"}
 BIN_S = 2
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "holdfast", "font.size": 8, "axes.titlesize": 9,
-         "font.family": "sans-serif", "axes.spines.top": False, "axes.spines.right": False,
-         "axes.edgecolor": "#888888", "text.color": "#222222"}
+         "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Arial"],
+         "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#888888",
+         "text.color": "#222222"}
 
 
 def percent(share):
@@ -68,10 +69,10 @@ def draw_answers(axes, title, s, script):
         row[bins] = row[bins - 1]  # a step needs its right end
     shown = [a for a in ANSWERS if any(heights[a[0]])]
     axes.stackplot([i * BIN_S for i in range(bins + 1)], [heights[who] for who, _, _ in shown],
-                   colors=[colour for _, colour, _ in shown], step="post")
+                   colors=[colour for _, colour, _ in shown], step="post", zorder=2)
     for p in script.phases:
         if isinstance(p, Fault) and "P" in p.who:
-            axes.axvspan(p.start, p.end, color="#d1495b", alpha=0.07, linewidth=0)
+            axes.axvspan(p.start, p.end, color="#d1495b", alpha=0.09, linewidth=0, zorder=0)
     axes.set_title(f"{title}: {s.goodput:.1f} % answered", loc="left")
     axes.set_xlim(0, script.seconds)
     axes.set_ylabel("requests/s")

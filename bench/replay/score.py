@@ -25,6 +25,7 @@ class Leg:
 @dataclass
 class Score:
     """One row of the table. Seconds, or None where a figure means nothing in this replay."""
+    points: float           # of 100, see points
     offered: int
     good: int
     offline: int
@@ -64,7 +65,7 @@ def prompt_limits(calm):
 def _windows(records, start, end, least_s, rate):
     """[(offset from the start, the requests that arrived in the window)] until the end."""
     size = max(least_s, WINDOW_ASKS / rate)
-    for i in range(int((end - start - size) / STEP_S) + 1):
+    for i in range(max(1, int((end - start - size) / STEP_S) + 1)):
         t = start + i * STEP_S
         yield t - start, [r for r in records if t <= r.request.at < t + size]
 
@@ -136,6 +137,18 @@ def books(leg):
             if not attempts[who] - unsent[who] <= calls[who] <= attempts[who] + resent[who]]
 
 
+def points(s):
+    """Everything in one number, for comparing versions: half of it is goodput; one hang, one cut
+    answer said to be whole, or one wrong byte is nothing at all."""
+    def short(value, worst):
+        """1 where there is none of a bad thing, 0 from the worst on."""
+        return 0 if value == NEVER else 1 - min(1, max(0, (value or 0) / worst))
+    if s.hangs or s.truncated or s.wrong or not s.good:
+        return 0
+    return (50 * s.goodput / 100 + 15 * short(s.added_p99_s, 30) + 15 * short(s.wasted, 1)
+            + 10 * short(s.fail_over_s, 30) + 10 * short(s.back_s, 60))
+
+
 def score_of(script, stories, leg, calm, limits):
     """The row of one leg; `calm` is the same without faults."""
     records = sorted(leg.records, key=lambda r: r.request.at)
@@ -154,8 +167,8 @@ def score_of(script, stories, leg, calm, limits):
     calls = {}
     for c in leg.calls:
         calls.setdefault(c.who, Counter())[c.outcome] += 1
-    return Score(
-        offered=n, good=good, offline=outcomes["offline"], goodput=100 * answered / n,
+    row = Score(
+        points=0, offered=n, good=good, offline=outcomes["offline"], goodput=100 * answered / n,
         possible=100 * best / n, of_possible=100 * answered / best,
         by=dict(Counter(r.by or r.outcome for r in records)),
         p50_s=quantile(took, 0.5), p99_s=quantile(took, 0.99),
@@ -167,6 +180,8 @@ def score_of(script, stories, leg, calm, limits):
         hangs=outcomes["hang"], truncated=outcomes["truncated"], wrong=outcomes["wrong"],
         sdk_retries=sum(r.tries - 1 for r in records),
         calls={who: dict(c) for who, c in sorted(calls.items())}, books=books(leg), seconds=[dict(c) for c in seconds])
+    row.points = points(row)
+    return row
 
 
 # -- gates -----------------------------------------------------------------------------------------
@@ -196,7 +211,7 @@ def broken_gates(name, s):
 
 # -- the table -------------------------------------------------------------------------------------
 COLUMNS = (
-    ("answered %", "goodput", 1), ("of what was possible %", "of_possible", 1),
+    ("points", "points", 0), ("answered %", "goodput", 1), ("of what was possible %", "of_possible", 1),
     ("added p99 s", "added_p99_s", 1), ("wasted calls per answer", "wasted", 2),
     ("fail over s", "fail_over_s", 1), ("back on P s", "back_s", 1), ("hangs", "hangs", 0),
     ("cut, said to be whole", "truncated", 0), ("wrong bytes", "wrong", 0),

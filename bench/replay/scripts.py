@@ -56,7 +56,7 @@ class Script:
     offline: bool = False    # a scripted answer as the last target
     instances: int = 1       # proxies side by side, each with its own clients and providers
     capacity: tuple = (("P", Capacity(60, retry_after=1)),
-                       ("B", Capacity(40, status=503)),
+                       ("B", Capacity(40, status=529)),
                        ("C", Capacity(60, per_s=60, retry_after=2)))
 
     def scaled(self, seconds, rate):
