@@ -20,7 +20,6 @@ from .score import Leg, Score, broken_gates, prompt_limits, quantile, score_of
 from .scripts import SCRIPTS, SLA, Script, Story, make_requests
 
 BINARY = Path(__file__).resolve().parents[2] / "build/release/holdfast"
-CALM_S = 30   # length of the run without faults
 LEAD_S = 1.0  # for all processes and listeners to be up before the first request
 
 
@@ -75,7 +74,6 @@ async def _run_leg(kind, leg, story, binary, directory, started):
     requests = make_requests(script, story.seed)
     if kind == "calm":
         story = Story(script.without_faults(), story.seed)
-        requests = [r for r in requests if r.at < CALM_S] or requests
 
     def clock():
         return time.monotonic() - started

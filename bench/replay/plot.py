@@ -62,7 +62,7 @@ def draw_answers(axes, title, s, script):
     bins = int(script.seconds // BIN_S)
     known = {who for who, _, _ in ANSWERS}
     heights = {who: [0.0] * (bins + 1) for who in known}
-    for second, counts in enumerate(s.seconds[:bins * BIN_S]):
+    for second, counts in s.seconds.items():
         for who, n in counts.items():
             heights[who if who in known else "failed"][second // BIN_S] += n / BIN_S
     for row in heights.values():

@@ -3,6 +3,7 @@ fails as the story says, and writes down every call."""
 import asyncio
 import json
 import socket
+import struct
 from collections import Counter
 from dataclasses import dataclass
 
@@ -39,21 +40,26 @@ def error(status, reason, message, kind, code=None):
 
 # What is said at once: (status, reason, content type, body).
 SAID = {
-    "bad_gateway": page(502, "Bad Gateway", "<!DOCTYPE html><html><head><title>502: Bad gateway</title>"
-                        "</head><body><div id=\"cf-wrapper\"><h1>Bad gateway <span>Error code 502</span>"
-                        "</h1></div></body></html>"),
-    "portal": page(200, "OK", "<html><head><title>Welcome</title></head><body><form>Accept the terms of "
-                   "use to go online.</form></body></html>"),
-    "proxy_auth": page(407, "Proxy Authentication Required", "<html><body>Authenticate to the web "
-                       "gateway.</body></html>"),
-    "server_error": error(500, "Internal Server Error", "The server had an error while processing your "
-                          "request. Sorry about that!", "server_error"),
-    "overloaded": error(503, "Service Unavailable", "The engine is currently overloaded, please try "
-                        "again later.", "server_error", "overloaded"),
+    "bad_gateway": page(502, "Bad Gateway",
+                        "<!DOCTYPE html><html><head><title>502: Bad gateway</title></head><body>"
+                        "<div id=\"cf-wrapper\"><h1>Bad gateway <span>Error code 502</span></h1></div>"
+                        "</body></html>"),
+    "portal": page(200, "OK",
+                   "<html><head><title>Welcome</title></head><body><form>Accept the terms of use to "
+                   "go online.</form></body></html>"),
+    "proxy_auth": page(407, "Proxy Authentication Required",
+                       "<html><body>Authenticate to the web gateway.</body></html>"),
+    "server_error": error(500, "Internal Server Error",
+                          "The server had an error while processing your request. Sorry about that!",
+                          "server_error"),
+    "overloaded": error(503, "Service Unavailable",
+                        "The engine is currently overloaded, please try again later.",
+                        "server_error", "overloaded"),
     "auth": error(401, "Unauthorized", "Incorrect API key provided.", "invalid_request_error",
                   "invalid_api_key"),
-    "quota": error(429, "Too Many Requests", "You exceeded your current quota, please check your plan "
-                   "and billing details.", "insufficient_quota", "insufficient_quota"),
+    "quota": error(429, "Too Many Requests",
+                   "You exceeded your current quota, please check your plan and billing details.",
+                   "insufficient_quota", "insufficient_quota"),
     "gone": error(404, "Not Found", "The model does not exist or you do not have access to it.",
                   "invalid_request_error", "model_not_found"),
 }
@@ -69,7 +75,8 @@ class Provider:
     """One provider of one run. `requests` maps the ids to what is to be answered."""
 
     def __init__(self, name, story, requests, clock, port):
-        self.name, self.story, self.requests, self.clock, self.port = name, story, requests, clock, port
+        self.name, self.story, self.requests = name, story, requests
+        self.clock, self.port = clock, port
         self.calls, self.seen, self.busy, self.crashed_until = [], Counter(), 0, 0.0
         self.tokens, self.tokens_at = 1.0, 0.0
         self.idle, self.tasks, self.server, self.keeper = set(), set(), None, None
@@ -87,7 +94,8 @@ class Provider:
 
     # -- the door ------------------------------------------------------------------------------
     async def _open(self):
-        self.server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=512)
+        self.server = await asyncio.start_server(self._connection, "127.0.0.1", self.port,
+                                                 backlog=512)
 
     def _close(self):
         """Refuses new connections and ends the unused ones; answers under way are finished."""
@@ -211,19 +219,21 @@ class Provider:
         stop = draw.randint(1, len(pieces) - 1) if kind in ("cut", "stall") else None
         await self._pause(request.first_s * (10 if kind == "slow" else 1), reader)
         if not asked.get("stream"):
-            return await self._whole(request, pieces, stop, kind, reader, writer)
+            return await self._whole(request, pieces, stop, kind, draw, reader, writer)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                     b"Transfer-Encoding: chunked\r\n\r\n" + self._event(request, {"role": "assistant"}))
+                     b"Transfer-Encoding: chunked\r\n\r\n"
+                     + self._event(request, {"role": "assistant"}))
         for i, piece in enumerate(pieces):
             if i > 0:
                 await self._pause(request.gaps[i - 1], reader)
+            event = self._event(request, {"content": piece})
             if i == stop:
-                await self._break(kind, draw, reader, writer)
-            writer.write(self._event(request, {"content": piece}))
+                await self._break(kind, draw, event, reader, writer)
+            writer.write(event)
         writer.write(self._event(request, {}, "stop") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         await writer.drain()
 
-    async def _whole(self, request, pieces, stop, kind, reader, writer):
+    async def _whole(self, request, pieces, stop, kind, draw, reader, writer):
         await self._pause(sum(request.gaps), reader)
         body = json.dumps({"id": "chatcmpl-" + request.id, "object": "chat.completion", "created": 1,
                            "model": self.name, "choices": [{
@@ -234,29 +244,30 @@ class Provider:
         head = (f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n").encode()
         if stop is not None:
-            writer.write(head + body[:len(body) * stop // len(pieces)])
-            await self._break("stall" if kind == "stall" else "cut", None, reader, writer)
+            writer.write(head)
+            await self._break(kind, draw, body, reader, writer)
         writer.write(head + body)
         await writer.drain()
 
-    async def _break(self, kind, draw, reader, writer):
-        """Ends the answer in its middle: silence, a lost connection, or an end that looks clean."""
+    async def _break(self, kind, draw, rest, reader, writer):
+        """Ends the answer in its middle: silence, or a connection that is lost or reset somewhere in
+        the bytes to come, or (a stream) an end that looks clean."""
         if kind == "stall":
             await self._wait(600, reader)
-        how = draw.choice(("fin", "reset", "clean")) if draw else "fin"
-        if how == "clean":
-            writer.write(b"0\r\n\r\n")
-        if how != "reset":
-            await writer.drain()
-            writer.close()
-            await asyncio.sleep(0.05)
+        how = draw.choice(("lost", "reset", "clean"))
+        clean = how == "clean" and rest.endswith(b"\r\n")
+        writer.write(b"0\r\n\r\n" if clean else rest[:draw.randrange(len(rest))])
+        await writer.drain()
+        if how == "reset":
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         raise Hangup
 
     def _event(self, request, delta, finish=None):
         """One event of a stream, as an HTTP chunk."""
-        data = json.dumps({"id": "chatcmpl-" + request.id, "object": "chat.completion.chunk", "created": 1,
-                           "model": self.name, "choices": [{"index": 0, "delta": delta,
-                                                            "finish_reason": finish}]},
+        data = json.dumps({"id": "chatcmpl-" + request.id, "object": "chat.completion.chunk",
+                           "created": 1, "model": self.name,
+                           "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]},
                           ensure_ascii=False).encode()
         event = b"data: " + data + b"\n\n"
         return b"%x\r\n%s\r\n" % (len(event), event)

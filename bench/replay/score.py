@@ -46,13 +46,22 @@ class Score:
     sdk_retries: int
     calls: dict             # provider: outcome: number
     books: list             # differences between the metrics and the providers' own count
-    seconds: list           # for the plot: for each second of arrival who answered how many
+    seconds: dict           # for the plot: second of arrival: who answered: number
 
 
 def quantile(values, q):
     """The value at a share of the sorted row; None of nothing."""
     row = sorted(values)
     return row[min(len(row) - 1, int(q * len(row)))] if row else None
+
+
+def counts(pairs):
+    """{first: {second: number}} of pairs."""
+    found = {}
+    for a, b in sorted(pairs):
+        found.setdefault(a, {}).setdefault(b, 0)
+        found[a][b] += 1
+    return found
 
 
 def prompt_limits(calm):
@@ -155,21 +164,16 @@ def score_of(script, stories, leg, calm, limits):
     rate = script.rate * script.instances
     outcomes = Counter(r.outcome for r in records)
     good, answered = outcomes["good"], outcomes["good"] + outcomes["offline"]
-    n = len(records)
+    n_all = len(records)
     best = sum(possible(s, make_requests(script, s.seed)) for s in stories)
     took = [r.took_s for r in records if r.answered]
     calm_p99 = quantile([r.took_s for r in calm.records if r.answered], 0.99)
-    seconds = [Counter() for _ in range(int(script.seconds) + 1)]
-    for r in records:
-        seconds[int(r.request.at)][r.by or r.outcome] += 1
-    refused = sum(c for (_, outcome), c in leg.attempts.items() if outcome in CALL_LESS) \
-        if leg.attempts is not None else sum(r.refused for r in records)
-    calls = {}
-    for c in leg.calls:
-        calls.setdefault(c.who, Counter())[c.outcome] += 1
+    refused = sum(r.refused for r in records) if leg.attempts is None else \
+        sum(n for (_, outcome), n in leg.attempts.items() if outcome in CALL_LESS)
     row = Score(
-        points=0, offered=n, good=good, offline=outcomes["offline"], goodput=100 * answered / n,
-        possible=100 * best / n, of_possible=100 * answered / best,
+        points=0, offered=n_all, good=good, offline=outcomes["offline"],
+        goodput=100 * answered / n_all,
+        possible=100 * best / n_all, of_possible=100 * answered / best,
         by=dict(Counter(r.by or r.outcome for r in records)),
         p50_s=quantile(took, 0.5), p99_s=quantile(took, 0.99),
         added_p99_s=quantile(took, 0.99) - calm_p99 if took else None,
@@ -179,7 +183,8 @@ def score_of(script, stories, leg, calm, limits):
         back_s=back(records, script.returns and script.heal, script.seconds, rate),
         hangs=outcomes["hang"], truncated=outcomes["truncated"], wrong=outcomes["wrong"],
         sdk_retries=sum(r.tries - 1 for r in records),
-        calls={who: dict(c) for who, c in sorted(calls.items())}, books=books(leg), seconds=[dict(c) for c in seconds])
+        calls=counts((c.who, c.outcome) for c in leg.calls), books=books(leg),
+        seconds=counts((int(r.request.at), r.by or r.outcome) for r in records))
     row.points = points(row)
     return row
 
@@ -211,10 +216,16 @@ def broken_gates(name, s):
 
 # -- the table -------------------------------------------------------------------------------------
 COLUMNS = (
-    ("points", "points", 0), ("answered %", "goodput", 1), ("of what was possible %", "of_possible", 1),
-    ("added p99 s", "added_p99_s", 1), ("wasted calls per answer", "wasted", 2),
-    ("fail over s", "fail_over_s", 1), ("back on P s", "back_s", 1), ("hangs", "hangs", 0),
-    ("cut, said to be whole", "truncated", 0), ("wrong bytes", "wrong", 0),
+    ("points", "points", 0),
+    ("answered %", "goodput", 1),
+    ("of what was possible %", "of_possible", 1),
+    ("added p99 s", "added_p99_s", 1),
+    ("wasted calls per answer", "wasted", 2),
+    ("fail over s", "fail_over_s", 1),
+    ("back on P s", "back_s", 1),
+    ("hangs", "hangs", 0),
+    ("cut, said to be whole", "truncated", 0),
+    ("wrong bytes", "wrong", 0),
 )
 
 
@@ -224,15 +235,17 @@ def text_of(value, digits=2):
     return f"{value:.{digits}f}" if isinstance(value, (int, float)) else str(value)
 
 
+def _row(title, label, s, kept):
+    figures = [text_of(getattr(s, name), digits) for _, name, digits in COLUMNS]
+    return "| " + " | ".join([title, label, str(s.offered), *figures, kept]) + " |"
+
+
 def table(results):
     """Markdown: for each replay the proxy's row and the one without it."""
     lines = ["| replay | | requests | " + " | ".join(c[0] for c in COLUMNS) + " | books |",
              "|---|---|--:|" + "--:|" * len(COLUMNS) + "---|"]
     for r in results:
-        for label, s in ((r.title, r.holdfast), ("no proxy", r.direct)):
-            cells = [text_of(getattr(s, name), digits) for _, name, digits in COLUMNS]
-            name, kept = (f"**{r.name}** {label}", "; ".join(s.books) or "agree") \
-                if s is r.holdfast else ("", "")
-            lines.append(f"| {name} | {'holdfast' if name else label} | {s.offered} | "
-                         + " | ".join(cells) + f" | {kept} |")
+        lines.append(_row(f"**{r.name}** {r.title}", "holdfast", r.holdfast,
+                          "; ".join(r.holdfast.books) or "agree"))
+        lines.append(_row("", "no proxy", r.direct, ""))
     return "\n".join(lines)
