@@ -25,16 +25,16 @@ LEAD_S = 1.0  # for all processes and listeners to be up before the first reques
 
 @dataclass
 class Result:
-    """One replay: the row through the proxy, the row without it, and what the harness itself took."""
+    """One replay: the row through the proxy, the row without it, and how the harness fared."""
     name: str
     title: str
     seed: int
     script: Script
     holdfast: Score
     direct: Score
-    broken: list     # gates that do not hold
-    cpu_share: float  # of one core, clients and providers together
-    lag_s: float     # p99 of how late the harness's own timers are: that is no fault of the proxy
+    broken: list          # gates that do not hold
+    cpu_share: float      # of one core, clients and providers together
+    calm_excess_s: float  # p99 of what an answer took longer than its provider's pace, without faults
 
 
 def run(name, seconds=None, rate=None, seed=1, binary=BINARY, logs=None):
@@ -47,8 +47,6 @@ def run(name, seconds=None, rate=None, seed=1, binary=BINARY, logs=None):
 async def _replay(name, script, seed, binary, logs):
     stories = [Story(script, seed * 100 + i) for i in range(script.instances)]
     started, cpu = time.monotonic() + LEAD_S, time.process_time()
-    lags = []
-    watch = asyncio.create_task(_watch_lag(lags))
     legs = {"holdfast": Leg(attempts=Counter()), "direct": Leg(), "calm": Leg(attempts=Counter())}
     with tempfile.TemporaryDirectory(prefix="holdfast-replay-") as scratch:
         # A task that fails cancels the others: nobody waits for a run that cannot be scored.
@@ -59,13 +57,13 @@ async def _replay(name, script, seed, binary, logs):
                     directory.mkdir(parents=True, exist_ok=True)
                     group.create_task(_run_leg(kind, leg, story, binary, directory, started))
     wall = time.monotonic() - started
-    watch.cancel()
     limits = prompt_limits(legs["calm"])
     rows = {kind: score_of(script, stories, legs[kind], legs["calm"], limits)
             for kind in ("holdfast", "direct")}
+    excess = [r.took_s - r.request.seconds for r in legs["calm"].records if r.answered]
     return Result(name, script.title, seed, script, rows["holdfast"], rows["direct"],
                   broken_gates(name, rows["holdfast"]), (time.process_time() - cpu) / wall,
-                  quantile(lags, 0.99))
+                  quantile(excess, 0.99))
 
 
 async def _run_leg(kind, leg, story, binary, directory, started):
@@ -96,10 +94,3 @@ async def _run_leg(kind, leg, story, binary, directory, started):
     for p in providers:
         leg.calls += p.calls
 
-
-async def _watch_lag(lags):
-    """Notes how late this process's own timers are: the harness must not be the bottleneck."""
-    while True:
-        due = time.monotonic() + 0.02
-        await asyncio.sleep(0.02)
-        lags.append(time.monotonic() - due)

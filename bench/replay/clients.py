@@ -1,4 +1,4 @@
-"""The clients: they ask at their own pace whatever happens, and try again like the official SDKs."""
+"""The clients: they ask at their own pace whatever happens, and retry like the official SDKs."""
 import asyncio
 import json
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ MOST_WAIT_S = 60     # the SDKs ignore a longer Retry-After
 class Record:
     """What became of one request.
 
-    outcome: good (whole and right) | offline (the scripted answer) | failed (an honest error) | late
-    (given up while waiting or while bytes came) | hang | truncated (less than the answer, said to be
-    whole) | wrong (bytes that no provider would have sent there)
+    outcome: good (whole and right) | offline (the scripted answer) | failed (an honest error) |
+    late (given up while waiting or while bytes came) | hang | truncated (less than the answer, said
+    to be whole) | wrong (bytes that no provider would have sent there)
     """
     request: object
     outcome: str = None
@@ -120,7 +120,7 @@ class Try:
                 yield piece
 
     async def _events(self, pieces):
-        """Reads a stream as the SDKs do: [DONE] or the body's end are the end, an error is raised."""
+        """Reads a stream as the SDKs do: [DONE] or the body's end is the end, an error is raised."""
         rest = b""
         async for piece in pieces:
             *events, rest = (rest + piece).split(b"\n\n")

@@ -46,10 +46,10 @@ def draw_outage(axes, script):
     for y, (who, spans) in enumerate(rows.items()):
         for (start, end), phases in spans.items():
             fails = any(isinstance(p, Fault) for p in phases)
-            axes.barh(y, end - start, left=start, height=0.8, color="#f0b9bf" if fails else "#e8e2c8",
-                      edgecolor="white")
-            axes.text((start + end) / 2, y, " + ".join(map(words, phases)), ha="center", va="center",
-                      fontsize=6.5, clip_on=True)
+            axes.barh(y, end - start, left=start, height=0.8, edgecolor="white",
+                      color="#f0b9bf" if fails else "#e8e2c8")
+            axes.text((start + end) / 2, y, " + ".join(map(words, phases)), fontsize=6.5,
+                      ha="center", va="center", clip_on=True)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="both", length=0, labelbottom=False)

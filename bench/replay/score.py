@@ -4,14 +4,14 @@ from dataclasses import dataclass, field
 
 from .scripts import make_requests
 
-PROMPT_S = 1.0    # an answer is prompt when its first output comes at most this much after the slowest
-                  # hundredth of those without faults
-WINDOW_ASKS = 9   # requests that a window needs at least, so that one of them is no 90 %
+PROMPT_S = 1.0   # a prompt answer's first output comes at most this much after the slowest hundredth
+                 # of those without faults
+WINDOW_ASKS = 9  # requests that a window needs at least, so that one of them is not 90 %
+STEP_S = 0.25    # between the windows that are looked at
 NEVER = "never"
-WAIT_S = 10       # for a free place, where capacity is scarce. Waiting until the end of the shortage
-                  # would help only because the replay is so short
-STEP_S = 0.25     # between the windows that are looked at
-CALL_LESS = {"refused", "dns", "connect_timeout", "tls"}  # attempts that no provider can have counted
+WAIT_S = 10      # for a free place, where capacity is scarce. Waiting until the end of the shortage
+                 # would help only because the replay is so short
+CALL_LESS = {"refused", "dns", "connect_timeout", "tls"}  # attempts that no provider can count
 
 
 @dataclass
