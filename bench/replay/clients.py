@@ -73,7 +73,7 @@ class Try:
             {"role": "user", "content": f"Answer request {self.request.id}"}]}).encode()
         return (f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
                 f"Content-Type: application/json\r\nAuthorization: Bearer sk-test\r\n"
-                f"x-stainless-retry-count: {self.n}\r\nContent-Length: {len(body)}\r\n"
+                f"x-stainless-timeout: {SLA}\r\nx-stainless-retry-count: {self.n}\r\nContent-Length: {len(body)}\r\n"
                 f"Connection: close\r\n\r\n").encode() + body
 
     async def _answer(self, reader):
