@@ -6,9 +6,10 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 from .scripts import Fault  # noqa: E402
 
-# (who, colour, words); what is not in the list has failed
+# (who, colour, words)
 ANSWERS = (("P", "#3b6fb6", "P, the primary"), ("B", "#58a55c", "B"), ("C", "#c9a227", "C"),
-           ("offline", "#9a9a9a", "offline answer"), ("failed", "#d1495b", "failed"))
+           ("offline", "#9a9a9a", "offline answer"), ("waited", "#f2a65a", "answered late"),
+           ("failed", "#d1495b", "failed"))
 WORDS = {"bad_gateway": "502", "server_error": "500", "overloaded": "503", "auth": "401",
          "quota": "no quota", "gone": "404", "portal": "web page", "proxy_auth": "407",
          "slow": "slow x10", "cut": "cut", "stall": "stall"}
@@ -60,11 +61,10 @@ def draw_outage(axes, script):
 def draw_answers(axes, title, s, script):
     """Requests a second by the time they came in, stacked by who answered them."""
     bins = int(script.seconds // BIN_S)
-    known = {who for who, _, _ in ANSWERS}
-    heights = {who: [0.0] * (bins + 1) for who in known}
+    heights = {who: [0.0] * (bins + 1) for who, _, _ in ANSWERS}
     for second, counts in s.seconds.items():
         for who, n in counts.items():
-            heights[who if who in known else "failed"][second // BIN_S] += n / BIN_S
+            heights[who][second // BIN_S] += n / BIN_S
     for row in heights.values():
         row[bins] = row[bins - 1]  # a step needs its right end
     shown = [a for a in ANSWERS if any(heights[a[0]])]
@@ -89,10 +89,10 @@ def write(result, path):
         draw_answers(with_, "with holdfast", result.holdfast, script)
         draw_answers(without, "without a proxy", result.direct, script)
         without.set_xlabel("seconds; a request is counted when it comes in")
-        seen = {w if w in dict((a[0], a) for a in ANSWERS) else "failed"
-                for s in (result.holdfast, result.direct) for w in s.by}
-        figure.legend([plt.Rectangle((0, 0), 1, 1, color=c) for w, c, _ in ANSWERS if w in seen],
-                      [text for w, _, text in ANSWERS if w in seen], loc="outside upper right",
-                      ncols=5, frameon=False)
+        seen = {who for s in (result.holdfast, result.direct) for n in s.seconds.values() for who in n}
+        shown = [a for a in ANSWERS if a[0] in seen]
+        figure.legend([plt.Rectangle((0, 0), 1, 1, color=colour) for _, colour, _ in shown],
+                      [text for _, _, text in shown], loc="outside upper right", ncols=len(shown),
+                      frameon=False)
         figure.savefig(path, metadata={"Date": None, "Title": f"{result.name}: {result.title}"})
         plt.close(figure)

@@ -46,7 +46,7 @@ class Score:
     sdk_retries: int
     calls: dict             # provider: outcome: number
     books: list             # differences between the metrics and the providers' own count
-    seconds: dict           # for the plot: second of arrival: who answered: number
+    seconds: dict           # for the plot: second of arrival: who answered (promptly): number
 
 
 def quantile(values, q):
@@ -71,6 +71,10 @@ def prompt_limits(calm):
             for stream in (True, False)}
 
 
+def is_prompt(record, limits):
+    return record.answered and record.first_s <= limits[record.request.stream]
+
+
 def _windows(records, start, end, least_s, rate):
     """[(offset from the start, the requests that arrived in the window)] until the end."""
     size = max(least_s, WINDOW_ASKS / rate)
@@ -85,8 +89,7 @@ def fail_over(records, limits, starts, end, rate):
     worst = None
     for start, until in zip(starts, [*starts[1:], end]):
         for offset, asked in _windows(records, start, until, 1, rate):
-            prompt = sum(r.answered and r.first_s <= limits[r.request.stream]
-                         and r.request.at + r.first_s < end for r in asked)
+            prompt = sum(is_prompt(r, limits) and r.request.at + r.first_s < end for r in asked)
             if asked and prompt >= 0.9 * len(asked):
                 worst = max(worst or 0.0, offset)
                 break
@@ -184,7 +187,8 @@ def score_of(script, stories, leg, calm, limits):
         hangs=outcomes["hang"], truncated=outcomes["truncated"], wrong=outcomes["wrong"],
         sdk_retries=sum(r.tries - 1 for r in records),
         calls=counts((c.who, c.outcome) for c in leg.calls), books=books(leg),
-        seconds=counts((int(r.request.at), r.by or r.outcome) for r in records))
+        seconds=counts((int(r.request.at), "waited" if r.by and not is_prompt(r, limits)
+                        else r.by or "failed") for r in records))
     row.points = points(row)
     return row
 

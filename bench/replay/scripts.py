@@ -47,7 +47,7 @@ class Load:
 class Script:
     title: str
     phases: tuple
-    seconds: float = 85
+    seconds: float = 84
     rate: float = 9          # requests a second
     faults: tuple = ()       # moments when something gets worse: how long until it is noticed?
     heal: float = None       # when P is well again
@@ -94,7 +94,7 @@ SCRIPTS = {
     "r4": Script("quota day", (Fault("P", 10, 50, "quota"),), seconds=60, faults=(10,), heal=50,
                  returns=False, keys=2),
     "r5": Script("network connection lost", (
-        Fault("P", 8, 60, "cut", 0.05), Fault("P", 8, 60, "stall", 0.01)), seconds=65),
+        Fault("P", 8, 60, "cut", 0.05), Fault("P", 8, 60, "stall", 0.01)), seconds=64),
     "r6": Script("500s, then 401 for a while", (
         Fault("P", 8, 20, "server_error", 0.2), Fault("P", 20, 45, "auth")), faults=(8, 20), heal=45),
     "r7": Script("model retired", (Fault("P", 10, 60, "gone"),), seconds=60, faults=(10,)),
