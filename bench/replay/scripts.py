@@ -90,7 +90,7 @@ SCRIPTS = {
         Fault("B", 20, 62, "overloaded"), Load("C", 20, 68, 0.9, (1, 3)),
         Fault("P", 60, 78, "overloaded", 0.5), Load("P", 60, 78, (0.9, 0.5)),
         Load("B", 62, 80, (0.95, 0.5)), Load("C", 68, 80, (0.9, 0.5))),
-        seconds=90, rate=14, faults=(6,), heal=78),
+        seconds=98, rate=14, faults=(6,), heal=78),
     "r4": Script("quota day", (Fault("P", 10, 50, "quota"),), seconds=60, faults=(10,), heal=50,
                  returns=False, keys=2),
     "r5": Script("network connection lost", (
