@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .clients import ask_all
 from .providers import Provider
-from .proxy import Proxy, free_port
+from .proxy import Proxy, reserve_port
 from .score import Leg, Score, broken_gates, prompt_limits, quantile, score_of
 from .scripts import SCRIPTS, SLA, Script, Story, make_requests
 
@@ -75,7 +75,7 @@ async def _run_leg(kind, leg, story, binary, directory, started):
 
     def clock():
         return time.monotonic() - started
-    providers = [Provider(name, story, {r.id: r for r in requests}, clock, free_port())
+    providers = [Provider(name, story, {r.id: r for r in requests}, clock, reserve_port())
                  for name in story.capacity]
     async with AsyncExitStack() as stack:
         for p in providers:

@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 PACE_S = 0.05  # how often it looks whether its door should be closed
@@ -74,9 +75,10 @@ SHED = {
 class Provider:
     """One provider of one run. `requests` maps the ids to what is to be answered."""
 
-    def __init__(self, name, story, requests, clock, port):
+    def __init__(self, name, story, requests, clock, place):
         self.name, self.story, self.requests = name, story, requests
-        self.clock, self.port = clock, port
+        self.clock, self.port = clock, place.getsockname()[1]
+        self.place = place  # keeps the port ours while the door is closed
         self.calls, self.seen, self.busy, self.crashed_until = [], Counter(), 0, 0.0
         self.tokens, self.tokens_at = 1.0, 0.0
         self.idle, self.tasks, self.server, self.keeper = set(), set(), None, None
@@ -86,16 +88,19 @@ class Provider:
         self.keeper = asyncio.create_task(self._keep_door())
 
     async def stop(self):
-        self.keeper.cancel()
         self._close()
+        self.place.close()
+        self.keeper.cancel()
         for t in list(self.tasks):
             t.cancel()
-        await asyncio.gather(self.keeper, *self.tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        with suppress(asyncio.CancelledError):  # but not what it may have failed with before
+            await self.keeper
 
     # -- the door ------------------------------------------------------------------------------
     async def _open(self):
         self.server = await asyncio.start_server(self._connection, "127.0.0.1", self.port,
-                                                 backlog=512)
+                                                 backlog=512, reuse_port=True)
 
     def _close(self):
         """Refuses new connections and ends the unused ones; answers under way are finished."""

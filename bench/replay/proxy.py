@@ -9,25 +9,31 @@ from urllib.request import urlopen
 from .scripts import OFFLINE
 
 PORTS = range(3000, 11000)  # below those that the kernel gives to clients, apart from the tests'
-SLICE = 200                 # of them for each process: two that start at once must not meet
+SLICE = 200                 # of them for each process: two that start at once should not meet
 _last = 0
 
 
-def free_port():
-    """A port of 127.0.0.1. Holdfast would share one that another holdfast listens on, so looking
-    whether it is free is not enough when several start at the same time."""
+def reserve_port():
+    """A bound socket that does not listen: nobody gets its port but who also sets SO_REUSEPORT."""
     global _last
     low = PORTS.start + os.getpid() * SLICE % len(PORTS)
     for _ in range(SLICE):
         _last = (_last + 1) % SLICE
-        with socket.socket() as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                s.bind(("127.0.0.1", low + _last))
-            except OSError:
-                continue
-        return low + _last
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            with socket.socket() as strict:  # fails where anybody is, even a holdfast that would share
+                strict.bind(("127.0.0.1", low + _last))
+            s.bind(("127.0.0.1", low + _last))
+            return s
+        except OSError:
+            s.close()
     raise RuntimeError(f"no port is free from {low} to {low + SLICE - 1}")
+
+
+def free_port():
+    with reserve_port() as s:
+        return s.getsockname()[1]
 
 
 class Proxy:
