@@ -7,7 +7,8 @@ from random import Random
 from .scripts import OFFLINE, SLA
 
 RETRIES = 2          # of the official SDKs
-SILENT_S = 15        # a call that was silent for so long when its caller gave up was a hang
+SILENT_S = 20        # a call that was silent for so long when its caller gave up was a hang: longer
+                     # than a place in a queue and a second target are waited for together
 MOST_WAIT_S = 60     # the SDKs ignore a longer Retry-After
 
 
