@@ -22,13 +22,14 @@ enum field {
     WEB_SEARCH,
     PROMPT_CACHE_KEY,
     USER,
+    RESPONSE_FORMAT,
     FIELDS
 };
 
 static const char *const field_names[FIELDS] = {
     "model",     "messages",         "stream", "stream_options",     "tools",
     "functions", "reasoning_effort", "n",      "web_search_options", "prompt_cache_key",
-    "user",
+    "user",      "response_format",
 };
 
 static enum field find_field(struct span key)
@@ -184,6 +185,20 @@ static bool reasons(struct span model, struct span effort)
     return openai_chat_always_reasons(model);
 }
 
+/* Is the answer to be data rather than prose? */
+static bool is_structured(struct span form)
+{
+    struct json j = json_read(form);
+    struct span key;
+
+    if (!json_enter(&j, JSON_OBJECT))
+        return false;
+    while (json_member(&j, &key))
+        if (json_is_string(json_take(&j), "text") && span_is(key, "type"))
+            return false;
+    return true;
+}
+
 static int read_request(struct span body, struct arena *a, struct chat_request *out, struct err *e)
 {
     struct span value[FIELDS] = {0};
@@ -205,6 +220,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.body = body;
     req.model_raw = value[MODEL];
     req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
+    req.structured = is_structured(value[RESPONSE_FORMAT]);
     req.choices = choices(value[CHOICES]);
     req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
     req.session = json_type_of(value[PROMPT_CACHE_KEY]) == JSON_STRING ? value[PROMPT_CACHE_KEY]

@@ -69,6 +69,14 @@ static void fail_saying(struct attempt *a, enum failure why, const char *text)
     fail(a, why);
 }
 
+/* An error inside an answer that began as a good one: `body` tells what its head could not. */
+static void fail_inside(struct attempt *a, struct span body)
+{
+    a->error = a->watch.error;
+    a->retry_after_ms = retry_after_read(RETRY_AFTER_NONE, RETRY_AFTER_NONE, body);
+    fail(a, a->watch.failure);
+}
+
 static void complete(struct attempt *a)
 {
     a->over = true;
@@ -177,6 +185,33 @@ static bool take_words(struct attempt *a, enum dialect_event kind)
     return !a->ending;
 }
 
+/* Half a piece of an answer: without it there would be a hole in the text. */
+static bool may_hold_text(struct span data)
+{
+    static const char *const marks[] = {"\"delta\"", "\"content\"", "\"text\"", "\"parts\""};
+
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+        if (span_find(data, marks[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* One event that cannot be read, and was no piece of the answer, is no reason to break off prose
+ * that somebody is reading. A tool call or JSON could be wrong without it, and a second one is no
+ * accident. */
+static bool may_leave_out(const struct attempt *a, const struct sse_event *ev)
+{
+    return a->owns && !a->gap && !a->request->tools && !a->request->structured &&
+           !may_hold_text(ev->data);
+}
+
+static bool leave_out(struct attempt *a)
+{
+    a->gap = true;
+    log_warn("%s: an event of its answer could not be read and was left out", a->target->name);
+    return pass_on(a, SPAN(": an event of the provider could not be read and was left out\n\n"));
+}
+
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
  * stops: the attempt is over, or the answer has ended. */
 static bool take_event(struct attempt *a, const struct sse_event *ev, struct span input,
@@ -194,15 +229,15 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         if (!pass_on(a, *run))
             return false;
         run->n = 0;
-        if (kind == EVENT_ERROR) {
-            a->error = a->watch.error;
-            fail(a, verdict);
-        } else {
+        if (kind == EVENT_BAD && may_leave_out(a, ev))
+            return leave_out(a);
+        if (kind == EVENT_ERROR)
+            fail_inside(a, ev->data);
+        else
             fail_saying(a, verdict,
                         kind == EVENT_BAD
                             ? "an event of the answer is not valid JSON"
                             : "the end marker came without a finish reason or output");
-        }
         return false;
     }
     if (a->translating)
@@ -322,8 +357,7 @@ static void judge_whole(struct attempt *a)
         }
     }
     if (a->watch.failure != FAILURE_NONE) {
-        a->error = a->watch.error;
-        fail(a, a->watch.failure);
+        fail_inside(a, strbuf_span(&a->held));
     } else if (a->request->stream) {
         fail_saying(a, MALFORMED, "one JSON text came where a stream was asked for");
     } else {

@@ -64,6 +64,7 @@ struct attempt {
     uint32_t without;        /* parameters that were left out */
     uint32_t refused;        /* ... that the next try of this target has to leave out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
+    bool gap;                /* an event of it could not be read and was left out */
     unsigned status;
     bool event_stream;       /* the answer's content-type says so */
     bool html;               /* ... or that it is a page */

@@ -20,9 +20,7 @@ double budget_tokens(const struct budget *b, uint64_t now_ms)
 
 static void settle(struct budget *b, double change, uint64_t now_ms)
 {
-    double tokens = budget_tokens(b, now_ms) + change;
-
-    b->tokens = tokens < b->capacity ? tokens : b->capacity;
+    b->tokens = budget_tokens(b, now_ms) + change;
     b->at_ms = now_ms;
 }
 

@@ -650,15 +650,15 @@ static void start_attempt(struct exchange *x, int try)
     x->attempts = a;
 }
 
+/* It is no part of what goes on now: the other attempt, a timer, or the client's end has decided.
+ */
 static void drop_attempt(struct exchange *x, int try)
 {
     struct attempt *a = find_attempt(x, try);
 
-    if (a->over)
-        return;
-    upstream_cancel(&a->call);
-    a->over = true;
-    attempt_over(x, a);
+    if (a->error.message[0] != '\0')
+        target_note(a->target, a->error.message);
+    attempt_stop(a);
 }
 
 /* What the provider could not be told. */
@@ -790,7 +790,8 @@ static void finish(struct exchange *x)
 {
     struct attempt *a = x->owner;
 
-    drop_attempt(x, a->number);
+    a->over = true;
+    upstream_cancel(&a->call); /* where it only kept the connection open */
     settle(x, a);
     if (!x->request.stream) {
         finish_whole(x, a);

@@ -28,10 +28,13 @@
 #define PROBE_HEDGE_MS 2000 /* no caller waits longer for a target that may still be dead */
 #define HEDGE_LOOK_MS  500  /* after a hedge that could not be had */
 
+#define ROOM_MS                                                                                    \
+    1000 /* a guess: who had no room for one more, and names no time, may have it then */
+
 #define QUEUE_MOST    256 /* of one route; who is behind them would not get a place in time */
 #define QUEUE_LOW_MS  2000
 #define QUEUE_HIGH_MS 6000 /* when to come again: spread, so that not all come at once */
-#define QUEUE_SHARE   5    /* of the time left, the part that may be waited */
+#define QUEUE_SHARE   3    /* of the time left, the part that may be waited */
 
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a)
@@ -121,14 +124,18 @@ static void give_up(struct failover *f, struct failover_orders *out)
 
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *t = &f->tries[i];
+        uint64_t wait_ms;
         bool asked_after =
             t->skipped && t->candidate != UINT8_MAX && f->candidates[t->candidate].tries > 0;
 
         if (!asked_after &&
             (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome)))
             best = (int)i;
-        if (t->retry_after_ms < f->retry_after_ms)
-            f->retry_after_ms = t->retry_after_ms;
+        wait_ms = t->retry_after_ms;
+        if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
+            wait_ms = ROOM_MS;
+        if (wait_ms < f->retry_after_ms)
+            f->retry_after_ms = wait_ms;
     }
     f->verdict = best;
     end_all(f, f->committed || f->opened ? ORDER_BREAK : ORDER_REFUSE, out);
@@ -244,10 +251,21 @@ static double cost_of(const struct failover *f, bool more)
     return slow ? BUDGET_TIMEOUT_COST : 1;
 }
 
+/* Where the request began: what it costs more than one call is on the account of that target. */
+static struct target *first_target(const struct failover *f)
+{
+    unsigned i = 0;
+
+    while (f->tries[i].skipped)
+        i++;
+    return f->candidates[f->tries[i].candidate].target;
+}
+
 static enum failure ask(struct failover *f, unsigned i, struct target_wish wish, uint64_t now_ms,
                         struct ticket *ticket, uint64_t *wait_ms)
 {
     wish.away = wish.beside || f->candidates[i].away;
+    wish.payer = f->n_attempts > 0 ? first_target(f) : NULL;
     wish.kind = f->policy.kind;
     wish.route = f->policy.route;
     wish.place = f->candidates[i].place;
@@ -404,27 +422,47 @@ static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct f
     return false;
 }
 
-/* Would a place at this target, or the end of its short rest, come in time? */
-static bool worth_waiting_for(const struct failover_candidate *c, uint64_t now_ms)
+/* The last resort: the one that is nearest to being well again, of those that were passed over for
+ * `why` or, with FAILURE_NONE, for whatever they have done. */
+static bool try_nearest(struct failover *f, enum failure why, uint64_t now_ms,
+                        struct failover_orders *out)
 {
-    return c->skipped == SATURATED ||
-           (c->skipped == SKIPPED_REST && c->not_before <= now_ms + SAME_WAIT_MAX_MS);
+    const struct failover_try *nearest = NULL;
+
+    for (unsigned i = 0; i < f->n_tries; i++) {
+        const struct failover_try *t = &f->tries[i];
+        bool fits = why != FAILURE_NONE ? t->outcome == why
+                                        : t->outcome != UNFIT && t->outcome != SATURATED;
+
+        if (t->skipped && fits && t->candidate != UINT8_MAX &&
+            (nearest == NULL || t->retry_after_ms < nearest->retry_after_ms))
+            nearest = t;
+    }
+    return nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out);
 }
 
-/* Some target is well but has no room: waits for a place. True when it waits, or has been refused.
- */
+/* Some target is well but has no room, or its rest is over soon: waits for a place. True when it
+ * waits, or has been refused. */
 static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    uint64_t left = f->deadline_ms - now_ms, longest = left / QUEUE_SHARE;
+    uint64_t longest = (f->deadline_ms - now_ms) / QUEUE_SHARE;
     uint32_t wants = 0;
 
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (worth_waiting_for(&f->candidates[i], now_ms))
-            wants |= 1u << f->candidates[i].place;
-    if (wants == 0)
-        return false;
     if (longest > f->policy.queue_ms)
         longest = f->policy.queue_ms;
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        const struct failover_candidate *c = &f->candidates[i];
+
+        if (c->skipped == SATURATED ||
+            (c->skipped == SKIPPED_REST && c->not_before <= now_ms + longest))
+            wants |= 1u << c->place;
+    }
+    if (wants == 0)
+        return false;
+    /* One that is open may be back by now: where there is not room for all, that is worth a look.
+     */
+    if (f->n_attempts == 0 && try_nearest(f, SKIPPED_OPEN, now_ms, out))
+        return true;
     if (longest > 0 &&
         target_queue_enter(f->policy.set, f->policy.route, &f->waiter, wants, QUEUE_MOST, now_ms)) {
         f->queue_until_ms = now_ms + longest;
@@ -451,24 +489,6 @@ static void look_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     give_up(f, out);
 }
 
-/* Nobody was even asked: the one that is nearest to being well again may have it, else any other.
- */
-static bool try_last_resort(struct failover *f, uint64_t now_ms, struct failover_orders *out)
-{
-    unsigned lines = f->n_tries;
-    const struct failover_try *nearest = NULL;
-
-    for (unsigned i = 0; i < lines; i++)
-        if (nearest == NULL || f->tries[i].retry_after_ms < nearest->retry_after_ms)
-            nearest = &f->tries[i];
-    if (nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out))
-        return true;
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (try_candidate(f, i, true, now_ms, out))
-            return true;
-    return false;
-}
-
 /* Decides what comes next when no try is live. */
 static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
@@ -486,7 +506,7 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
         return;
     if (wait_in_queue(f, now_ms, out))
         return;
-    if (f->n_attempts == 0 && try_last_resort(f, now_ms, out))
+    if (f->n_attempts == 0 && try_nearest(f, FAILURE_NONE, now_ms, out))
         return;
     give_up(f, out);
 }
@@ -498,7 +518,7 @@ static bool may_start_beside(const struct failover *f, unsigned i)
 {
     const struct failover_candidate *c = &f->candidates[i];
 
-    return c->tries == 0 && !c->unfit;
+    return c->tries == 0 && !c->unfit && !endpoint_failed(f, c->target);
 }
 
 static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
@@ -517,17 +537,17 @@ static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_ord
     return false;
 }
 
-/* No hedge is to be had, and the first target has gone silent for everybody: that is no tail, and
- * the next target is asked in its place. */
+/* No hedge is to be had: the next target is asked in place of the first. Where that has gone silent
+ * for everybody this is no tail, and free; else it comes from the retry budget, lest a slow day of
+ * all targets become one on which every request is asked everywhere. */
 static void move_on(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
     struct failover_candidate *first = candidate_of(f, f->live[0]);
-    struct target_wish wish = {.cost = cost_of(f, false)};
+    bool silent = target_silent(first->target, &f->tries[f->live[0]].ticket);
+    struct target_wish wish = {.cost = cost_of(f, !silent)};
     struct ticket ticket;
     uint64_t wait_ms;
 
-    if (!target_silent(first->target, &f->tries[f->live[0]].ticket))
-        return;
     for (unsigned i = 0; i < f->n_candidates; i++)
         if (may_start_beside(f, i) && !target_behind(f->candidates[i].target, now_ms) &&
             ask(f, i, wish, now_ms, &ticket, &wait_ms) == FAILURE_NONE) {
@@ -544,7 +564,9 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (f->n_attempts < f->policy.max_attempts && !start_hedge(f, now_ms, out))
+    if (f->n_attempts >= f->policy.max_attempts || f->deadline_ms < now_ms + LEAST_TRY_MS)
+        return;
+    if (!start_hedge(f, now_ms, out))
         move_on(f, now_ms, out);
 }
 
@@ -578,19 +600,27 @@ static bool others_may_mend(struct failover *f, const struct failover_candidate 
     return false;
 }
 
+/* Is it likely and paid for that another try of the same target does better? */
+static bool may_heal(const struct failover *f, const struct failover_candidate *c, enum failure why,
+                     uint64_t now_ms)
+{
+    return !f->policy.retried && target_heals(c->target, why, now_ms) &&
+           target_affords(first_target(f), cost_of(f, true), now_ms);
+}
+
 /* When the same target may be asked again, if ever. */
 static void plan_again(struct failover *f, struct failover_candidate *c,
                        const struct failover_try *t, uint64_t now_ms)
 {
     enum failure_again again = failure_row(t->outcome)->again;
     bool named = t->retry_after_ms != RETRY_AFTER_NONE;
+    bool no_room = t->outcome == RATE_LIMITED || t->outcome == OVERLOADED;
     uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
-                  (again == AGAIN_SOON &&
-                   (f->policy.retried || !target_heals(c->target, t->outcome, now_ms))) ||
+                  (again == AGAIN_SOON && !may_heal(f, c, t->outcome, now_ms)) ||
                   (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
-                  (t->outcome == RATE_LIMITED && !named && f->n_candidates > 1);
+                  (no_room && !named && f->n_candidates > 1);
     if (named) {
         pause = t->retry_after_ms + rng_between(&f->rng, 0, t->retry_after_ms / 10);
     } else if (t->outcome == RATE_LIMITED) {
@@ -633,8 +663,10 @@ static void output(struct failover *f, int try, uint64_t now_ms, struct failover
         t->output_ms = now_ms;
         target_output(candidate_of(f, try)->target, &t->ticket, now_ms);
     }
-    if (f->committed)
+    if (f->committed) {
+        f->said_ms = now_ms;
         return;
+    }
     if (other >= 0)
         drop(f, other, f->tries[other].hedge ? HEDGE_LOST : SLOWER, RETRY_AFTER_NONE, now_ms, out);
     f->committed = true;
@@ -699,7 +731,8 @@ static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms,
         }
     }
     for (unsigned i = 0; f->live[0] >= 0; i++) {
-        enum failure own = expired(f, f->live[0], tcp_up[i], now_ms);
+        enum failure own =
+            why == DEADLINE ? expired(f, f->live[0], tcp_up[i], now_ms) : FAILURE_NONE;
 
         last = f->live[0];
         drop(f, last, own != FAILURE_NONE ? own : why, retry_after_ms, now_ms, out);
@@ -787,6 +820,8 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         break;
     case FAILOVER_PROGRESS:
         t->progress_ms = now_ms;
+        if (f->committed)
+            f->said_ms = now_ms;
         break;
     case FAILOVER_STOPPED:
         t->progress_ms = now_ms;

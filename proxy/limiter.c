@@ -2,14 +2,18 @@
 
 #include <assert.h>
 
-#define WINDOW_MS    1000
-#define INITIAL      20.0 /* for load from elsewhere, before anything is known */
-#define LEAST        2.0  /* less would learn nothing */
-#define MOST         100000.0
-#define ENOUGH       3     /* losses that show something */
-#define FORGET_MS    60000 /* without a loss: there is no limit any more */
-#define LARGEST_CUT  0.3
-#define HOME_RESERVE 0.5
+#define WINDOW_MS     1000
+#define INITIAL       20.0 /* for load from elsewhere, before anything is known */
+#define LEAST         2.0  /* less would learn nothing */
+#define MOST          100000.0
+#define ENOUGH        3     /* losses that show something */
+#define FORGET_MS     60000 /* without a loss: there is no limit any more */
+#define LARGEST_CUT   0.3
+#define PAUSE_MS      250 /* after more than ENOUGH refusals in a row, doubled with each */
+#define PAUSE_MOST_MS 4000
+#define HOLD_MS       5000  /* after a loss the limit does not grow */
+#define FAST_MS       10000 /* without a loss: it grows as in slow start */
+#define HOME_RESERVE  0.5
 
 void limiter_init(struct limiter *l, double tolerance, bool reserve)
 {
@@ -48,12 +52,15 @@ static bool too_many_lost(const struct limiter *l)
     return l->lost > l->tolerance * (l->ok + l->lost);
 }
 
-/* A limit that was not used has not been tested, and stays. */
-static void grow(struct limiter *l)
+/* A limit that was not used has not been tested, and stays. One that has just been found stays for
+ * a while as well: each test of it costs a refused request, and as a rule a rest. The longer
+ * nothing is lost, the faster it grows. */
+static void grow(struct limiter *l, uint64_t now_ms)
 {
-    double more = l->slow_start ? l->limit / 2 : l->limit / 20;
+    uint64_t since = l->lost_ms != 0 ? now_ms - l->lost_ms : UINT64_MAX;
+    double more = l->slow_start || since >= FAST_MS ? l->limit / 2 : l->limit / 20;
 
-    if (l->ok == 0 || l->peak * 2 < away_limit(l))
+    if (l->ok == 0 || l->peak * 2 < away_limit(l) || (!l->slow_start && since < HOLD_MS))
         return;
     l->limit += more < 1 ? 1 : more;
     if (l->limit > MOST)
@@ -61,13 +68,13 @@ static void grow(struct limiter *l)
 }
 
 /* The second is over. */
-static void judge(struct limiter *l)
+static void judge(struct limiter *l, uint64_t now_ms)
 {
     double share = (double)l->lost / (l->ok + l->lost);
     double cut = share / 2;
 
     if (!too_many_lost(l)) {
-        grow(l);
+        grow(l, now_ms);
         return;
     }
     if (!l->capped && l->in_flight > l->limit)
@@ -84,7 +91,7 @@ static void turn(struct limiter *l, uint64_t now_ms)
     if (now_ms < l->window_ms + WINDOW_MS)
         return;
     if (l->ok + l->lost > 0)
-        judge(l);
+        judge(l, now_ms);
     if (l->capped && now_ms > l->lost_ms + FORGET_MS) {
         l->capped = false;
         l->slow_start = true;
@@ -95,7 +102,7 @@ static void turn(struct limiter *l, uint64_t now_ms)
 bool limiter_take(struct limiter *l, bool away, uint64_t now_ms)
 {
     turn(l, now_ms);
-    if (l->capped && l->in_flight + 1 > l->limit)
+    if (now_ms < l->pause_ms || (l->capped && l->in_flight + 1 > l->limit))
         return false;
     if (away && l->away + 1 > away_limit(l))
         return false;
@@ -116,6 +123,8 @@ void limiter_ok(struct limiter *l, uint64_t now_ms)
 {
     turn(l, now_ms);
     l->ok++;
+    l->refused = 0;
+    l->pause_ms = 0;
 }
 
 /* Where several are refused at once, those that are still under way are what it takes: the rest of
@@ -134,6 +143,18 @@ void limiter_lost(struct limiter *l, uint64_t now_ms)
     l->capped = true;
     l->slow_start = false;
     begin_window(l, now_ms);
+}
+
+/* Those that were on their way together say it once. */
+void limiter_refused(struct limiter *l, uint64_t now_ms)
+{
+    uint64_t ms = PAUSE_MS;
+
+    if (now_ms < l->pause_ms || ++l->refused <= ENOUGH)
+        return;
+    for (unsigned i = ENOUGH + 1; i < l->refused && ms < PAUSE_MOST_MS; i++)
+        ms *= 2;
+    l->pause_ms = now_ms + (ms < PAUSE_MOST_MS ? ms : PAUSE_MOST_MS);
 }
 
 void limiter_recover(struct limiter *l, uint64_t now_ms)

@@ -28,6 +28,8 @@ struct limiter {
     uint64_t window_ms;      /* when the current second began; 0: none yet */
     unsigned ok, lost, peak; /* in it; peak: of those that the limit holds for */
     uint64_t lost_ms;        /* the last loss */
+    unsigned refused;        /* in a row, by a target that serves others */
+    uint64_t pause_ms;       /* no more of them until then */
 };
 
 void limiter_init(struct limiter *l, double tolerance, bool reserve);
@@ -39,6 +41,10 @@ void limiter_give(struct limiter *l, bool away);
 /* One request of those under way was accepted (its first output came), or was lost. */
 void limiter_ok(struct limiter *l, uint64_t now_ms);
 void limiter_lost(struct limiter *l, uint64_t now_ms);
+
+/* It was refused at once although the target serves others: after some in a row there is a pause,
+ * for a place limit alone does not slow down who is refused within milliseconds. */
+void limiter_refused(struct limiter *l, uint64_t now_ms);
 
 /* The target is back after an outage: it gets its load by and by. */
 void limiter_recover(struct limiter *l, uint64_t now_ms);

@@ -110,6 +110,12 @@ void pace_failed(struct pace *p, uint64_t now_ms)
     stand_back(p, now_ms);
 }
 
+static bool mostly_slow(const struct pace *p)
+{
+    return p->judged == SLOW_LOOK &&
+           __builtin_popcount(p->slow & ((1u << SLOW_LOOK) - 1)) >= SLOW_MANY;
+}
+
 void pace_output(struct pace *p, enum pace_kind kind, uint64_t ms, uint64_t now_ms)
 {
     uint64_t usual = pace_quantile(p, kind, 0.5);
@@ -119,12 +125,10 @@ void pace_output(struct pace *p, enum pace_kind kind, uint64_t ms, uint64_t now_
     p->slow = (uint16_t)(p->slow << 1 | slow);
     if (p->judged < SLOW_LOOK)
         p->judged++;
-    if (!slow) {
-        p->streak = 0;
-        p->trial = false;
+    if (slow && mostly_slow(p)) {
+        stand_back(p, now_ms);
         return;
     }
-    if (p->judged == SLOW_LOOK &&
-        __builtin_popcount(p->slow & ((1u << SLOW_LOOK) - 1)) >= SLOW_MANY)
-        stand_back(p, now_ms);
+    p->streak = 0;
+    p->trial = false;
 }

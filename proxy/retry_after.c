@@ -21,7 +21,7 @@ static bool is_digit(struct span s, size_t i)
     return i < s.n && s.p[i] >= '0' && s.p[i] <= '9';
 }
 
-/* "12" or "12.5"; moves *s behind it. False where there is no number, or one too long to be meant.
+/* "12" or "12.5"; moves *s behind it, where the rest of a number too long to be meant may stand.
  */
 static bool take_number(struct span *s, double *v)
 {
@@ -34,7 +34,7 @@ static bool take_number(struct span *s, double *v)
     if (i < s->n && s->p[i] == '.')
         for (i++; is_digit(*s, i) && i < 36; i++, digits = true)
             *v += (s->p[i] - '0') * (scale /= 10);
-    if (!digits || is_digit(*s, i))
+    if (!digits)
         return false;
     skip(s, i);
     return true;

@@ -26,7 +26,10 @@
 #define FULL_NOT_DEAD_MS 2000  /* a target that gave output so lately is overloaded, but alive */
 #define UNPROVEN_MS      60000 /* a failure to connect that nobody has explained by then */
 #define HEALS_BELOW      0.2   /* share of failures among the other calls */
-#define BESIDE_USE       0.7   /* of a target's limit: more room than that is kept for its own */
+#define LAST_RESORT_MS   1000 /* one request of a route in such a time may go against all refusals \
+                               */
+#define PLACE_MS   1000       /* a guess at how soon somebody is done and leaves a place */
+#define BESIDE_USE 0.7        /* of a target's limit: more room than that is kept for its own */
 
 /* ---- making the set ------------------------------------------------------------------------- */
 
@@ -165,6 +168,7 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     s->providers = mem_zalloc(c->n_providers * sizeof(*s->providers));
     s->endpoints = mem_zalloc(c->n_providers * sizeof(*s->endpoints));
     s->queues = mem_zalloc(c->n_routes * sizeof(*s->queues));
+    s->last_resorts_ms = mem_zalloc(c->n_routes * sizeof(*s->last_resorts_ms));
     set_breaker(&s->path, c, seed);
     hedge_init(&s->hedge, c->hedge.max_ratio, c->hedge.floor);
     for (size_t i = 0; i < c->n_providers; i++) {
@@ -197,6 +201,7 @@ void target_set_free(struct target_set *s)
         free(s->endpoints[i].origin);
     pthread_mutex_destroy(&s->lock);
     free(s->queues);
+    free(s->last_resorts_ms);
     free(s->targets);
     free(s->endpoints);
     free(s->providers);
@@ -228,7 +233,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
     struct provider *p = t->provider;
     uint64_t own = resting_ms(&t->rest, wish->last_resort, now_ms);
 
-    *why = SKIPPED_REST;
+    *why = own > 0 ? t->rest.why : SKIPPED_REST; /* a model that is gone is not back in a moment */
     *wait_ms = RETRY_AFTER_NONE;
     for (unsigned i = 0; i < p->n_keys; i++) {
         uint64_t wait = longer(own, longer(resting_ms(&p->rests[i], wish->last_resort, now_ms),
@@ -246,7 +251,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
         }
     }
     if (*why == SATURATED)
-        *wait_ms = RETRY_AFTER_NONE;
+        *wait_ms = PLACE_MS;
     return -1;
 }
 
@@ -287,15 +292,19 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
                         struct ticket *out, uint64_t *wait_ms)
 {
     struct endpoint *e = t->provider->endpoint;
+    uint64_t *last = &t->set->last_resorts_ms[wish->route];
+    struct budget *budget = wish->payer != NULL ? &wish->payer->budget : &t->budget;
     enum failure why;
     int key;
 
     *wait_ms = RETRY_AFTER_NONE;
+    if (wish->last_resort && *last != 0 && now_ms < *last + LAST_RESORT_MS)
+        return SKIPPED_OPEN;
     if (wish->beside && pace_place(&t->pace, now_ms) != PACE_FRONT)
         return SKIPPED_OPEN;
     if (!queue_turn(&t->set->queues[wish->route], wish->waiter, wish->place, now_ms))
         return SATURATED;
-    if (wish->cost > 0 && budget_tokens(&t->budget, now_ms) < wish->cost)
+    if (wish->cost > 0 && budget_tokens(budget, now_ms) < wish->cost)
         return SKIPPED_BUDGET;
     key = take_key(t, wish, now_ms, &why, wait_ms);
     if (key < 0)
@@ -311,8 +320,10 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
         limiter_give(&t->limiters[key], wish->away);
         return SKIPPED_BUDGET;
     }
+    if (wish->last_resort)
+        *last = now_ms;
     if (wish->cost > 0)
-        budget_spend(&t->budget, wish->cost, now_ms);
+        budget_spend(budget, wish->cost, now_ms);
     out->trial = pace_place(&t->pace, now_ms) == PACE_TRIAL;
     if (out->trial)
         pace_try(&t->pace, now_ms);
@@ -398,8 +409,7 @@ static bool may_be_ours(const struct target_set *s, const struct endpoint *e, en
 
     for (size_t i = 0; i < s->n_endpoints; i++)
         remote += s->endpoints[i].remote;
-    return (f == DNS || f == REFUSED || f == CONNECT_TIMEOUT) && e->remote && remote > 1 &&
-           e->breaker.state == BREAKER_CLOSED;
+    return (f == DNS || f == REFUSED || f == CONNECT_TIMEOUT) && e->remote && remote > 1;
 }
 
 static void count_unproven(struct endpoint *e, uint64_t now_ms)
@@ -411,15 +421,16 @@ static void count_unproven(struct endpoint *e, uint64_t now_ms)
 }
 
 /* `answered` has: the network is well, and who could not be connected is to blame after all; unless
- * the one that answers could not be connected either until now: then the network has come back. */
+ * it could not be connected itself a moment ago, and all is well again. */
 static void prove_network(struct target_set *s, struct endpoint *answered, uint64_t now_ms)
 {
-    bool is_back = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
+    bool was_ours = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
 
+    answered->unproven = 0;
     for (size_t i = 0; answered->remote && i < s->n_endpoints; i++) {
         struct endpoint *e = &s->endpoints[i];
 
-        if (is_back || now_ms > e->unproven_ms + UNPROVEN_MS)
+        if (was_ours || now_ms > e->unproven_ms + UNPROVEN_MS)
             e->unproven = 0;
         for (; e->unproven > 0 && e->breaker.state == BREAKER_CLOSED; e->unproven--) {
             enum breaker_state was = e->breaker.state;
@@ -527,7 +538,9 @@ static void throttle(struct target *t, unsigned key, uint64_t retry_after_ms, ui
 
     if (retry_after_ms != RETRY_AFTER_NONE) {
         rest_until(r, now_ms + retry_after_ms, true, RATE_LIMITED);
-    } else if (t->limiters[key].in_flight == 0 && !rests_already(r, now_ms)) {
+    } else if (t->limiters[key].in_flight > 0) {
+        limiter_refused(&t->limiters[key], now_ms);
+    } else if (!rests_already(r, now_ms)) {
         count_streak(r, now_ms);
         rest_until(r, now_ms + doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false,
                    RATE_LIMITED);
@@ -539,12 +552,14 @@ static void blame_endpoint(struct target *t, const struct ticket *k, enum failur
 {
     struct endpoint *e = t->provider->endpoint;
 
-    if (may_be_ours(t->set, e, f)) {
-        breaker_drop(&e->breaker, k->endpoint, now_ms);
+    bool ours = may_be_ours(t->set, e, f);
+
+    if (ours)
         count_unproven(e, now_ms);
-    } else {
+    if (ours && e->breaker.state == BREAKER_CLOSED)
+        breaker_drop(&e->breaker, k->endpoint, now_ms);
+    else
         breaker_fail(&e->breaker, k->endpoint, now_ms);
-    }
 }
 
 static void blame_model(struct target *t, const struct ticket *k, enum failure f,
@@ -553,10 +568,12 @@ static void blame_model(struct target *t, const struct ticket *k, enum failure f
     bool alive =
         t->streaming > 0 || (t->output_ms != 0 && now_ms < t->output_ms + FULL_NOT_DEAD_MS);
 
-    if (f == OVERLOADED && alive)
-        breaker_drop(&t->breaker, k->model, now_ms); /* full, and not dead */
-    else
+    if (f == OVERLOADED && alive) { /* full, and not dead */
+        breaker_drop(&t->breaker, k->model, now_ms);
+        limiter_refused(&t->limiters[k->key], now_ms);
+    } else {
         breaker_fail(&t->breaker, k->model, now_ms);
+    }
     /* An overloaded provider that names a time means it. */
     if (retry_after_ms != RETRY_AFTER_NONE)
         rest_until(&t->rests[k->key], now_ms + retry_after_ms, true, f);
@@ -641,7 +658,7 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, unsign
     limiter_give(&t->limiters[k->key], k->away);
     if (k->output)
         t->streaming--;
-    if (status != 0)
+    if (status != 0 && !k->output) /* what ends after its output may be cut by our own network */
         prove_network(t->set, t->provider->endpoint, now_ms);
     if ((failure_row(f)->marks & LOSS) != 0)
         limiter_lost(&t->limiters[k->key], now_ms);
@@ -666,7 +683,8 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, unsign
 void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms)
 {
     pthread_mutex_lock(&t->set->lock);
-    rest_until(&t->rests[k->key], now_ms + wait_ms, true, RATE_LIMITED);
+    /* Not firm: as a rule the time is when all of the allowance is back, and not a part of it. */
+    rest_until(&t->rests[k->key], now_ms + wait_ms, false, RATE_LIMITED);
     pthread_mutex_unlock(&t->set->lock);
 }
 
@@ -705,6 +723,16 @@ bool target_heals(struct target *t, enum failure last, uint64_t now_ms)
     if (is_blamed(last) && failed > 0)
         failed--;
     return well && (failed == 0 || failed < HEALS_BELOW * (ok + failed));
+}
+
+bool target_affords(struct target *t, double cost, uint64_t now_ms)
+{
+    bool enough;
+
+    pthread_mutex_lock(&t->set->lock);
+    enough = budget_tokens(&t->budget, now_ms) >= cost;
+    pthread_mutex_unlock(&t->set->lock);
+    return enough;
 }
 
 bool target_silent(struct target *t, const struct ticket *k)

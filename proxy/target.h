@@ -98,6 +98,8 @@ struct target_set {
     size_t n_targets;
     struct hedge hedge;
     struct queue *queues; /* one for each route */
+    uint64_t
+        *last_resorts_ms; /* the same: when a request last went against all refusals; 0: never */
 };
 
 struct target_set *target_set_new(const struct config *c, uint64_t seed); /* keeps views of *c */
@@ -114,7 +116,8 @@ struct target_wish {
     bool last_resort;   /* no other target of the request would do; see breaker_ask_last_resort */
     bool beside;        /* a hedge: only where all is well, there is room, and hedge.h grants it */
     bool granted;       /* ... which it need not, beside a probe */
-    double cost;        /* from the retry budget: it is one call more than there are requests */
+    double cost;        /* it is one call more than there are requests: from the retry budget ... */
+    struct target *payer; /* ... of this target, whose request it is; NULL: its own */
     enum pace_kind kind;
     size_t route; /* whose queue must be kept to */
     unsigned place;
@@ -132,8 +135,9 @@ struct ticket {
     uint64_t asked_ms;
 };
 
-/* May `t` be tried now? FAILURE_NONE with *out filled; or SKIPPED_OPEN, SKIPPED_REST,
- * SATURATED or SKIPPED_BUDGET with *wait_ms until it may be (RETRY_AFTER_NONE: nobody knows). */
+/* May `t` be tried now? FAILURE_NONE with *out filled; or SKIPPED_OPEN, SKIPPED_REST
+ * (or what it rests for, where that says more), SATURATED or SKIPPED_BUDGET with *wait_ms until it
+ * may be (RETRY_AFTER_NONE: nobody knows). */
 enum failure target_ask(struct target *t, const struct target_wish *wish, uint64_t now_ms,
                         struct ticket *out, uint64_t *wait_ms) MUST_CHECK;
 
@@ -161,6 +165,9 @@ bool target_behind(struct target *t, uint64_t now_ms);
 /* Does it serve other requests well (less than a fifth of them failed lately, `last` left out), so
  * that another try of the same makes sense? */
 bool target_heals(struct target *t, enum failure last, uint64_t now_ms);
+
+/* Is there enough in its retry budget? */
+bool target_affords(struct target *t, double cost, uint64_t now_ms);
 
 /* Has nobody had output from it since the attempt began, or has its breaker opened meanwhile? */
 bool target_silent(struct target *t, const struct ticket *k);

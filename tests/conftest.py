@@ -21,6 +21,7 @@ ROOT = TESTS.parent
 SHARED = Path(os.environ.get("HOLDFAST_SHARED", ROOT.parent / "shared"))
 sys.path.insert(0, str(TESTS))
 
+import netns  # noqa: E402
 from client import chat, http_get, wait_for  # noqa: E402
 from faultd import Certs, ConnectProxy, Faultd  # noqa: E402
 
@@ -89,12 +90,12 @@ def free_port():
 class Process:
     """A run of the binary whose stderr and stdout go to files."""
 
-    def __init__(self, directory, args, env=None, cwd=None):
+    def __init__(self, directory, args, env=None, cwd=None, prefix=()):
         n = len(list(directory.glob("stderr*")))
         self.err_path = directory / f"stderr{n}"
         self.out_path = directory / f"stdout{n}"
         with open(self.err_path, "wb") as err, open(self.out_path, "wb") as out:
-            self.process = subprocess.Popen([str(BINARY), *args], stdout=out, stderr=err,
+            self.process = subprocess.Popen([*prefix, str(BINARY), *args], stdout=out, stderr=err,
                                             stdin=subprocess.DEVNULL, cwd=cwd or directory,
                                             env=clean_env(directory) | (env or {}))
 
@@ -122,7 +123,7 @@ def clean_env(directory):
 class Proxy(Process):
     """`holdfast serve` with a configuration file of its own."""
 
-    def __init__(self, directory, config, env=None, args=(), probe=None, ready=True):
+    def __init__(self, directory, config, env=None, args=(), probe=None, ready=True, prefix=()):
         self.probe = probe
         self.port = self.admin = None
         text = config
@@ -136,7 +137,7 @@ class Proxy(Process):
             self.config_path = directory / f"holdfast{n}.conf"
             self.config_path.write_text(text)
             args = ["serve", "-c", str(self.config_path), *args]
-        super().__init__(directory, list(args), env)
+        super().__init__(directory, list(args), env, prefix=prefix)
         if ready:
             self.wait_ready()
 
@@ -172,6 +173,12 @@ class Proxy(Process):
 
     def in_flight(self):
         return self.metric("holdfast_in_flight")
+
+    def breakers(self):
+        """{(scope, target)} of those that are not closed."""
+        found = re.findall(r'^holdfast_breaker_state\{target="(.*)",scope="(\w+)"\} [12]$',
+                           self.metrics(), re.M)
+        return {(scope, target) for target, scope in found}
 
     def log_lines(self):
         """The JSON objects of the log."""
@@ -222,6 +229,16 @@ def upstream(request):
 
 
 @pytest.fixture
+def network():
+    """A network of the test's own; must come first among a test's fixtures."""
+    if reason := netns.why_not():
+        pytest.skip(f"needs a network namespace: {reason}")
+    net = netns.Network()
+    yield net
+    net.close()
+
+
+@pytest.fixture
 def connect_proxy():
     started = []
 
@@ -243,12 +260,13 @@ def holdfast(tmp_path, upstream):
     """holdfast(a, b, ...) starts the binary with one provider per upstream ("a", "b", ...) and one
     route over all of them in order; keywords replace parts of the configuration. Upstreams may be
     Faultds, URLs or ready provider mappings. holdfast(config="...") takes a text as it stands.
+    `prefix` is put before the command.
     """
     if not BINARY.exists():
         pytest.fail(f"{BINARY} is not there: build it first")
     started = []
 
-    def start(*upstreams, config=None, env=None, args=(), ready=True, **parts):
+    def start(*upstreams, config=None, env=None, args=(), ready=True, prefix=(), **parts):
         probe = None
         if config is None and upstreams:
             probe = upstream("probe")
@@ -268,7 +286,7 @@ def holdfast(tmp_path, upstream):
                 config["routes"][1:] = routes
             config["providers"] |= parts.pop("providers", {})
             config |= parts
-        started.append(Proxy(tmp_path, config, env, args, probe, ready))
+        started.append(Proxy(tmp_path, config, env, args, probe, ready, prefix))
         return started[-1]
     yield start
     problems = []

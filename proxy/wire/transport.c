@@ -1,5 +1,6 @@
 #include "proxy/wire/transport.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -9,12 +10,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/wire/tls.h"
+
+#define STALE_MS     3600000 /* so long the last address of a name may stand in for its name server */
+#define SAY_AGAIN_MS 60000
+
+/* Where a peer was last found by its name. */
+struct last_address {
+    const char *origin; /* the peer's */
+    char text[INET6_ADDRSTRLEN];
+    uint64_t found_ms;
+    uint64_t said_ms; /* when the log was last told that it stands in; 0: never */
+    struct last_address *next;
+};
 
 struct transport_space {
     struct loop *loop;
     CURLSH *share;
+    struct last_address *addresses; /* at most one for each origin of the configuration */
 };
 
 /* One of the sockets that libcurl watches while it connects: several addresses are tried side by
@@ -30,8 +45,10 @@ struct transport {
     struct transport_space *space;
     CURLM *multi;
     CURL *easy;
-    bool tls;
-    bool done;     /* a callback has been called */
+    const struct transport_peer *peer;
+    struct curl_slist *stand_in; /* its last address, once its name did not resolve */
+    bool done;                   /* a callback has been called */
+    bool detour;                 /* it does not go to the peer's own port: a proxy stands between */
     bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
     struct loop_timer timer;
@@ -71,6 +88,12 @@ void transport_space_free(struct transport_space *s)
 {
     if (s == NULL)
         return;
+    while (s->addresses != NULL) {
+        struct last_address *next = s->addresses->next;
+
+        free(s->addresses);
+        s->addresses = next;
+    }
     curl_share_cleanup(s->share);
     free(s);
 }
@@ -184,13 +207,14 @@ static enum failure failure_of(CURLcode rc)
     }
 }
 
-/* libcurl reports what the proxy answered to CONNECT as a receive error. */
+/* What libcurl reports of a proxy is what it would report of the provider: that it cannot be
+ * reached, that it closes, and as a receive error what it answers to CONNECT. */
 static enum failure blame_proxy(struct transport *t, enum failure f)
 {
     long answered = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &answered);
-    return f == REFUSED && answered != 0 && answered / 100 != 2 ? EGRESS_PROXY : f;
+    return f == REFUSED && (t->detour || answered != 0) && answered / 100 != 2 ? EGRESS_PROXY : f;
 }
 
 static bool is_shortage(long no)
@@ -221,6 +245,80 @@ static enum failure blame_ourselves(struct transport *t, enum failure f)
     return t->short_of || is_shortage(no) || (f == DNS && resolver_starves()) ? LOCAL : f;
 }
 
+/* ---- a name that does not resolve ------------------------------------------------------------
+ *
+ * Name servers fail more often than what they name moves. So where a name resolved within the last
+ * hour, its last address is tried; the certificate is still checked against the name.
+ */
+
+static struct last_address *last_address_find(struct transport_space *s, const char *origin)
+{
+    struct last_address *a = s->addresses;
+
+    while (a != NULL && strcmp(a->origin, origin) != 0)
+        a = a->next;
+    return a;
+}
+
+static void remember_address(struct transport *t)
+{
+    struct transport_space *s = t->space;
+    struct last_address *a = last_address_find(s, t->peer->origin);
+    const char *text = NULL;
+    long tunnel = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+    curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &text);
+    if (t->stand_in != NULL || t->detour || tunnel != 0 || text == NULL)
+        return; /* not by its name, or not its own */
+    if (a == NULL) {
+        a = mem_zalloc(sizeof(*a));
+        a->origin = t->peer->origin;
+        a->next = s->addresses;
+        s->addresses = a;
+    }
+    snprintf(a->text, sizeof(a->text), "%s", text);
+    a->found_ms = loop_now_ms(s->loop);
+}
+
+/* Connects once more, to the last address. False where there is none, or it has been tried. */
+static bool stand_in(struct transport *t)
+{
+    struct last_address *a = last_address_find(t->space, t->peer->origin);
+    uint64_t now = loop_now_ms(t->space->loop);
+    char to[INET6_ADDRSTRLEN + 8];
+
+    if (a == NULL || t->stand_in != NULL || now - a->found_ms > STALE_MS)
+        return false;
+    snprintf(to, sizeof(to), strchr(a->text, ':') != NULL ? "::[%s]:" : "::%s:", a->text);
+    t->stand_in = curl_slist_append(NULL, to);
+    curl_multi_remove_handle(t->multi, t->easy);
+    curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->stand_in);
+    t->error[0] = '\0';
+    if (a->said_ms == 0 || now - a->said_ms >= SAY_AGAIN_MS) {
+        a->said_ms = now;
+        log_warn("%s: its name does not resolve; its last address %s stands in", a->origin,
+                 a->text);
+    }
+    return curl_multi_add_handle(t->multi, t->easy) == CURLM_OK;
+}
+
+/* ---- the result ----------------------------------------------------------------------------- */
+
+static void give_up(struct transport *t, CURLcode rc)
+{
+    enum failure f = blame_ourselves(t, blame_proxy(t, failure_of(rc)));
+    char text[CURL_ERROR_SIZE + 64];
+
+    if (f == DNS && stand_in(t))
+        return;
+    t->done = true;
+    snprintf(text, sizeof(text), "%s%s",
+             t->stand_in != NULL ? "its name does not resolve; at its last address: " : "",
+             t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
+    t->failed(t->ctx, t->stand_in != NULL && f != LOCAL ? DNS : f, text);
+}
+
 static void look_for_result(struct loop_task *task)
 {
     struct transport *t = CONTAINER_OF(task, struct transport, task);
@@ -233,21 +331,29 @@ static void look_for_result(struct loop_task *task)
     msg = curl_multi_info_read(t->multi, &left);
     if (msg == NULL || msg->msg != CURLMSG_DONE)
         return;
-    t->done = true;
     if (msg->data.result == CURLE_OK)
         curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
-    if (fd != CURL_SOCKET_BAD) {
-        /* libcurl may still watch the socket; from here on it is the caller's to register. */
-        while (t->watched != NULL)
-            unwatch(t, t->watched);
-        t->fd = fd;
-        t->up(t->ctx);
-    } else {
-        enum failure f = failure_of(msg->data.result);
-
-        f = blame_ourselves(t, blame_proxy(t, f));
-        t->failed(t->ctx, f, t->error[0] != '\0' ? t->error : curl_easy_strerror(msg->data.result));
+    if (fd == CURL_SOCKET_BAD) {
+        give_up(t, msg->data.result);
+        return;
     }
+    t->done = true;
+    remember_address(t);
+    /* libcurl may still watch the socket; from here on it is the caller's to register. */
+    while (t->watched != NULL)
+        unwatch(t, t->watched);
+    t->fd = fd;
+    t->up(t->ctx);
+}
+
+/* A proxy has a port of its own, as a rule; libcurl 7.88 does not tell otherwise that there is one.
+ */
+static bool is_detour(const struct transport_peer *p, const struct sockaddr *to)
+{
+    const char *port = strrchr(p->origin, ':') + 1;
+    const struct sockaddr_in *in = (const void *)to; /* IPv6 has the port at the same place */
+
+    return ntohs(in->sin_port) != strtoul(port, NULL, 10);
 }
 
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
@@ -256,6 +362,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 
     (void)purpose;
+    t->detour = is_detour(t->peer, &a->addr);
     if (fd < 0 && is_shortage(errno))
         t->short_of = true;
     return fd < 0 ? CURL_SOCKET_BAD : fd;
@@ -269,8 +376,9 @@ static CURLcode trust_ours(CURL *easy, void *ssl_ctx, void *ctx)
     return CURLE_OK;
 }
 
-static void set_options(struct transport *t, const struct transport_peer *p)
+static void set_options(struct transport *t)
 {
+    const struct transport_peer *p = t->peer;
     CURL *c = t->easy;
 
     curl_easy_setopt(c, CURLOPT_URL, p->origin);
@@ -309,7 +417,7 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
     struct transport *t = mem_zalloc(sizeof(*t));
 
     t->space = s;
-    t->tls = p->tls;
+    t->peer = p;
     t->up = up;
     t->failed = failed;
     t->ctx = ctx;
@@ -323,7 +431,7 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
         transport_close(t);
         return NULL;
     }
-    set_options(t, p);
+    set_options(t);
     curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
     curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -351,6 +459,7 @@ void transport_close(struct transport *t)
     if (t->easy != NULL && t->multi != NULL)
         curl_multi_remove_handle(t->multi, t->easy);
     curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->stand_in);
     while (t->watched != NULL)
         unwatch(t, t->watched);
     curl_multi_cleanup(t->multi);

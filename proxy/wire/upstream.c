@@ -266,7 +266,9 @@ static bool read_head(struct upstream_call *c, struct span *in)
     in->n -= used;
     if (head->status < 200) {
         if (head->status == 101 || ++c->interim > MAX_INTERIM) {
-            call_failed(c, PROTOCOL, "too many interim answers");
+            call_failed(c, PROTOCOL,
+                        head->status == 101 ? "it changes to another protocol, unasked"
+                                            : "too many interim answers");
             return false;
         }
         return true;

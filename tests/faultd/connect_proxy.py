@@ -1,6 +1,6 @@
 """A small HTTP CONNECT proxy, as a company has it: with a delay, a refusal, and a log.
 
-    mode   tunnel | 407 | 502 | silent
+    mode   tunnel | 407 | 502 | close (without an answer) | silent
     to     (host, port) where every tunnel leads, whatever name was asked for
     delay  seconds before CONNECT is answered
 """
@@ -57,6 +57,8 @@ class ConnectProxy:
                              b"Basic realm=\"office\"\r\nContent-Length: 0\r\n\r\n")
             elif self.mode == "502":
                 sock.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            elif self.mode == "close":
+                pass
             elif self.mode == "silent":
                 sock.recv(1)
             else:

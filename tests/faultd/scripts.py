@@ -1,14 +1,16 @@
 """The scripts: each is one way in which an upstream answers, or does not.
 
 A spec is NAME or NAME?key=value&key=value. Parameters are strings or numbers; times are in
-milliseconds. Every script is deterministic.
+milliseconds. Every script is deterministic: `flaky` draws from its seed and the number of the request.
 """
+import functools
 import gzip
 import inspect
 import json
+import random
+import time
 from email.utils import formatdate
 from http import HTTPStatus
-import time
 from urllib.parse import parse_qsl
 
 from . import bodies, voices
@@ -52,7 +54,7 @@ DONE = b"[DONE]"
 @script
 def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, bytewise=0, done=1,
        finish=1, after_done="", hold=0, tools=0, split_args=0, together=0, big=0, framing="chunked",
-       trailing=0, set_cookie=0, body="", thinks=""):
+       trailing=0, set_cookie=0, body="", thinks="", head=""):
     """A complete answer, unary or streamed as asked.
 
     first: ms before the answer starts (a stream's head comes at once). gap: ms between tokens.
@@ -60,7 +62,8 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
     byte. after_done: more data after [DONE]. hold: ms the connection stays open and silent after
     the last event, without the body's end. tools: parallel calls; split_args: an event a byte of
     the arguments; together: all calls in one event. big: bytes of one more token. framing: chunked
-    | close. set_cookie: headers that are none of the client's business. thinks: reasoning before
+    | close. set_cookie: headers that are none of the client's business. head: more headers, "name:
+    value" with | between them. thinks: reasoning before
     it, signed so, where the account is one of Anthropic's or Google's; there all of this but first,
     gap and tools is the accounts' own.
     """
@@ -68,6 +71,7 @@ def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, b
              ("Access-Control-Allow-Origin", "*"), ("Strict-Transport-Security", "max-age=9"),
              ("Server", "secret-box/1.0"), ("x-ratelimit-remaining-requests", "41"),
              ] if set_cookie else []
+    extra += [tuple(h.split(": ", 1)) for h in head.split("|") if h]
     if x.voice != "openai":
         return voices.speak(x, words(x, tokens), body, tools, thinks, first / 1000, gap / 1000)
     if not x.stream:
@@ -206,6 +210,38 @@ def ok_then_close(x):
     x.keep_alive = False
 
 
+# -- a stream with a flaw ----------------------------------------------------------------------
+@script
+def garbled(x, n=1, first=0, delta=0):
+    """A complete stream of words with n events between them that cannot be read. first: as many
+    before them. delta: they are halves of pieces of the answer."""
+    bad = b'data: {"choices":[{"delta":{"content":" wo\n\n' if delta else b'data: {"cut in the mid\n\n'
+    if x.voice == "openai":
+        pieces = [event(bodies.chunk(x.model, {"content": word})) for word in words(x, 5)]
+        pieces += [event(bodies.chunk(x.model, {}, "stop")), event(DONE)]
+    else:
+        pieces = list(voices.pieces(x, words(x, 5)))
+    x.stream_head()
+    x.part(bad * first)
+    for piece in pieces:
+        x.part(piece)
+        if n > 0 and b"word" in piece:
+            x.part(bad)
+            n -= 1
+    x.end()
+
+
+@script
+def limited_inside(x):
+    """A rate limit under a 200: an event of the stream, or the whole answer."""
+    error = bodies.error("Rate limit reached. Please try again in 21.5s.", "rate_limit_error")
+    if not x.stream:
+        return x.answer(200, error)
+    x.stream_head()
+    x.part(event(json.loads(error)))
+    return x.end()
+
+
 # -- bytes that are no answer ------------------------------------------------------------------
 @script
 def junk(x, kind="text"):
@@ -299,6 +335,29 @@ def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_r
 
 
 @script
+def limited(x, n=8, code=429, retry_after="", first=50):
+    """A capacity: with more than n of these in flight an error at once, else a good answer."""
+    with x.server.lock:
+        x.server.busy += 1
+        full = x.server.busy > n
+    try:
+        if full:
+            return status(x, code, retry_after=retry_after)
+        return ok(x, first=first)
+    finally:
+        with x.server.lock:
+            x.server.busy -= 1
+
+
+@script
+def flaky(x, percent=5, seed=1, code=500):
+    """Fails that share of the requests, at random but the same ones each time."""
+    if random.Random(f"{seed}/{x.attempt.n}").random() * 100 < percent:
+        return status(x, code)
+    return ok(x)
+
+
+@script
 def preset(x, name="quota", retry_after=""):
     """An error of bodies.PRESETS by name."""
     code, kind, word, message = bodies.PRESETS[name]
@@ -306,6 +365,12 @@ def preset(x, name="quota", retry_after=""):
 
 
 # -- 200, and yet no answer ---------------------------------------------------------------------
+@functools.cache
+def bomb():
+    """20 MiB of nothing, as a small gzip."""
+    return gzip.compress(b" " * (20 << 20), 1)
+
+
 @script
 def bad200(x, kind="error"):
     """A 200 that is not what it seems; kinds are the branches below."""
@@ -337,7 +402,7 @@ def bad200(x, kind="error"):
     elif kind == "bad_gzip":
         text, headers = gzip.compress(text)[:10] + b"\xff" * 50, [("Content-Encoding", "gzip")]
     elif kind == "gzip_bomb":
-        text, headers = gzip.compress(b" " * (20 << 20)), [("Content-Encoding", "gzip")]
+        text, headers = bomb(), [("Content-Encoding", "gzip")]
     elif kind == "br":
         text, headers = b"\x1b\x0c\x00\xf8" + text, [("Content-Encoding", "br")]
     else:
@@ -348,7 +413,7 @@ def bad200(x, kind="error"):
 @script
 def bad_stream(x, kind="none", end="clean", n=3):
     """A 200 stream without output. kind: none (0 events) | comments | role | pings | error |
-    finish (an empty answer that ends properly). end: clean | eof | rst | stall | forever (the
+    malformed | finish (an empty answer that ends properly). end: clean | eof | rst | stall | forever (the
     kind's own noise every 50 ms)."""
     x.stream_head()
     role = event(bodies.chunk(x.model, {"role": "assistant", "content": ""}))
@@ -356,6 +421,7 @@ def bad_stream(x, kind="none", end="clean", n=3):
              "pings": b"event: ping\ndata: {\"type\":\"ping\"}\n\n", "finish": b"",
              "error": event(json.loads(bodies.error("Overloaded", "overloaded_error"))),
              "error_role": role + event(json.loads(bodies.error("Broken", "server_error"))),
+             "malformed": role + b'data: {"id":"chatcmpl-faultd","choices":[{"delta":\n\n',
              }[kind]
     for _ in range(1 if kind.startswith("error") else n):
         x.part(noise)

@@ -6,6 +6,7 @@ import ssl
 import struct
 import threading
 import time
+import warnings
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -209,20 +210,24 @@ class Exchange:
 
 
 class Faultd:
-    """One scripted upstream on 127.0.0.1; a thread a connection.
+    """One scripted upstream on 127.0.0.1, or on `host`; a thread a connection.
 
     name        goes into every text it answers with, so that a test sees who spoke
     queue       specs for the next requests; when it is empty, `default`
+    models      {model: spec} for requests for these models, before the queue
     on_accept   for the next connections: serve | close | rst | silent (never reads nor writes) |
                 delay?ms=N (serves after N ms); when the list is empty, `accept_default`
     tls         None | a kind of certs.py | h2 (a good certificate; offers h2 before http/1.1) |
-                alert (refuses the handshake) | silent (never answers it) | slow?ms=N
+                alert (refuses the handshake) | old (speaks nothing newer than TLS 1.1) | silent
+                (never answers it) | slow?ms=N
     idle_close  seconds after which it closes a connection that has no request
     """
 
-    def __init__(self, name="A", queue=(), default="ok", on_accept=(), accept_default="serve",
-                 tls=None, certs=None, idle_close=None, host="127.0.0.1", port=0):
+    def __init__(self, name="A", queue=(), default="ok", models=None, on_accept=(),
+                 accept_default="serve", tls=None, certs=None, idle_close=None, host="127.0.0.1",
+                 port=0):
         self.name, self.default, self.accept_default = name, default, accept_default
+        self.models, self.host, self.busy = models or {}, host, 0
         self.tls, self.certs, self.idle_close = tls, certs, idle_close
         self.specs, self.accepts = list(queue), list(on_accept)
         self.attempts, self.connections, self.pending = [], [], {}
@@ -240,7 +245,12 @@ class Faultd:
 
     @property
     def base_url(self):
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/v1"
+
+    def asked(self, model):
+        """How often this model was asked for."""
+        return sum(a.json.get("model") == model for a in list(self.attempts))
 
     def queue(self, *specs):
         with self.lock:
@@ -281,6 +291,12 @@ class Faultd:
         leaf = kind if kind in ("expired", "wrong_host", "self_signed", "unknown_ca") else "good"
         context.load_cert_chain(self.certs.path(leaf))
         context.set_alpn_protocols(["h2", "http/1.1"] if kind == "h2" else ["http/1.1"])
+        if kind == "old":
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            with warnings.catch_warnings():  # that it is old is what we want
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = ssl.TLSVersion.TLSv1
+                context.maximum_version = ssl.TLSVersion.TLSv1_1
         return context
 
     def _accept_loop(self):
@@ -442,6 +458,8 @@ class Faultd:
             return "models"
         if x.model.startswith("fault:"):
             return x.model[len("fault:"):]
+        if x.model in self.models:
+            return self.models[x.model]
         return self.specs.pop(0) if self.specs else self.default
 
     def _control(self, sock, method, path, body):

@@ -50,12 +50,17 @@ def speak(x, words, text, tools, thinks, first, gap):
     return x.end()
 
 
+def pieces(x, words):
+    """A stream that says these words, in its events."""
+    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, 0, "")
+    next(parts)
+    return parts
+
+
 def half(x, words):
     """The start of a stream that says these words and has no end."""
-    pieces = (anthropic if x.voice == "anthropic" else gemini)(x, words, 0, "")
-    next(pieces)
     x.stream_head()
-    for piece in pieces:
+    for piece in pieces(x, words):
         if b"message_stop" in piece or b"content_block_stop" in piece or b"finishReason" in piece:
             break
         x.part(piece)

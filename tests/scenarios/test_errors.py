@@ -84,6 +84,16 @@ def test_a_429_wins_over_a_5xx(upstream, holdfast):
     assert answer.status == 429 and answer.header("retry-after") in ("7", "8")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_rate_limit_inside_a_200_is_waited_out_as_well(upstream, holdfast, stream):
+    a = upstream("A", default="limited_inside")
+    p = holdfast(a)
+    answer = p.chat(stream=stream)
+    assert answer.status == 429 and answer.header("retry-after") in ("22", "23", "24")
+    p.chat(stream=stream)
+    assert len(a.attempts) == 1, "its key rests"
+
+
 @pytest.mark.parametrize("a_says,b_says,low,high", [
     ("retry_after=7", "retry_after=30", 6, 8), ("retry_after=30", "retry_after=7", 6, 8),
     ("retry_after=date", "retry_after=50", 28, 33), ("retry_after_ms=7400", "retry_after=30", 7, 9),

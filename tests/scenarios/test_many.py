@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from client import Raw, chat_body, request_bytes, wait_for
-from conftest import provider
+from conftest import free_port, provider
 from faultd import blackhole
 
 PATIENT = {"connect": "10s", "tls": "10s", "first_token": "20s", "answer": "20s", "total": "30s"}
@@ -62,12 +62,14 @@ def test_the_company_proxy_is_used_for_the_world_and_not_for_loopback(upstream, 
     assert "sk-world" not in repr(office.log)
 
 
-@pytest.mark.parametrize("mode", ["407", "502", "silent"])
+@pytest.mark.parametrize("mode", ["407", "502", "close", "silent", "refused", "unknown"])
 def test_a_company_proxy_that_refuses_is_not_the_provider_s_fault(upstream, holdfast, connect_proxy,
                                                                  mode):
     b = upstream("B")
     office = connect_proxy(("127.0.0.1", 9), mode)
-    p = holdfast("https://api.holdfast.test/v1", b, env={"HTTPS_PROXY": office.url})
+    url = {"refused": f"http://127.0.0.1:{free_port()}",
+           "unknown": "http://office.invalid:3128"}.get(mode, office.url)
+    p = holdfast("https://api.holdfast.test/v1", b, env={"HTTPS_PROXY": url})
     answer = p.chat()
     assert answer.text.startswith("B:") and answer.trail[0][0] == "a/model-a"
     if mode != "silent":

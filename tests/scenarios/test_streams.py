@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from client import wait_for
 from faultd import bodies
 
 TEXT = "A: word1 word2"
@@ -62,6 +63,38 @@ def test_a_complete_stream_passes_whole(upstream, holdfast, script):
     assert answer.status == 200 and answer.end == "complete" and answer.done == 1
     assert answer.body == direct.body
     assert b.attempts == []
+
+
+# -- one event that cannot be read ----------------------------------------------------------------
+WORDS = "A: word1 word2 word3 word4"
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini"])
+def test_one_unreadable_event_does_not_break_off_prose(upstream, holdfast, kind):
+    a = upstream("A", default="garbled")
+    p = holdfast({"type": kind, "base_url": a.base_url, "api_key": "sk-x"})
+    answer = p.chat(stream=True)
+    assert answer.end == "complete" and answer.done == 1 and answer.error is None
+    assert answer.text == WORDS
+    assert b"\n\n: an event of the provider could not be read and was left out\n\n" in answer.body
+    wait_for(lambda: "could not be read and was left out" in p.stderr)
+    assert p.metric("holdfast_attempts_total", outcome="ok") == 1
+
+
+@pytest.mark.parametrize("script, fields", [
+    ("garbled?n=2", {}), ("garbled?delta=1", {}), ("garbled", {"response_format": {"type": "json_object"}}),
+    ("garbled", {"tools": [{"type": "function", "function": {"name": "f"}}]})])
+def test_a_second_unreadable_event_or_one_in_data_is_an_error(upstream, holdfast, script, fields):
+    a, b = upstream("A", default=script), upstream("B")
+    answer = holdfast(a, b).chat(stream=True, **fields)
+    check_error_end(answer, text="A: word1" + " word2" * ("n=2" in script))
+    assert b.attempts == []
+
+
+def test_an_unreadable_event_before_any_output_moves_on(upstream, holdfast):
+    a, b = upstream("A", default="garbled?n=0&first=1"), upstream("B")
+    answer = holdfast(a, b).chat(stream=True)
+    assert answer.text.startswith("B:") and answer.trail[0][1].startswith("malformed")
 
 
 def test_a_missing_done_is_added(upstream, holdfast):

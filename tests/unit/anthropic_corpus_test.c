@@ -380,11 +380,8 @@ static void visit_error(const struct recording *rec)
     case 429:
         want = RATE_LIMITED;
         break;
-    case 529:
-        want = OVERLOADED;
-        break;
     default:
-        want = SERVER_ERROR;
+        want = server_fault(rec->status);
     }
     if (tagged(rec, "quota"))
         want = QUOTA;

@@ -303,7 +303,7 @@ TEST(errors_in_a_stream_are_told_by_their_type)
     } rows[] = {
         {"overloaded_error", "Overloaded", OVERLOADED},
         {"api_error", "Internal server error", SERVER_ERROR},
-        {"timeout_error", "Request timed out", SERVER_ERROR},
+        {"timeout_error", "Request timed out", BAD_GATEWAY},
         {"rate_limit_error", "Number of requests has exceeded your rate limit", RATE_LIMITED},
         {"invalid_request_error", "max_tokens: field required", BAD_REQUEST},
         {"invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum",
@@ -355,6 +355,33 @@ TEST(errors_in_a_stream_are_told_by_their_type)
         memset(&w, 0, sizeof(w));
         d->read_answer(span_of(text), &w, NULL, NULL);
         CHECK_INT(w.failure, rows[i].failure);
+    }
+}
+
+TEST(a_servers_fault_is_told_by_its_status)
+{
+    static const struct {
+        unsigned status;
+        const char *type;
+        enum failure want;
+    } rows[] = {
+        {408, "timeout_error", REQUEST_TIMEOUT}, {500, "api_error", SERVER_ERROR},
+        {501, "api_error", NOT_IMPLEMENTED},     {502, "api_error", BAD_GATEWAY},
+        {503, "api_error", OVERLOADED},          {504, "timeout_error", BAD_GATEWAY},
+        {505, "api_error", NOT_IMPLEMENTED},     {520, "api_error", BAD_GATEWAY},
+        {529, "overloaded_error", OVERLOADED},   {500, "overloaded_error", OVERLOADED},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char body[200];
+        struct chat_error error;
+
+        snprintf(body, sizeof(body),
+                 "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"m\"}}",
+                 rows[i].type);
+        CHECK_INT(d->classify(rows[i].status, (struct span){0}, span_of(body), &error),
+                  rows[i].want);
+        CHECK_INT(error.status, rows[i].status);
     }
 }
 

@@ -25,6 +25,22 @@ static void fail_times(struct breaker *b, unsigned n, uint64_t now)
         breaker_fail(b, breaker_ask(b, now), now);
 }
 
+/* As many probes as may go now. */
+static unsigned ask_all(struct breaker *b, uint64_t now)
+{
+    unsigned n = 0;
+
+    while (breaker_ask(b, now) != 0)
+        n++;
+    return n;
+}
+
+static void win_times(struct breaker *b, unsigned n, uint64_t now)
+{
+    for (unsigned i = 0; i < n; i++)
+        breaker_ok(b, breaker_ask(b, now), now);
+}
+
 TEST(five_failures_in_a_row_open_it)
 {
     struct breaker b = fresh();
@@ -98,14 +114,12 @@ TEST(a_tenth_that_comes_round_again_starts_empty)
 TEST(what_was_before_a_recovery_counts_no_more)
 {
     struct breaker b = fresh();
-    breaker_pass probe;
 
+    fail_times(&b, 4, 0);
+    breaker_ok(&b, breaker_ask(&b, 0), 0);
     fail_times(&b, 5, 0);
-    probe = breaker_output(&b, breaker_ask(&b, 5000), 5000);
-    breaker_ok(&b, probe, 5000);
-    for (unsigned i = 0; i < 5; i++)
-        breaker_ok(&b, breaker_ask(&b, 5000), 5000);
-    fail_times(&b, 1, 5000); /* with those before it, 6 of 12 in the window */
+    win_times(&b, 8, 5000);
+    fail_times(&b, 1, 5000); /* with those before it, 10 of 19 in the window */
     CHECK_INT(b.state, BREAKER_CLOSED);
 }
 
@@ -118,29 +132,83 @@ TEST(a_target_that_had_recovered_is_open_for_the_short_time_again)
         fail_times(&b, 5, 0);
         for (unsigned i = 0; i < 4; i++)
             fail_times(&b, 1, b.retry_at);
-        breaker_ok(&b, breaker_ask(&b, 100000), 100000);
+        win_times(&b, 3, 100000);
         fail_times(&b, 5, 100000);
         CHECK_INT(b.state, BREAKER_OPEN);
         CHECK(b.retry_at >= 102500 && b.retry_at <= 105000);
     }
 }
 
-TEST(after_cooling_exactly_one_probe_goes_and_its_output_closes)
+TEST(after_cooling_one_probe_goes_then_three_then_five_and_three_wins_close)
 {
     struct breaker b = fresh();
-    breaker_pass probe;
+    breaker_pass first, second;
 
     fail_times(&b, 5, 0);
     CHECK(b.retry_at >= 2500 && b.retry_at <= 5000);
     CHECK_INT(breaker_ask(&b, b.retry_at - 1), 0);
-    probe = breaker_ask(&b, 5000);
-    CHECK(probe != 0);
-    CHECK_INT(breaker_ask(&b, 5000), 0);
-    CHECK_INT(breaker_ask(&b, 60000), 0);
-    probe = breaker_output(&b, probe, 60000);
+    first = breaker_ask(&b, 5000);
+    CHECK(breaker_is_probe(&b, first));
+    CHECK_INT(ask_all(&b, 5000), 0);
+    CHECK_INT(breaker_output(&b, first, 5100), 0);
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
+    second = breaker_ask(&b, 5100);
+    CHECK_INT(ask_all(&b, 5100), 2);
+    CHECK_INT(breaker_output(&b, second, 5200), 0);
+    CHECK_INT(ask_all(&b, 5200), 3); /* two are still out */
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
+    second = breaker_output(&b, second, 5300);
     CHECK_INT(b.state, BREAKER_CLOSED);
-    breaker_ok(&b, probe, 60001);
-    CHECK(breaker_ask(&b, 60001) != 0);
+    CHECK_INT(second, b.epoch); /* it goes on as any request */
+    CHECK_INT(breaker_wait_ms(&b, 5300), 0);
+}
+
+TEST(one_failed_probe_opens_it_again_whatever_was_won)
+{
+    struct breaker b = fresh();
+
+    fail_times(&b, 5, 0);
+    win_times(&b, 2, 5000);
+    fail_times(&b, 1, 5000);
+    CHECK_INT(b.state, BREAKER_OPEN);
+    CHECK(b.retry_at >= 10000 && b.retry_at <= 15000); /* for longer than the first time */
+    CHECK(breaker_ask(&b, b.retry_at) != 0);
+    CHECK_INT(ask_all(&b, b.retry_at), 0); /* and the wins are forgotten */
+}
+
+TEST(what_a_probe_does_after_its_output_says_nothing_more)
+{
+    struct breaker b = fresh();
+    breaker_pass p;
+
+    fail_times(&b, 5, 0);
+    p = breaker_output(&b, breaker_ask(&b, 5000), 5000);
+    breaker_fail(&b, p, 6000);
+    breaker_ok(&b, p, 6000);
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
+    CHECK_INT(ask_all(&b, 6000), 3); /* one win, not two */
+}
+
+TEST(a_probe_that_never_comes_back_frees_its_place_after_half_a_minute)
+{
+    struct breaker b = fresh();
+
+    fail_times(&b, 5, 0);
+    CHECK_INT(ask_all(&b, 5000), 1);
+    CHECK_INT(breaker_wait_ms(&b, 34999), 1000);
+    CHECK_INT(ask_all(&b, 34999), 0);
+    CHECK_INT(breaker_wait_ms(&b, 35000), 0);
+    CHECK_INT(ask_all(&b, 35000), 1);
+}
+
+TEST(without_requests_its_state_and_its_wait_are_told_all_the_same)
+{
+    struct breaker b = fresh();
+
+    fail_times(&b, 5, 0);
+    CHECK_INT(breaker_wait_ms(&b, 0), b.retry_at);
+    CHECK_INT(breaker_wait_ms(&b, b.retry_at), 0);
+    CHECK_STR(breaker_state_name(b.state), "open");
 }
 
 TEST(a_failed_probe_opens_it_for_longer_up_to_the_cap)
@@ -165,9 +233,8 @@ TEST(a_probe_without_verdict_makes_room_for_the_next)
 
     fail_times(&b, 5, 0);
     breaker_drop(&b, breaker_ask(&b, 5000), 5001);
-    CHECK_INT(b.state, BREAKER_OPEN);
-    CHECK(breaker_ask(&b, 5001) != 0);
-    CHECK_INT(breaker_ask(&b, 5001), 0);
+    CHECK_INT(b.state, BREAKER_HALF_OPEN);
+    CHECK_INT(ask_all(&b, 5001), 1);
 }
 
 TEST(a_late_result_from_before_the_outage_does_not_end_the_probe)
@@ -215,8 +282,44 @@ TEST(the_last_resort_lets_one_a_second_through)
     CHECK(p != 0);
     CHECK_INT(breaker_ask_last_resort(&b, 200), 0);
     breaker_fail(&b, p, 300);
+    CHECK_INT(b.state, BREAKER_OPEN);
     CHECK_INT(breaker_ask_last_resort(&b, 1199), 0);
     CHECK(breaker_ask_last_resort(&b, 1200) != 0);
+}
+
+TEST(the_last_resort_goes_beside_probes_that_hang)
+{
+    struct breaker b = fresh();
+
+    fail_times(&b, 5, 0);
+    CHECK_INT(ask_all(&b, 5000), 1);
+    CHECK(breaker_is_probe(&b, breaker_ask_last_resort(&b, 5000)));
+    CHECK_INT(breaker_ask_last_resort(&b, 5999), 0);
+    CHECK(breaker_ask_last_resort(&b, 6000) != 0);
+}
+
+TEST(a_pass_is_late_once_the_state_has_changed)
+{
+    struct breaker b = fresh();
+    breaker_pass p = breaker_ask(&b, 0);
+
+    CHECK(!breaker_is_late(&b, p));
+    fail_times(&b, 5, 0);
+    CHECK(breaker_is_late(&b, p));
+}
+
+TEST(the_window_counts_what_came_back)
+{
+    struct breaker b = fresh();
+    unsigned ok, failed;
+
+    breaker_ok(&b, breaker_ask(&b, 1000), 1000);
+    fail_times(&b, 2, 5000);
+    breaker_drop(&b, breaker_ask(&b, 5000), 5000);
+    breaker_counts(&b, 10999, &ok, &failed);
+    CHECK(ok == 1 && failed == 2);
+    breaker_counts(&b, 11000, &ok, &failed);
+    CHECK(ok == 0 && failed == 2);
 }
 
 TEST_MAIN()

@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_TESTS_CORPUS_H
 #define HOLDFAST_TESTS_CORPUS_H
 
+#include "providers/failure.h"
 #include "proxy/base/json.h"
 #include "tests/unit/check.h"
 
@@ -150,6 +151,14 @@ static inline void each_recording(const char *api, void (*visit)(const struct re
     free(line);
     fclose(f);
     report();
+}
+
+/* What a server's error means where nothing but its status tells. */
+static inline enum failure server_fault(unsigned status)
+{
+    if (status == 502 || status == 504 || (status >= 520 && status <= 527))
+        return BAD_GATEWAY;
+    return status == 503 || status == 529 ? OVERLOADED : SERVER_ERROR;
 }
 
 #endif

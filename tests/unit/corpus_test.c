@@ -299,13 +299,13 @@ static enum failure wanted(const struct recording *rec)
     case 404:
         return MODEL_GONE;
     case 408:
-        return CONFLICT;
+        return REQUEST_TIMEOUT;
     case 413:
         return TOO_LARGE;
     case 429:
         return RATE_LIMITED;
     default:
-        return rec->status >= 500 ? SERVER_ERROR : FAILURE_NONE;
+        return rec->status >= 500 ? server_fault(rec->status) : FAILURE_NONE;
     }
 }
 

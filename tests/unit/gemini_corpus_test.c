@@ -386,10 +386,8 @@ static enum failure wanted(const struct recording *rec)
         return MODEL_GONE;
     case 429:
         return span_find(rec->body, "PerDay") != NULL ? QUOTA : RATE_LIMITED;
-    case 503:
-        return OVERLOADED;
     default:
-        return SERVER_ERROR;
+        return server_fault(rec->status);
     }
 }
 

@@ -411,10 +411,18 @@ TEST(errors_are_classified_by_what_they_say)
         {499, FAULT("499", "CANCELLED", "no", ""), CONFLICT},
         {500, FAULT("500", "INTERNAL", "no", ""), SERVER_ERROR},
         {503, FAULT("503", "UNAVAILABLE", "The model is overloaded.", ""), OVERLOADED},
-        {504, FAULT("504", "DEADLINE_EXCEEDED", "no", ""), SERVER_ERROR},
-        {502, "<html><title>Error 502</title>", SERVER_ERROR},
+        {504, FAULT("504", "DEADLINE_EXCEEDED", "no", ""), BAD_GATEWAY},
+        {502, "<html><title>Error 502</title>", BAD_GATEWAY},
         {404, "<html><title>Error 404</title>", HTML_PAGE},
-        {503, "", SERVER_ERROR},
+        {500, "<html><title>Error 500</title>", HTML_PAGE},
+        {408, "", REQUEST_TIMEOUT},
+        {501, FAULT("501", "UNIMPLEMENTED", "no", ""), NOT_IMPLEMENTED},
+        {502, "", BAD_GATEWAY},
+        {503, "", OVERLOADED},
+        {504, "", BAD_GATEWAY},
+        {505, "", NOT_IMPLEMENTED},
+        {522, "error code: 522", BAD_GATEWAY},
+        {529, "", OVERLOADED},
     };
     struct chat_error error;
     char list[1024];

@@ -119,7 +119,7 @@ TEST(a_status_alone_decides_where_nothing_inside_tells)
         {504, BAD_GATEWAY, BAD_GATEWAY},
         {505, NOT_IMPLEMENTED, NOT_IMPLEMENTED},
         {522, BAD_GATEWAY, BAD_GATEWAY},
-        {529, OVERLOADED, OVERLOADED},
+        {529, OVERLOADED, HTML_PAGE},
         {530, BAD_GATEWAY, BAD_GATEWAY},
         {600, PROTOCOL, PROTOCOL},
         {199, PROTOCOL, PROTOCOL},
@@ -143,7 +143,7 @@ TEST(a_status_of_success_is_judged_by_its_body)
     CHECK_INT(classify(200, "garbage"), MALFORMED);
     CHECK_INT(classify(200, "{\"error\":{\"code\":\"429\",\"message\":\"m\"}}"), RATE_LIMITED);
     CHECK_INT(error.status, 429);
-    CHECK_INT(classify(200, "{\"error\":{\"code\":503,\"message\":\"m\"}}"), SERVER_ERROR);
+    CHECK_INT(classify(200, "{\"error\":{\"code\":503,\"message\":\"m\"}}"), OVERLOADED);
     CHECK_INT(error.status, 503);
     CHECK_INT(classify(200, "{\"error\":{\"type\":\"invalid_request_error\"}}"), BAD_REQUEST);
     CHECK_INT(error.status, 400);
@@ -197,7 +197,7 @@ TEST(a_bad_key_is_known_under_any_4xx)
     check_meaning(400, "", "", "Incorrect API key provided: x", AUTH);
     check_meaning(401, "invalid_request_error", "invalid_api_key", "m", AUTH);
     check_meaning(403, "", "", "API key not valid. Please pass a valid API key.", AUTH);
-    check_meaning(502, "", "", "Incorrect API key", SERVER_ERROR); /* somebody else's */
+    check_meaning(502, "", "", "Incorrect API key", BAD_GATEWAY); /* somebody else's */
     CHECK_INT(
         classify(400, "[{\"error\":{\"code\":400,\"message\":\"m\",\"status\":\"INVALID_ARGUMENT\","
                       "\"details\":[{\"reason\":\"API_KEY_INVALID\"}]}}]"),

@@ -54,6 +54,26 @@ TEST(a_request_is_read_whatever_the_order_of_its_keys)
     CHECK(!req.stream && !req.usage_asked && !req.tools);
 }
 
+static bool is_structured(const char *form)
+{
+    char body[500];
+
+    snprintf(body, sizeof(body), "{\"model\":\"m\"," MESSAGES ",\"response_format\":%s}", form);
+    CHECK(read_request(body));
+    return req.structured;
+}
+
+TEST(a_form_other_than_prose_is_noticed)
+{
+    CHECK(is_structured("{\"type\":\"json_object\"}"));
+    CHECK(is_structured("{\"json_schema\":{\"type\":\"text\"},\"type\":\"json_schema\"}"));
+    CHECK(is_structured("{\"other\":\"text\",\"type\":\"json_object\"}"));
+    CHECK(!is_structured("{\"type\":\"text\"}"));
+    CHECK(!is_structured("null"));
+    CHECK(read_request("{\"model\":\"m\"," MESSAGES "}"));
+    CHECK(!req.structured);
+}
+
 TEST(a_byte_order_mark_is_not_passed_on)
 {
     CHECK(read_request("\xef\xbb\xbf{\"model\":\"m\"," MESSAGES "}"));
