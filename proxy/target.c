@@ -26,10 +26,11 @@
 #define FULL_NOT_DEAD_MS 2000  /* a target that gave output so lately is overloaded, but alive */
 #define UNPROVEN_MS      60000 /* a failure to connect that nobody has explained by then */
 #define HEALS_BELOW      0.2   /* share of failures among the other calls */
-#define LAST_RESORT_MS   1000 /* one request of a route in such a time may go against all refusals \
-                               */
-#define PLACE_MS   1000       /* a guess at how soon somebody is done and leaves a place */
-#define BESIDE_USE 0.7        /* of a target's limit: more room than that is kept for its own */
+#define LAST_RESORT_MS                                                                             \
+    1000                /* one request of a route in such a time may go against all refusals       \
+                         */
+#define PLACE_MS   1000 /* a guess at how soon somebody is done and leaves a place */
+#define BESIDE_USE 0.7  /* of a target's limit: more room than that is kept for its own */
 
 /* ---- making the set ------------------------------------------------------------------------- */
 
@@ -220,6 +221,25 @@ static uint64_t longer(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static const struct rest *longest_rest(const struct rest *const *rests, size_t n, bool last_resort,
+                                       uint64_t now_ms)
+{
+    const struct rest *longest = rests[0];
+
+    for (size_t i = 1; i < n; i++)
+        if (resting_ms(rests[i], last_resort, now_ms) > resting_ms(longest, last_resort, now_ms))
+            longest = rests[i];
+    return longest;
+}
+
+/* A key that is refused and a model that is gone are not well in a moment: that says more. */
+static enum failure reason_of(const struct rest *r)
+{
+    enum failure_blame blame = failure_row(r->why)->blame;
+
+    return blame == REST_KEY || blame == REST_TARGET ? r->why : SKIPPED_REST;
+}
+
 static bool has_room(const struct target *t, unsigned key, bool beside)
 {
     return !beside || limiter_use(&t->limiters[key]) < BESIDE_USE;
@@ -231,18 +251,22 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
                     enum failure *why, uint64_t *wait_ms)
 {
     struct provider *p = t->provider;
-    uint64_t own = resting_ms(&t->rest, wish->last_resort, now_ms);
 
-    *why = own > 0 ? t->rest.why : SKIPPED_REST; /* a model that is gone is not back in a moment */
+    *why = SKIPPED_REST;
     *wait_ms = RETRY_AFTER_NONE;
     for (unsigned i = 0; i < p->n_keys; i++) {
-        uint64_t wait = longer(own, longer(resting_ms(&p->rests[i], wish->last_resort, now_ms),
-                                           resting_ms(&t->rests[i], wish->last_resort, now_ms)));
+        const struct rest *rests[] = {&t->rest, &p->rests[i], &t->rests[i]};
+        const struct rest *longest =
+            longest_rest(rests, ARRAY_LEN(rests), wish->last_resort, now_ms);
+        uint64_t wait = resting_ms(longest, wish->last_resort, now_ms);
 
         if (wish->keys_used & (1u << i))
             continue;
-        if (wait > 0) {
-            *wait_ms = wait < *wait_ms ? wait : *wait_ms;
+        if (wait > 0 && wait < *wait_ms) {
+            *wait_ms = wait;
+            *why = *why != SATURATED ? reason_of(longest) : SATURATED;
+        } else if (wait > 0) {
+            continue;
         } else if (has_room(t, i, wish->beside) &&
                    limiter_take(&t->limiters[i], wish->away, now_ms)) {
             return (int)i;
