@@ -126,6 +126,7 @@ static enum failure told(const struct failover_try *t)
  * of all. */
 static void give_up(struct failover *f, struct failover_orders *out)
 {
+    bool full = f->n_tries > 0 && f->tries[f->n_tries - 1].outcome == QUEUE_FULL;
     int best = -1;
 
     for (unsigned i = 0; i < f->n_tries; i++) {
@@ -140,6 +141,9 @@ static void give_up(struct failover *f, struct failover_orders *out)
         wait_ms = t->retry_after_ms;
         if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
             wait_ms = ROOM_MS;
+        if (full && t->outcome == SATURATED)
+            wait_ms =
+                RETRY_AFTER_NONE; /* the queue knows better, and spreads those who come again */
         if (wait_ms < f->retry_after_ms)
             f->retry_after_ms = wait_ms;
     }
