@@ -188,7 +188,7 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        targets += i != candidate && c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE;
+        targets += c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE; /* the others */
     }
     share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
     if (share < LEAST_SHARE_MS)
