@@ -141,9 +141,8 @@ static void give_up(struct failover *f, struct failover_orders *out)
         wait_ms = t->retry_after_ms;
         if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
             wait_ms = ROOM_MS;
-        if (full && t->outcome == SATURATED)
-            wait_ms =
-                RETRY_AFTER_NONE; /* the queue knows better, and spreads those who come again */
+        if (full && t->outcome == SATURATED) /* the queue's own time spreads who comes again */
+            wait_ms = RETRY_AFTER_NONE;
         if (wait_ms < f->retry_after_ms)
             f->retry_after_ms = wait_ms;
     }

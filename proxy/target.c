@@ -445,16 +445,15 @@ static void count_unproven(struct endpoint *e, uint64_t now_ms)
 }
 
 /* `answered` has: the network is well, and who could not be connected is to blame after all; unless
- * it could not be connected itself a moment ago, and all is well again. */
+ * the one that answers could not be connected either until now: then the network has come back. */
 static void prove_network(struct target_set *s, struct endpoint *answered, uint64_t now_ms)
 {
-    bool was_ours = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
+    bool is_back = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
 
-    answered->unproven = 0;
     for (size_t i = 0; answered->remote && i < s->n_endpoints; i++) {
         struct endpoint *e = &s->endpoints[i];
 
-        if (was_ours || now_ms > e->unproven_ms + UNPROVEN_MS)
+        if (is_back || now_ms > e->unproven_ms + UNPROVEN_MS)
             e->unproven = 0;
         for (; e->unproven > 0 && e->breaker.state == BREAKER_CLOSED; e->unproven--) {
             enum breaker_state was = e->breaker.state;
