@@ -1406,6 +1406,52 @@ TEST(a_hedge_costs_the_first_target_a_token)
     world_release(&w);
 }
 
+TEST(the_first_target_is_the_first_that_was_asked)
+{
+    struct world w = world_new(THREE);
+
+    break_target(&w, 0);
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_STR(asked_on(&w, BESIDE), "c/x");
+    CHECK(target_of(&w, 1)->budget.tokens == 9);
+    CHECK(target_of(&w, 0)->budget.tokens == 10);
+    world_release(&w);
+}
+
+TEST(a_hedge_does_not_go_to_an_endpoint_that_failed_in_this_request)
+{
+    struct world w = world_new(NEIGHBOURS);
+
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    fail_with(&w, BAD_GATEWAY);
+    CHECK_STR(asked(&w), "b/x");
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "");
+    world_release(&w);
+}
+
+TEST(no_hedge_begins_in_the_last_10_ms)
+{
+    static const struct {
+        uint64_t total;
+        const char *orders;
+    } rows[] = {{1010, "try"}, {1009, ""}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct world w = world_new(TWO);
+
+        w.policy.total_ms = rows[i].total;
+        w.policy.hedge_ms = 1000;
+        begin(&w);
+        tick_at(&w, T0 + 1000, false);
+        CHECK_ORDERS(&w, rows[i].orders);
+        world_release(&w);
+    }
+}
+
 TEST(a_hedge_goes_to_the_first_target_where_all_is_well)
 {
     struct world w = slow_request(THREE);
@@ -1839,6 +1885,43 @@ TEST(who_comes_later_does_not_overtake_those_who_wait)
     target_queue_leave(w.set, 0, &older);
     tick_at(&w, failover_due(&w.f), false);
     CHECK_ORDERS(&w, "try");
+    world_release(&w);
+}
+
+TEST(while_another_one_is_full_a_dead_target_is_looked_at_once_a_second)
+{
+    struct world w = world_new(TWO);
+    struct ticket other = take(&w, 1);
+    struct failover first;
+
+    fill(&w, 1);
+    break_target(&w, 0);
+    begin(&w);
+    CHECK_STR(asked(&w), "a/x");
+    first = w.f;
+    begin(&w);
+    CHECK_ORDERS(&w, ""); /* everybody else waits for a place */
+    act(&w, FAILOVER_GONE);
+    w.f = first;
+    act(&w, FAILOVER_GONE);
+    give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
+    check_all_returned(&w);
+    world_release(&w);
+}
+
+TEST(after_an_attempt_no_dead_target_is_looked_at)
+{
+    struct world w = world_new(THREE);
+    struct ticket other = take(&w, 2);
+
+    fill(&w, 2);
+    break_target(&w, 1);
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "");
+    CHECK_INT(w.f.waiter.wants, 4);
+    act(&w, FAILOVER_GONE);
+    give(&w, 2, &other, FAILURE_NONE, RETRY_AFTER_NONE);
     world_release(&w);
 }
 
@@ -2363,6 +2446,18 @@ TEST(the_end_of_the_program_refuses_with_a_time_or_breaks_what_has_begun)
     }
 }
 
+TEST(the_end_of_the_program_blames_nobody_whatever_the_time_is)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    w.now += 4000;
+    act(&w, FAILOVER_STOP);
+    CHECK_INT(w.f.tries[0].outcome, STOPPING);
+    CHECK_INT(target_of(&w, 0)->provider->endpoint->breaker.failures, 0);
+    world_release(&w);
+}
+
 TEST(the_end_of_the_program_ends_a_back_off_too)
 {
     struct world w = world_new(ONE);
@@ -2411,6 +2506,23 @@ TEST(a_heartbeat_is_due_from_the_last_byte_that_the_client_got)
     CHECK_INT(failover_due(&w.f), T0 + 15000);
     tick_at(&w, T0 + 15000, false);
     CHECK_ORDERS(&w, "heartbeat");
+    world_release(&w);
+}
+
+TEST(events_of_the_answer_that_goes_out_put_off_the_heartbeat)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.heartbeat_ms = 9000;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    w.now += 1000;
+    act(&w, FAILOVER_OUTPUT);
+    CHECK_INT(failover_due(&w.f), T0 + 10000);
+    w.now += 1000;
+    act(&w, FAILOVER_PROGRESS);
+    CHECK_INT(failover_due(&w.f), T0 + 11000);
     world_release(&w);
 }
 
@@ -2518,6 +2630,47 @@ TEST(the_shortest_wait_of_all_is_told)
     CHECK_ORDERS(&w, "refuse");
     CHECK_INT(w.f.retry_after_ms, 7000);
     CHECK_INT(w.f.verdict, 2);
+    world_release(&w);
+}
+
+TEST(who_had_no_room_and_names_no_time_is_told_to_be_asked_in_a_second)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.max_attempts = 1;
+    begin(&w);
+    fail_with(&w, RATE_LIMITED);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.retry_after_ms, 1000);
+    world_release(&w);
+
+    w = world_new(TWO);
+    w.policy.max_attempts = 1;
+    target_of(&w, 0)->limiters[0].capped = target_of(&w, 0)->limiters[1].capped = true;
+    target_of(&w, 0)->limiters[0].limit = target_of(&w, 0)->limiters[1].limit = 0;
+    begin(&w);
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.retry_after_ms, 1000); /* the first, which was full */
+    world_release(&w);
+}
+
+TEST(what_a_target_rests_for_is_told_to_those_who_come_meanwhile)
+{
+    struct world w = world_new(ONE);
+
+    elsewhere(&w, 0, MODEL_GONE, RETRY_AFTER_NONE);
+    begin(&w);
+    CHECK_ORDERS(&w, "try"); /* one a second */
+    act(&w, FAILOVER_GONE);
+    w.now += 999;
+    begin(&w);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(w.f.tries[0].outcome, SKIPPED_REST);
+    CHECK_INT(failover_outcome(&w.f), MODEL_GONE);
+    w.now += 1;
+    begin(&w);
+    CHECK_ORDERS(&w, "try");
     world_release(&w);
 }
 

@@ -729,6 +729,35 @@ TEST(after_an_outage_of_our_own_the_first_to_answer_does_not_put_the_blame_on_th
     world_release(&w);
 }
 
+TEST(a_probe_that_cannot_connect_tells_of_our_own_outage_too)
+{
+    struct world w = world_new(FAR);
+    struct target *a = &w.set->targets[0], *b = &w.set->targets[1];
+
+    fail_thrice(&w, a, RESET);
+    w.now = a->provider->endpoint->breaker.retry_at;
+    attempt(&w, a, REFUSED, RETRY_AFTER_NONE);
+    fail_thrice(&w, b, REFUSED);
+    w.now = a->provider->endpoint->breaker.retry_at;
+    answer(&w, a, true);
+    CHECK_INT(endpoint_of(b), BREAKER_CLOSED);
+    world_release(&w);
+}
+
+TEST(the_end_of_an_answer_that_began_earlier_proves_nothing)
+{
+    struct world w = world_new(FAR);
+    struct target *a = &w.set->targets[0], *b = &w.set->targets[1];
+    struct ticket k;
+
+    CHECK_INT(ask(&w, b, &k), FAILURE_NONE);
+    target_output(b, &k, w.now);
+    fail_thrice(&w, a, CONNECT_TIMEOUT);
+    target_end(b, &k, TRUNCATED, 200, RETRY_AFTER_NONE, w.now); /* cut by the same outage */
+    CHECK_INT(endpoint_of(a), BREAKER_CLOSED);
+    world_release(&w);
+}
+
 TEST(every_unexplained_failure_counts_once)
 {
     struct world w = world_new(FAR);
@@ -880,6 +909,28 @@ TEST(losses_of_room_limit_how_many_may_be_under_way)
         CHECK_INT(limiter_limit(&t->limiters[0]), 5); /* those that are under way */
         CHECK_INT(may(&w, t), SATURATED);
         end(&w, t, &k[3], FAILURE_NONE);
+        CHECK_INT(may(&w, t), FAILURE_NONE);
+        world_release(&w);
+    }
+}
+
+TEST(a_key_that_refuses_one_after_the_other_gets_a_break_though_others_are_under_way)
+{
+    static const enum failure kinds[] = {RATE_LIMITED, OVERLOADED};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(HOUSE);
+        struct target *t = find(&w, 1, NULL);
+        struct ticket k[8];
+
+        for (unsigned n = 0; n < ARRAY_LEN(k); n++)
+            CHECK_INT(ask(&w, t, &k[n]), FAILURE_NONE);
+        target_output(t, &k[7], w.now); /* it is alive */
+        for (unsigned n = 0; n < 4; n++)
+            end(&w, t, &k[n], kinds[i]);
+        end(&w, t, &k[4], CLIENT_GONE); /* there would be room */
+        CHECK_INT(may(&w, t), SATURATED);
+        w.now += 250;
         CHECK_INT(may(&w, t), FAILURE_NONE);
         world_release(&w);
     }
