@@ -481,7 +481,7 @@ TEST(the_pause_is_for_the_target_that_failed_last_though_another_ones_is_over)
     struct world w = world_new(THREE);
 
     begin(&w);
-    fail_with(&w, OVERLOADED);
+    fail_after(&w, OVERLOADED, 503, 2000);
     w.now += 5000;
     fail_with(&w, SERVER_ERROR);
     wait_for(&w);
@@ -1023,6 +1023,19 @@ TEST(what_the_last_resort_came_to_is_told_and_not_that_it_was_passed_over_before
     CHECK_ORDERS(&w, "refuse");
     CHECK_INT(w.f.n_tries, 2); /* both lines stand in the trail */
     CHECK_INT(failover_outcome(&w.f), AUTH);
+    world_release(&w);
+}
+
+TEST(what_a_dead_target_answered_is_told_and_not_that_it_was_dead)
+{
+    struct world w = world_new(ONE);
+
+    break_target(&w, 0);
+    begin(&w);
+    CHECK_INT(w.f.tries[0].outcome, SKIPPED_OPEN);
+    fail_with(&w, MODEL_GONE);
+    CHECK_ORDERS(&w, "refuse");
+    CHECK_INT(failover_outcome(&w.f), MODEL_GONE);
     world_release(&w);
 }
 
@@ -1625,6 +1638,7 @@ TEST(a_request_is_counted_once_and_its_wish_for_a_hedge_once)
     struct world w = unhedged_request(TWO);
 
     output_after(&w, 0, 500);
+    target_of(&w, 0)->budget.tokens = 0; /* it waits on */
     tick_at(&w, T0 + 1000, false);
     tick_at(&w, T0 + 1500, false);
     CHECK_INT(w.set->hedge.seconds[(T0 / 1000 + 1) % HEDGE_WINDOW_S].wanted, 1);
