@@ -26,10 +26,11 @@
 #define FULL_NOT_DEAD_MS 2000  /* a target that gave output so lately is overloaded, but alive */
 #define UNPROVEN_MS      60000 /* a failure to connect that nobody has explained by then */
 #define HEALS_BELOW      0.2   /* share of failures among the other calls */
-#define LAST_RESORT_MS   1000 /* one request of a route in such a time may go against all refusals \
-                               */
-#define PLACE_MS   1000       /* a guess at how soon somebody is done and leaves a place */
-#define BESIDE_USE 0.7        /* of a target's limit: more room than that is kept for its own */
+#define LAST_RESORT_MS                                                                             \
+    1000                /* one request of a route in such a time may go against all refusals       \
+                         */
+#define PLACE_MS   1000 /* a guess at how soon somebody is done and leaves a place */
+#define BESIDE_USE 0.7  /* of a target's limit: more room than that is kept for its own */
 
 /* ---- making the set ------------------------------------------------------------------------- */
 
@@ -212,7 +213,9 @@ void target_set_free(struct target_set *s)
 
 static uint64_t resting_ms(const struct rest *r, bool last_resort, uint64_t now_ms)
 {
-    return r->until_ms > now_ms && (r->firm || !last_resort) ? r->until_ms - now_ms : 0;
+    uint64_t until = last_resort ? r->firm_ms : r->until_ms;
+
+    return until > now_ms ? until - now_ms : 0;
 }
 
 static uint64_t longer(uint64_t a, uint64_t b)
@@ -468,9 +471,10 @@ void target_output(struct target *t, struct ticket *k, uint64_t now_ms)
 /* A rest only ever grows: a later, shorter one must not cut an earlier, longer one. */
 static void rest_until(struct rest *r, uint64_t until_ms, bool firm, enum failure why)
 {
+    if (firm && until_ms > r->firm_ms)
+        r->firm_ms = until_ms;
     if (until_ms > r->until_ms) {
         r->until_ms = until_ms;
-        r->firm = firm;
         r->why = why;
     }
 }
