@@ -89,7 +89,7 @@ static struct event pop(struct sim *s)
 
 /* ---- a configuration ------------------------------------------------------------------------ */
 
-static void say(struct sim *s, const char *fmt, ...)
+PRINTF_LIKE(2, 3) static void say(struct sim *s, const char *fmt, ...)
 {
     size_t n = strlen(s->text);
     va_list args;
