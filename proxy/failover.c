@@ -115,6 +115,12 @@ static void end_all(struct failover *f, enum failover_order_kind k, struct failo
     order(out, k, f->verdict);
 }
 
+/* What a client is told of it: that a model is gone, also when that is known from before. */
+static enum failure told(const struct failover_try *t)
+{
+    return t->rests_for != FAILURE_NONE ? t->rests_for : t->outcome;
+}
+
 /* Nothing more can be tried. The failure that helps the client most is told, and of a target that
  * was asked after all not that it was passed over before; the wait that would help is the shortest
  * of all. */
@@ -129,7 +135,7 @@ static void give_up(struct failover *f, struct failover_orders *out)
             t->skipped && t->candidate != UINT8_MAX && f->candidates[t->candidate].tries > 0;
 
         if (!asked_after &&
-            (best < 0 || failure_rank(t->outcome) >= failure_rank(f->tries[best].outcome)))
+            (best < 0 || failure_rank(told(t)) >= failure_rank(told(&f->tries[best]))))
             best = (int)i;
         wait_ms = t->retry_after_ms;
         if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
@@ -182,7 +188,7 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        targets += i != candidate && c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE;
+        targets += c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE; /* the others */
     }
     share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
     if (share < LEAST_SHARE_MS)
@@ -296,9 +302,12 @@ static bool try_candidate(struct failover *f, unsigned i, bool last_resort, uint
         return true;
     }
     if (c->tries == 0 && c->skipped == FAILURE_NONE) {
-        c->skipped = no;
+        bool lasting = failure_row(no)->blame != NEUTRAL; /* it rests for what it answered */
+
+        c->skipped = lasting ? SKIPPED_REST : no;
         c->not_before = wait_ms < UINT64_MAX - now_ms ? now_ms + wait_ms : UINT64_MAX;
-        note(f, (uint8_t)i, no, wait_ms, now_ms);
+        f->tries[note(f, (uint8_t)i, c->skipped, wait_ms, now_ms)].rests_for =
+            lasting ? no : FAILURE_NONE;
     }
     return false;
 }
@@ -895,5 +904,5 @@ uint64_t failover_due(const struct failover *f)
 
 enum failure failover_outcome(const struct failover *f)
 {
-    return f->verdict < 0 ? LOCAL : f->tries[f->verdict].outcome;
+    return f->verdict < 0 ? LOCAL : told(&f->tries[f->verdict]);
 }

@@ -58,10 +58,11 @@ enum failover_phase {
 
 /* One attempt, or one target passed over: a line of the trail. */
 struct failover_try {
-    uint8_t candidate; /* UINT8_MAX: the request's own end */
-    bool skipped;      /* no call was made */
-    bool hedge;        /* it was started beside another one */
-    bool mended;       /* see the event */
+    uint8_t candidate;      /* UINT8_MAX: the request's own end */
+    bool skipped;           /* no call was made */
+    enum failure rests_for; /* ... because of that failure of an earlier request, or FAILURE_NONE */
+    bool hedge;             /* it was started beside another one */
+    bool mended;            /* see the event */
     enum failover_phase phase;
     struct ticket ticket;
     enum failure outcome;
@@ -173,7 +174,7 @@ static inline void failover_progress(struct failover *f, uint64_t now_ms)
  * timer. */
 uint64_t failover_due(const struct failover *f);
 
-/* The outcome of the whole exchange, for log and metrics, once it has ended. */
+/* The outcome of the whole exchange, for the client, log and metrics, once it has ended. */
 enum failure failover_outcome(const struct failover *f);
 
 #endif

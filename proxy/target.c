@@ -223,6 +223,25 @@ static uint64_t longer(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static const struct rest *longest_rest(const struct rest *const *rests, size_t n, bool last_resort,
+                                       uint64_t now_ms)
+{
+    const struct rest *longest = rests[0];
+
+    for (size_t i = 1; i < n; i++)
+        if (resting_ms(rests[i], last_resort, now_ms) > resting_ms(longest, last_resort, now_ms))
+            longest = rests[i];
+    return longest;
+}
+
+/* A key that is refused and a model that is gone are not well in a moment: that says more. */
+static enum failure reason_of(const struct rest *r)
+{
+    enum failure_blame blame = failure_row(r->why)->blame;
+
+    return blame == REST_KEY || blame == REST_TARGET ? r->why : SKIPPED_REST;
+}
+
 static bool has_room(const struct target *t, unsigned key, bool beside)
 {
     return !beside || limiter_use(&t->limiters[key]) < BESIDE_USE;
@@ -234,18 +253,22 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
                     enum failure *why, uint64_t *wait_ms)
 {
     struct provider *p = t->provider;
-    uint64_t own = resting_ms(&t->rest, wish->last_resort, now_ms);
 
-    *why = own > 0 ? t->rest.why : SKIPPED_REST; /* a model that is gone is not back in a moment */
+    *why = SKIPPED_REST;
     *wait_ms = RETRY_AFTER_NONE;
     for (unsigned i = 0; i < p->n_keys; i++) {
-        uint64_t wait = longer(own, longer(resting_ms(&p->rests[i], wish->last_resort, now_ms),
-                                           resting_ms(&t->rests[i], wish->last_resort, now_ms)));
+        const struct rest *rests[] = {&t->rest, &p->rests[i], &t->rests[i]};
+        const struct rest *longest =
+            longest_rest(rests, ARRAY_LEN(rests), wish->last_resort, now_ms);
+        uint64_t wait = resting_ms(longest, wish->last_resort, now_ms);
 
         if (wish->keys_used & (1u << i))
             continue;
-        if (wait > 0) {
-            *wait_ms = wait < *wait_ms ? wait : *wait_ms;
+        if (wait > 0 && wait < *wait_ms) {
+            *wait_ms = wait;
+            *why = *why != SATURATED ? reason_of(longest) : SATURATED;
+        } else if (wait > 0) {
+            continue;
         } else if (has_room(t, i, wish->beside) &&
                    limiter_take(&t->limiters[i], wish->away, now_ms)) {
             return (int)i;
@@ -424,16 +447,15 @@ static void count_unproven(struct endpoint *e, uint64_t now_ms)
 }
 
 /* `answered` has: the network is well, and who could not be connected is to blame after all; unless
- * it could not be connected itself a moment ago, and all is well again. */
+ * the one that answers could not be connected either until now: then the network has come back. */
 static void prove_network(struct target_set *s, struct endpoint *answered, uint64_t now_ms)
 {
-    bool was_ours = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
+    bool is_back = answered->unproven > 0 && now_ms <= answered->unproven_ms + UNPROVEN_MS;
 
-    answered->unproven = 0;
     for (size_t i = 0; answered->remote && i < s->n_endpoints; i++) {
         struct endpoint *e = &s->endpoints[i];
 
-        if (was_ours || now_ms > e->unproven_ms + UNPROVEN_MS)
+        if (is_back || now_ms > e->unproven_ms + UNPROVEN_MS)
             e->unproven = 0;
         for (; e->unproven > 0 && e->breaker.state == BREAKER_CLOSED; e->unproven--) {
             enum breaker_state was = e->breaker.state;
@@ -504,10 +526,12 @@ static void rest_key(struct target *t, unsigned key, enum failure f, uint64_t re
 {
     struct rest *r = f == FORBIDDEN ? &t->rests[key] : &t->provider->rests[key];
     uint64_t ms = FORBIDDEN_REST_MS;
+    bool known = rests_already(r, now_ms);
 
-    if (rests_already(r, now_ms) && retry_after_ms == RETRY_AFTER_NONE)
+    if (known && retry_after_ms == RETRY_AFTER_NONE)
         return;
-    count_streak(r, now_ms);
+    if (!known)
+        count_streak(r, now_ms);
     if (f == QUOTA)
         ms = doubled(QUOTA_REST_MS, r->streak - 1, LONGEST_REST_MS);
     else if (f == AUTH)

@@ -48,7 +48,6 @@ struct endpoint {
     struct breaker breaker;
     unsigned unproven;    /* failures to connect that may be our own network's */
     uint64_t unproven_ms; /* the last of them */
-    uint64_t answered_ms; /* when it last answered anything; 0: never */
 };
 
 struct provider {

@@ -2509,6 +2509,34 @@ TEST(the_trail_keeps_each_attempts_status_and_times)
     world_release(&w);
 }
 
+TEST(the_longest_trail_has_room)
+{
+    struct world w = world_new(TWO);
+    struct ticket others[2] = {take(&w, 0), take(&w, 1)};
+    char *behind; /* in memory, what comes after the lines */
+
+    fill(&w, 0);
+    fill(&w, 1);
+    target_of(&w, 0)->rests[1].until_ms = UINT64_MAX;
+    prepare(&w);
+    behind = arena_alloc(&w.arena, 64);
+    memset(behind, 'x', 64);
+    failover_begin(&w.f, w.now, &w.orders); /* both are passed over */
+    for (unsigned i = 0; i < 2; i++)
+        give(&w, i, &others[i], FAILURE_NONE, RETRY_AFTER_NONE);
+    for (unsigned i = 0; i < 4; i++) {
+        while (w.f.live[FIRST] < 0)
+            tick_at(&w, failover_due(&w.f), false);
+        if (i < 3)
+            fail_with(&w, OVERLOADED);
+    }
+    act(&w, FAILOVER_GONE); /* and its own end */
+    CHECK_INT(w.f.n_tries, 2 + 4 + 1);
+    for (unsigned i = 0; i < 64; i++)
+        CHECK_INT(behind[i], 'x');
+    world_release(&w);
+}
+
 /* ---- requests that are mended, or do not fit ------------------------------------------------ */
 
 static void refuse_a_parameter(struct world *w, bool mended)

@@ -710,6 +710,25 @@ TEST(once_another_one_far_away_has_answered_who_could_not_be_reached_is_blamed)
     }
 }
 
+TEST(after_an_outage_of_our_own_the_first_to_answer_does_not_put_the_blame_on_the_others)
+{
+    struct world w = world_new(FAR);
+
+    for (unsigned n = 0; n < 5; n++) {
+        attempt(&w, &w.set->targets[0], CONNECT_TIMEOUT, RETRY_AFTER_NONE);
+        attempt(&w, &w.set->targets[1], CONNECT_TIMEOUT, RETRY_AFTER_NONE);
+    }
+    answer(&w, &w.set->targets[1], true); /* who could not be reached either until now */
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_CLOSED);
+    CHECK_INT(w.set->targets[0].provider->endpoint->breaker.failures, 0);
+    attempt(&w, &w.set->targets[1], CONNECT_TIMEOUT, RETRY_AFTER_NONE);
+    w.now += 60001; /* that was another outage */
+    fail_thrice(&w, &w.set->targets[0], CONNECT_TIMEOUT);
+    answer(&w, &w.set->targets[1], true);
+    CHECK_INT(endpoint_of(&w.set->targets[0]), BREAKER_OPEN);
+    world_release(&w);
+}
+
 TEST(every_unexplained_failure_counts_once)
 {
     struct world w = world_new(FAR);
@@ -896,6 +915,23 @@ TEST(refusals_of_requests_that_were_out_together_are_one)
         end(&w, t, &k[i], AUTH);
     CHECK_INT(t->provider->rests[0].streak, 1);
     check_rests_for(&w, t, 30000);
+    world_release(&w);
+}
+
+TEST(refusals_that_name_a_time_and_were_out_together_are_one_too)
+{
+    struct world w = world_new(HOUSE);
+    struct target *t = find(&w, 0, "x");
+    struct ticket k[5];
+
+    only_first_key(t);
+    for (size_t i = 0; i < ARRAY_LEN(k); i++)
+        CHECK_INT(ask(&w, t, &k[i]), FAILURE_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(k); i++)
+        target_end(t, &k[i], QUOTA, 429, 2000 + 1000 * i, w.now);
+    check_rests_for(&w, t, 6000); /* the longest that was named */
+    attempt(&w, t, QUOTA, RETRY_AFTER_NONE);
+    check_rests_for(&w, t, 1200000); /* the second time, and not the sixth */
     world_release(&w);
 }
 

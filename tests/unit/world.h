@@ -78,8 +78,8 @@ static inline void world_release(struct world *w)
     config_free(w->config);
 }
 
-/* A new exchange over every target, in order. */
-static inline void begin(struct world *w)
+/* A new exchange over every target, in order, that has not begun yet. */
+static inline void prepare(struct world *w)
 {
     failover_init(&w->f, &w->policy, (unsigned)w->set->n_targets, w->seed, &w->arena);
     for (unsigned i = 0; i < w->set->n_targets; i++) {
@@ -94,6 +94,11 @@ static inline void begin(struct world *w)
 
         failover_add(&w->f, &c);
     }
+}
+
+static inline void begin(struct world *w)
+{
+    prepare(w);
     failover_begin(&w->f, w->now, &w->orders);
 }
 
