@@ -126,6 +126,7 @@ static enum failure told(const struct failover_try *t)
  * of all. */
 static void give_up(struct failover *f, struct failover_orders *out)
 {
+    bool full = f->n_tries > 0 && f->tries[f->n_tries - 1].outcome == QUEUE_FULL;
     int best = -1;
 
     for (unsigned i = 0; i < f->n_tries; i++) {
@@ -140,6 +141,8 @@ static void give_up(struct failover *f, struct failover_orders *out)
         wait_ms = t->retry_after_ms;
         if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
             wait_ms = ROOM_MS;
+        if (full && t->outcome == SATURATED) /* the queue's own time spreads who comes again */
+            wait_ms = RETRY_AFTER_NONE;
         if (wait_ms < f->retry_after_ms)
             f->retry_after_ms = wait_ms;
     }
@@ -178,6 +181,12 @@ static int note_end(struct failover *f, enum failure why, uint64_t wait_ms, uint
 }
 
 /* ---- starting a try -------------------------------------------------------------------------- */
+
+/* Is a call left, and the time for it? */
+static bool may_try(const struct failover *f, uint64_t now_ms)
+{
+    return f->n_attempts < f->policy.max_attempts && now_ms + LEAST_TRY_MS <= f->deadline_ms;
+}
 
 /* Its share of the time left, so that the targets behind it get a chance too. */
 static uint64_t first_output_limit(const struct failover *f, unsigned candidate, uint64_t now_ms)
@@ -573,9 +582,7 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (f->n_attempts >= f->policy.max_attempts || f->deadline_ms < now_ms + LEAST_TRY_MS)
-        return;
-    if (!start_hedge(f, now_ms, out))
+    if (may_try(f, now_ms) && !start_hedge(f, now_ms, out))
         move_on(f, now_ms, out);
 }
 
@@ -655,7 +662,7 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
             f->final = try;
     } else if (!goes_on || f->final >= 0) {
         tell(f, goes_on ? f->final : try, out);
-    } else if (f->n_attempts >= f->policy.max_attempts ||
+    } else if (!may_try(f, now_ms) ||
                (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t))) {
         choose(f, now_ms, out);
     }

@@ -267,37 +267,56 @@ TEST(a_refused_key_is_followed_at_once_by_each_other_key_and_by_none_twice)
 
 /* ---- the same target again ------------------------------------------------------------------ */
 
-TEST(a_target_is_asked_again_after_the_others_and_a_back_off_of_100_to_300_ms)
+TEST(a_target_that_names_a_short_time_is_asked_again_after_the_others)
 {
     struct world w = world_new(TWO);
-    uint64_t wait;
 
     begin(&w);
-    fail_with(&w, OVERLOADED);
+    fail_after(&w, OVERLOADED, 503, 200);
     CHECK_STR(asked(&w), "b/x");
     w.now += 10;
     fail_with(&w, MALFORMED);
-    CHECK_ORDERS(&w, "");
-    wait = failover_due(&w.f) - T0; /* counted from its own failure */
-    CHECK(wait >= 100 && wait <= 300);
-    tick_at(&w, T0 + wait - 1, false);
-    CHECK_ORDERS(&w, "");
-    tick_at(&w, T0 + wait, false);
+    wait_for(&w);
+    CHECK(w.now >= T0 + 200 && w.now <= T0 + 220); /* counted from its own failure */
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked(&w), "a/x");
     world_release(&w);
 }
 
-TEST(a_back_off_that_the_others_have_used_up_is_not_waited_for)
+TEST(a_time_that_the_others_have_used_up_is_not_waited_for)
+{
+    struct world w = world_new(TWO);
+
+    begin(&w);
+    fail_after(&w, OVERLOADED, 503, 2000);
+    w.now += 5000;
+    fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    world_release(&w);
+}
+
+TEST(an_overloaded_target_that_names_no_time_is_left_alone_where_there_are_others)
 {
     struct world w = world_new(TWO);
 
     begin(&w);
     fail_with(&w, OVERLOADED);
-    w.now += 5000;
+    CHECK_STR(asked(&w), "b/x");
     fail_with(&w, MALFORMED);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(the_only_target_that_is_overloaded_is_asked_again_after_100_to_300_ms)
+{
+    struct world w = world_new(ONE);
+
+    begin(&w);
+    fail_with(&w, OVERLOADED);
+    wait_for(&w);
+    CHECK(w.now >= T0 + 100 && w.now <= T0 + 300);
     CHECK_ORDERS(&w, "try");
-    CHECK_STR(asked(&w), "a/x");
     world_release(&w);
 }
 
@@ -562,8 +581,7 @@ TEST(without_a_token_the_next_target_has_its_turn)
     target_of(&w, 0)->budget.tokens = 0;
     begin(&w);
     fail_with(&w, SERVER_ERROR);
-    wait_for(&w);
-    CHECK_ORDERS(&w, "try");
+    CHECK_ORDERS(&w, "try"); /* without a pause for nothing */
     CHECK_STR(asked(&w), "b/x");
     fail_with(&w, MALFORMED);
     CHECK_ORDERS(&w, "refuse");
@@ -802,7 +820,7 @@ TEST(after_five_seconds_one_request_tries_the_slow_target_and_the_next_ones_do_n
     world_release(&w);
 }
 
-TEST(a_third_target_costs_it_a_token_and_two_after_a_time_limit)
+TEST(a_third_target_costs_the_first_a_token_and_two_after_a_time_limit)
 {
     static const struct {
         enum failure first;
@@ -814,10 +832,11 @@ TEST(a_third_target_costs_it_a_token_and_two_after_a_time_limit)
 
         begin(&w);
         fail_with(&w, rows[i].first);
-        CHECK(target_of(&w, 1)->budget.tokens == 10); /* the second is free */
+        CHECK(budget_tokens(&target_of(&w, 0)->budget, w.now) == 10); /* the second is free */
         fail_with(&w, MALFORMED);
         CHECK_STR(asked(&w), "c/x");
-        CHECK(target_of(&w, 2)->budget.tokens == rows[i].left);
+        CHECK(target_of(&w, 0)->budget.tokens == rows[i].left);
+        CHECK(target_of(&w, 2)->budget.tokens == 10);
         world_release(&w);
     }
 }
@@ -826,7 +845,7 @@ TEST(a_third_target_without_a_token_is_passed_over)
 {
     struct world w = world_new(THREE);
 
-    target_of(&w, 2)->budget.tokens = 0.9;
+    target_of(&w, 0)->budget.tokens = 0.7;
     begin(&w);
     fail_with(&w, MALFORMED);
     fail_with(&w, MALFORMED);
@@ -1378,11 +1397,12 @@ TEST(a_probe_whose_hedge_time_is_shorter_is_hedged_then)
     world_release(&w);
 }
 
-TEST(a_hedge_costs_its_target_a_token)
+TEST(a_hedge_costs_the_first_target_a_token)
 {
     struct world w = hedged_request(TWO);
 
-    CHECK(target_of(&w, 1)->budget.tokens == 9);
+    CHECK(target_of(&w, 0)->budget.tokens == 9);
+    CHECK(target_of(&w, 1)->budget.tokens == 10);
     world_release(&w);
 }
 
@@ -1390,7 +1410,7 @@ TEST(a_hedge_goes_to_the_first_target_where_all_is_well)
 {
     struct world w = slow_request(THREE);
 
-    target_of(&w, 1)->budget.tokens = 0;
+    break_target(&w, 1);
     tick_at(&w, T0 + 1000, false);
     CHECK_ORDERS(&w, "try");
     CHECK_STR(asked_on(&w, BESIDE), "c/x");
@@ -1452,14 +1472,37 @@ TEST(where_no_hedge_is_granted_a_silent_target_is_left_for_the_next_one)
     world_release(&w);
 }
 
-TEST(a_target_that_gives_others_output_meanwhile_is_waited_for)
+TEST(a_target_that_gives_others_output_meanwhile_is_left_for_a_token)
 {
     struct world w = unhedged_request(THREE);
 
     output_after(&w, 0, 500);
     tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "drop try");
+    CHECK(target_of(&w, 0)->budget.tokens == 9);
+    world_release(&w);
+}
+
+TEST(a_silent_target_is_left_for_nothing)
+{
+    struct world w = unhedged_request(THREE);
+
+    target_of(&w, 0)->budget.tokens = 0;
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "drop try");
+    world_release(&w);
+}
+
+TEST(without_a_token_a_target_that_gives_others_output_is_waited_for)
+{
+    struct world w = unhedged_request(THREE);
+
+    output_after(&w, 0, 500);
+    target_of(&w, 0)->budget.tokens = 0;
+    tick_at(&w, T0 + 1000, false);
     CHECK_ORDERS(&w, "");
     CHECK_INT(failover_due(&w.f), T0 + 1500); /* looks again every half second */
+    target_of(&w, 0)->budget.tokens = 1;
     hedge_init(&w.set->hedge, 0, 1);
     tick_at(&w, T0 + 1500, false);
     CHECK_ORDERS(&w, "try");
@@ -1656,11 +1699,11 @@ TEST(a_request_whose_targets_are_full_waits_and_gets_the_place_that_comes_free)
     world_release(&w);
 }
 
-TEST(nobody_waits_longer_than_the_policy_or_a_fifth_of_the_time_left)
+TEST(nobody_waits_longer_than_the_policy_or_a_third_of_the_time_left)
 {
     static const struct {
         uint64_t total, queue, wait;
-    } rows[] = {{600000, 10000, 10000}, {20000, 10000, 4000}, {600000, 3000, 3000}};
+    } rows[] = {{600000, 10000, 10000}, {21000, 10000, 7000}, {600000, 3000, 3000}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct world w = world_new(ONE);
@@ -1684,18 +1727,18 @@ TEST(nobody_waits_longer_than_the_policy_or_a_fifth_of_the_time_left)
     }
 }
 
-TEST(a_fifth_of_what_is_left_and_not_of_the_whole_time_may_be_waited)
+TEST(a_third_of_what_is_left_and_not_of_the_whole_time_may_be_waited)
 {
     struct world w = world_new(TWO);
     struct ticket other = take(&w, 1);
 
     fill(&w, 1);
-    w.policy.total_ms = 30000;
+    w.policy.total_ms = 32000;
     begin(&w);
     w.now = T0 + 20000;
     fail_with(&w, MALFORMED);
     CHECK_ORDERS(&w, ""); /* for a place at the second */
-    CHECK_INT(w.f.queue_until_ms, T0 + 22000);
+    CHECK_INT(w.f.queue_until_ms, T0 + 24000);
     give(&w, 1, &other, FAILURE_NONE, RETRY_AFTER_NONE);
     tick_at(&w, failover_due(&w.f), false);
     CHECK_ORDERS(&w, "try");
@@ -1823,7 +1866,7 @@ TEST(places_are_those_of_the_route_and_not_of_the_order)
     struct ticket other = take(&w, 1);
 
     fill(&w, 1);
-    break_target(&w, 0);
+    target_of(&w, 0)->rest = (struct rest){.until_ms = T0 + 60000, .firm = true};
     w.turned = true;
     begin(&w);
     CHECK_INT(w.f.waiter.wants, 1); /* the second one's place is the first */
@@ -1858,7 +1901,7 @@ TEST(a_pause_comes_before_waiting_for_a_place)
 
     fill(&w, 1);
     begin(&w);
-    fail_with(&w, OVERLOADED);
+    fail_after(&w, OVERLOADED, 503, 2000);
     CHECK_INT(w.set->queues[0].n, 0);
     wait_for(&w);
     CHECK_STR(asked(&w), "a/x");
@@ -1888,23 +1931,23 @@ TEST(a_pause_may_be_followed_by_waiting_for_a_place)
     world_release(&w);
 }
 
-TEST(a_short_rest_is_waited_for_and_a_longer_one_is_told)
+TEST(a_rest_that_ends_while_one_may_wait_is_waited_for_and_a_longer_one_is_told)
 {
     struct world w = world_new(ONE);
 
-    elsewhere(&w, 0, RATE_LIMITED, 2500);
+    elsewhere(&w, 0, RATE_LIMITED, 10000);
     begin(&w);
     wait_for(&w);
     CHECK_ORDERS(&w, "try");
-    CHECK(w.now >= T0 + 2500 && w.now <= T0 + 2500 + QUEUE_LOOK_MS);
+    CHECK(w.now >= T0 + 10000 && w.now <= T0 + 10000 + QUEUE_LOOK_MS);
     world_release(&w);
 
     w = world_new(ONE);
-    elsewhere(&w, 0, RATE_LIMITED, 2501);
+    elsewhere(&w, 0, RATE_LIMITED, 10001);
     begin(&w);
     CHECK_ORDERS(&w, "refuse");
     CHECK_INT(failover_outcome(&w.f), SKIPPED_REST);
-    CHECK_INT(w.f.retry_after_ms, 2501);
+    CHECK_INT(w.f.retry_after_ms, 10001);
     world_release(&w);
 }
 
@@ -2528,7 +2571,7 @@ TEST(the_longest_trail_has_room)
         while (w.f.live[FIRST] < 0)
             tick_at(&w, failover_due(&w.f), false);
         if (i < 3)
-            fail_with(&w, OVERLOADED);
+            fail_with(&w, SERVER_ERROR);
     }
     act(&w, FAILOVER_GONE); /* and its own end */
     CHECK_INT(w.f.n_tries, 2 + 4 + 1);

@@ -97,7 +97,7 @@ TEST(targets_that_were_passed_over_and_the_requests_own_end_are_lines_too)
     w.set->targets[1].rest = (struct rest){.until_ms = T0 + 60000};
     begin(&w);
     w.now += 10;
-    fail_with(&w, OVERLOADED);
+    fail_after(&w, OVERLOADED, 0, 500);
     w.now += 5;
     act(&w, FAILOVER_GONE);
     CHECK_STR(trail(&w), "a/x=overloaded@10ms, b/x=resting@10ms, request=client_gone@15ms");
@@ -351,7 +351,9 @@ TEST(whether_and_when_to_come_again_is_told_where_waiting_helps)
         const char *want;
     } rows[] = {
         {RATE_LIMITED, 2600, "x-should-retry: true\r\nretry-after: 3\r\nretry-after-ms: 2600\r\n"},
-        {RATE_LIMITED, RETRY_AFTER_NONE, "x-should-retry: true\r\n"},
+        {RATE_LIMITED, RETRY_AFTER_NONE,
+         "x-should-retry: true\r\nretry-after: 1\r\nretry-after-ms: 1000\r\n"},
+        {SERVER_ERROR, RETRY_AFTER_NONE, "x-should-retry: true\r\n"},
         {OVERLOADED, 90000, "x-should-retry: true\r\nretry-after: 55\r\nretry-after-ms: 55000\r\n"},
         {RATE_LIMITED, 54999,
          "x-should-retry: true\r\nretry-after: 55\r\nretry-after-ms: 54999\r\n"},
