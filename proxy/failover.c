@@ -182,6 +182,12 @@ static int note_end(struct failover *f, enum failure why, uint64_t wait_ms, uint
 
 /* ---- starting a try -------------------------------------------------------------------------- */
 
+/* Is a call left, and the time for it? */
+static bool may_try(const struct failover *f, uint64_t now_ms)
+{
+    return f->n_attempts < f->policy.max_attempts && now_ms + LEAST_TRY_MS <= f->deadline_ms;
+}
+
 /* Its share of the time left, so that the targets behind it get a chance too. */
 static uint64_t first_output_limit(const struct failover *f, unsigned candidate, uint64_t now_ms)
 {
@@ -576,9 +582,7 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (f->n_attempts >= f->policy.max_attempts || f->deadline_ms < now_ms + LEAST_TRY_MS)
-        return;
-    if (!start_hedge(f, now_ms, out))
+    if (may_try(f, now_ms) && !start_hedge(f, now_ms, out))
         move_on(f, now_ms, out);
 }
 
@@ -658,7 +662,7 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
             f->final = try;
     } else if (!goes_on || f->final >= 0) {
         tell(f, goes_on ? f->final : try, out);
-    } else if (f->n_attempts >= f->policy.max_attempts ||
+    } else if (!may_try(f, now_ms) ||
                (!try_other_key(f, t, now_ms, out) && !pause_for_same(f, t))) {
         choose(f, now_ms, out);
     }

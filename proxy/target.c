@@ -213,7 +213,9 @@ void target_set_free(struct target_set *s)
 
 static uint64_t resting_ms(const struct rest *r, bool last_resort, uint64_t now_ms)
 {
-    return r->until_ms > now_ms && (r->firm || !last_resort) ? r->until_ms - now_ms : 0;
+    uint64_t until = last_resort ? r->firm_ms : r->until_ms;
+
+    return until > now_ms ? until - now_ms : 0;
 }
 
 static uint64_t longer(uint64_t a, uint64_t b)
@@ -491,9 +493,10 @@ void target_output(struct target *t, struct ticket *k, uint64_t now_ms)
 /* A rest only ever grows: a later, shorter one must not cut an earlier, longer one. */
 static void rest_until(struct rest *r, uint64_t until_ms, bool firm, enum failure why)
 {
+    if (firm && until_ms > r->firm_ms)
+        r->firm_ms = until_ms;
     if (until_ms > r->until_ms) {
         r->until_ms = until_ms;
-        r->firm = firm;
         r->why = why;
     }
 }

@@ -34,7 +34,7 @@
 /* Until when a key (of a provider, or for one model) or a target is left alone. */
 struct rest {
     uint64_t until_ms;
-    bool firm;         /* the provider named the time: not even the last resort goes earlier */
+    uint64_t firm_ms;  /* the provider named this time: not even the last resort goes earlier */
     unsigned streak;   /* failures in a row */
     uint64_t since_ms; /* ... and when the first of them was */
     enum failure why;

@@ -29,8 +29,8 @@ FLOORS = [  # first match wins
     ("proxy/", 3),
 ]
 FLOOR_NAMES = ["proxy/base", "config", "providers", "proxy", "proxy/main.c"]
-POLICY = {"failover", "breaker", "target", "budget", "limiter", "hedge", "retry_after", "seam",
-          "route", "admit"}
+POLICY = {"failover", "breaker", "target", "budget", "limiter", "hedge", "pace", "queue",
+          "retry_after", "seam", "route", "admit"}
 DOORS = [
     (r"curl/", {"proxy/wire/transport.c", "proxy/ops/fetch.c"}),
     (r"microhttpd\.h$", {"proxy/ops/admin.c"}),

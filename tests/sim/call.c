@@ -132,12 +132,9 @@ static void call_not_before(struct sim *s, const struct call *c, uint64_t until_
 
 static void spend(struct sim *s, struct request *r, struct call *c)
 {
-    uint64_t wait_ms = sim_draw(s, 1, 20000);
-
     if (sim_fault(s, OF_ALLOWANCE, c->target, c->key) == NULL)
         return;
-    target_spent(c->target, &r->f.tries[c->try].ticket, wait_ms, s->now);
-    call_not_before(s, c, s->now + wait_ms);
+    target_spent(c->target, &r->f.tries[c->try].ticket, sim_draw(s, 1, 20000), s->now);
     sim_saw(s, SEEN_SPENT);
 }
 

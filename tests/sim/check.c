@@ -342,7 +342,7 @@ static void check_rests(struct sim *s, struct request *r, const struct call *c)
     for (size_t i = 0; i < ARRAY_LEN(rests); i++) {
         if (rests[i]->until_ms <= s->now)
             continue;
-        HOLDS(s, r, !rests[i]->firm);
+        HOLDS(s, r, rests[i]->firm_ms <= s->now);
         HOLDS(s, r, r->n_calls == 1); /* the last resort of a request that nobody has answered */
         sim_saw(s, SEEN_LAST_RESORTS);
     }

@@ -183,7 +183,8 @@ static void carry_out(struct sim *s, struct request *r, const struct failover_or
         if (v->kind == ORDER_TRY)
             trace_try(s, r, v->try);
         else
-            sim_trace(s, r, "  %s %d", names[v->kind], v->try);
+            sim_trace(s, r, "  %s %d%s%s", names[v->kind], v->try, r->f.ended ? ": " : "",
+                      r->f.ended ? failure_row(failover_outcome(&r->f))->label : "");
         HOLDS(s, r, r->ending == NOT_YET); /* an end is the last order */
         switch (v->kind) {
         case ORDER_TRY:

@@ -179,7 +179,7 @@ TEST(nothing_is_kept_where_nobody_is_at_home)
     CHECK_INT(take_all(&l, AWAY, T0 + 1000), 14);
 }
 
-TEST(a_limit_grows_slowly_after_losses_and_is_forgotten_after_a_minute_without)
+TEST(after_losses_it_holds_then_grows_slowly_then_fast_and_is_forgotten_after_a_minute)
 {
     struct limiter l = fresh();
 
@@ -189,13 +189,49 @@ TEST(a_limit_grows_slowly_after_losses_and_is_forgotten_after_a_minute_without)
     results(&l, 1, 0, T0 + 1000);
     give_times(&l, HOME, 40);
     CHECK_INT(full_second(&l, HOME, T0 + 1500), 28);
-    CHECK_INT(full_second(&l, HOME, T0 + 2500), 29);
-    CHECK_INT(full_second(&l, HOME, T0 + 3500), 30);
+    CHECK_INT(full_second(&l, HOME, T0 + 2500), 28);
+    CHECK_INT(full_second(&l, HOME, T0 + 4999), 28);
+    CHECK_INT(full_second(&l, HOME, T0 + 6000), 29);
+    CHECK_INT(full_second(&l, HOME, T0 + 7000), 30);
+    CHECK_INT(full_second(&l, HOME, T0 + 9999), 32);
+    CHECK_INT(full_second(&l, HOME, T0 + 11000), 48);
     limiter_ok(&l, T0 + 60000);
     CHECK(limiter_limit(&l) > 0);
     limiter_ok(&l, T0 + 61001);
     CHECK_INT(limiter_limit(&l), 0);
     CHECK_INT(take_all(&l, HOME, T0 + 61001), 1000);
+}
+
+TEST(refused_again_and_again_it_is_left_alone_for_a_while_that_doubles)
+{
+    static const uint64_t pauses[] = {250, 500, 1000, 2000, 4000, 4000};
+    struct limiter l = fresh();
+    uint64_t now = T0;
+
+    for (unsigned i = 0; i < 3; i++)
+        limiter_refused(&l, now);
+    CHECK(limiter_take(&l, HOME, now));
+    for (size_t i = 0; i < ARRAY_LEN(pauses); i++) {
+        limiter_refused(&l, now);
+        limiter_refused(&l, now); /* who was on the way as well tells nothing new */
+        CHECK(!limiter_take(&l, HOME, now + pauses[i] - 1));
+        now += pauses[i];
+        CHECK(limiter_take(&l, HOME, now));
+    }
+}
+
+TEST(what_is_accepted_ends_the_pause)
+{
+    struct limiter l = fresh();
+
+    for (unsigned i = 0; i < 4; i++)
+        limiter_refused(&l, T0);
+    CHECK(!limiter_take(&l, HOME, T0));
+    limiter_ok(&l, T0);
+    CHECK(limiter_take(&l, HOME, T0));
+    for (unsigned i = 0; i < 3; i++)
+        limiter_refused(&l, T0); /* and the row begins anew */
+    CHECK(limiter_take(&l, HOME, T0));
 }
 
 TEST(after_an_outage_even_those_at_home_come_by_and_by)

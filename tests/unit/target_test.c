@@ -44,7 +44,7 @@ static unsigned attempt(struct world *w, struct target *t, enum failure f, uint6
 static void only_first_key(struct target *t)
 {
     for (size_t i = 1; i < t->provider->n_keys; i++)
-        t->provider->rests[i] = (struct rest){.until_ms = UINT64_MAX, .firm = true};
+        t->provider->rests[i] = (struct rest){.until_ms = UINT64_MAX, .firm_ms = UINT64_MAX};
 }
 
 /* A ms before `after_ms` have passed it is refused, for what it rests for, and then not. */
@@ -1582,6 +1582,25 @@ TEST(a_long_text_is_cut)
     text[sizeof(text) - 1] = '\0';
     target_note(t, text);
     CHECK_INT(strlen(t->last_text), sizeof(t->last_text) - 1);
+    world_release(&w);
+}
+
+TEST(a_longer_rest_of_our_own_choice_does_not_hide_the_time_that_the_provider_named)
+{
+    struct world w = world_new(ONE);
+    struct target *t = &w.set->targets[0];
+    struct target_wish wish = {.last_resort = true};
+    struct ticket first, second;
+    uint64_t wait;
+
+    CHECK_INT(ask(&w, t, &first), FAILURE_NONE);
+    CHECK_INT(ask(&w, t, &second), FAILURE_NONE);
+    target_end(t, &first, FORBIDDEN, 403, RETRY_AFTER_NONE, w.now); /* ten minutes, of this model */
+    target_end(t, &second, RATE_LIMITED, 429, 20000, w.now);
+    CHECK_INT(target_ask(t, &wish, w.now + 19999, &first, &wait), FORBIDDEN);
+    CHECK_INT(wait, 1);
+    CHECK_INT(target_ask(t, &wish, w.now + 20000, &first, &wait), FAILURE_NONE);
+    target_end(t, &first, FAILURE_NONE, 200, RETRY_AFTER_NONE, w.now + 20000);
     world_release(&w);
 }
 
