@@ -1866,7 +1866,7 @@ TEST(places_are_those_of_the_route_and_not_of_the_order)
     struct ticket other = take(&w, 1);
 
     fill(&w, 1);
-    target_of(&w, 0)->rest = (struct rest){.until_ms = T0 + 60000, .firm = true};
+    target_of(&w, 0)->rest = (struct rest){.until_ms = T0 + 60000, .firm_ms = T0 + 60000};
     w.turned = true;
     begin(&w);
     CHECK_INT(w.f.waiter.wants, 1); /* the second one's place is the first */
