@@ -200,6 +200,8 @@ static void check_breaker(struct sim *s, struct request *r, unsigned i, unsigned
         note_breaker(s, i, scope);
     }
     w->probes_beyond += last_resort;
+    if (last_resort)
+        sim_saw(s, SEEN_FORCED);
     if (is->state == BREAKER_HALF_OPEN)
         check_probes(s, r, i, scope);
 }
