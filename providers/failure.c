@@ -44,6 +44,7 @@ int failure_rank(enum failure f)
     case PROTOCOL:
     case FIRST_TOKEN:
     case SLOWER:
+    case TIME_SHARE:
     case HEDGE_LOST:
     case IDLE:
     case CONFLICT:
@@ -95,7 +96,7 @@ static const char *again_text(const struct failure_row *r)
     case AGAIN_NO:
         break;
     case AGAIN_SOON:
-        return "once, at once, if it is well otherwise";
+        return "once, after 100 to 300 ms, if it does well otherwise";
     case AGAIN_LATER:
         return "when nobody else is left";
     case AGAIN_KEY:

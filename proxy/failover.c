@@ -199,6 +199,8 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
 
         targets += c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE; /* the others */
     }
+    if (targets == 1) /* nobody else would use the rest */
+        return limit;
     share = left > TELL_MS ? (left - TELL_MS) / targets : 0;
     if (share < LEAST_SHARE_MS)
         share = LEAST_SHARE_MS;
@@ -342,6 +344,16 @@ static bool try_other_key(struct failover *f, const struct failover_try *last, u
     return true;
 }
 
+/* Keys of targets whose failure another one could still mend then. */
+static bool try_keys_left(struct failover *f, uint64_t now_ms, struct failover_orders *out)
+{
+    for (unsigned i = 0; i < f->n_tries; i++)
+        if (!f->tries[i].skipped && !f->tries[i].mended &&
+            try_other_key(f, &f->tries[i], now_ms, out))
+            return true;
+    return false;
+}
+
 /* Before the others have their turn: a fault that looks like a single one, or a rate limit that is
  * over in a moment. */
 static bool pause_for_same(struct failover *f, const struct failover_try *last)
@@ -397,6 +409,7 @@ static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_order
             continue;
         no = ask(f, i, wish, now_ms, &ticket, &wait_ms);
         if (no == FAILURE_NONE) {
+            c->waits++;
             start_try(f, i, &ticket, now_ms, out);
             return true;
         }
@@ -518,7 +531,8 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
         tell(f, note_end(f, DEADLINE, RETRY_AFTER_NONE, now_ms), out);
         return;
     }
-    if (try_in_order(f, false, now_ms, out) || try_in_order(f, true, now_ms, out))
+    if (try_in_order(f, false, now_ms, out) || try_in_order(f, true, now_ms, out) ||
+        try_keys_left(f, now_ms, out))
         return;
     if (retry_due(f, now_ms, out) || wait_for_retry(f, now_ms))
         return;
@@ -634,6 +648,7 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
     uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
+                  (t->outcome == RATE_LIMITED && c->waits >= (named ? 1 : 2)) ||
                   (again == AGAIN_SOON && !may_heal(f, c, t->outcome, now_ms)) ||
                   (named && t->retry_after_ms > SAME_WAIT_MAX_MS) ||
                   (no_room && !named && f->n_candidates > 1);
@@ -716,16 +731,18 @@ static enum failure expired(const struct failover *f, int try, bool tcp_up, uint
     const struct failover_try *t = &f->tries[try];
     const struct failover_timers *limit = &f->candidates[t->candidate].timers;
     uint64_t age = now_ms - t->started_ms;
+    /* A caller in a hurry is no reason to blame a target. */
+    enum failure too_late = t->first_output < limit->first_output ? TIME_SHARE : FIRST_TOKEN;
 
     switch (t->phase) {
     case PHASE_CONNECTING:
         if (age >= t->first_output)
-            return FIRST_TOKEN;
+            return too_late;
         if (tcp_up)
             return age >= limit->tls ? TLS_FAILED : FAILURE_NONE;
         return age >= limit->connect ? CONNECT_TIMEOUT : FAILURE_NONE;
     case PHASE_WAITING:
-        return age >= t->first_output ? FIRST_TOKEN : FAILURE_NONE;
+        return age >= t->first_output ? too_late : FAILURE_NONE;
     case PHASE_STREAMING:
         return now_ms - t->progress_ms >= limit->idle ? IDLE : FAILURE_NONE;
     default:

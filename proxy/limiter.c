@@ -163,6 +163,8 @@ void limiter_recover(struct limiter *l, uint64_t now_ms)
     l->capped = true;
     l->slow_start = true;
     l->lost_ms = now_ms; /* it is a limit for a minute, then there is none again */
+    l->refused = 0;
+    l->pause_ms = 0;
     begin_window(l, now_ms);
 }
 

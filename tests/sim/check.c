@@ -200,6 +200,8 @@ static void check_breaker(struct sim *s, struct request *r, unsigned i, unsigned
         note_breaker(s, i, scope);
     }
     w->probes_beyond += last_resort;
+    if (last_resort)
+        sim_saw(s, SEEN_FORCED);
     if (is->state == BREAKER_HALF_OPEN)
         check_probes(s, r, i, scope);
 }
@@ -281,8 +283,11 @@ static void check_own_end(struct sim *s, struct request *r, const struct call *c
         HOLDS(s, r, !c->connected && c->tcp_up_ms <= s->now && age >= limit->tls);
         break;
     case FIRST_TOKEN:
+    case TIME_SHARE:
+        HOLDS(s, r, c->sent == 0 && age >= t->first_output);
         HOLDS(s, r,
-              c->sent == 0 && age >= t->first_output && t->first_output <= limit->first_output);
+              t->outcome == TIME_SHARE ? t->first_output < limit->first_output
+                                       : t->first_output == limit->first_output);
         break;
     case IDLE:
         HOLDS(s, r, c->sent > 0 && !c->stopped && s->now - c->said_ms >= limit->idle);

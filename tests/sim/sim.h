@@ -129,7 +129,8 @@ struct episode {
     X(OPENED_PATH, "... of the path")                                                              \
     X(CLOSED, "breaker closings")                                                                  \
     X(REOPENED, "failed probes")                                                                   \
-    X(LAST_RESORTS, "last resorts")                                                                \
+    X(LAST_RESORTS, "last resorts past a rest")                                                    \
+    X(FORCED, "... past an open breaker")                                                          \
     X(TRIALS, "trials of slow targets")                                                            \
     X(SPENT, "spent allowances")                                                                   \
     X(CAPPED, "requests with a limited target")                                                    \

@@ -619,6 +619,37 @@ TEST(another_key_comes_before_the_wait_for_a_rate_limit)
     world_release(&w);
 }
 
+TEST(a_rate_limit_is_waited_out_once_however_many_tries_are_allowed)
+{
+    struct world w = world_new(ONE);
+
+    w.policy.per_target = w.policy.max_attempts = 9;
+    begin(&w);
+    fail_after(&w, RATE_LIMITED, 429, 1000);
+    wait_for(&w);
+    CHECK_ORDERS(&w, "try");
+    fail_after(&w, RATE_LIMITED, 429, 1000);
+    CHECK_ORDERS(&w, "refuse");
+    world_release(&w);
+}
+
+TEST(a_key_that_was_left_when_a_hedge_failed_too_is_tried_then)
+{
+    struct world w = world_new(TWO);
+
+    w.policy.hedge_ms = 1000;
+    begin(&w);
+    tick_at(&w, T0 + 1000, false);
+    CHECK_ORDERS(&w, "try");
+    fail_on(&w, FIRST, AUTH);
+    CHECK_ORDERS(&w, "");
+    fail_on(&w, FIRST, MALFORMED); /* the one that is left */
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "a/x");
+    CHECK_INT(w.f.tries[2].ticket.key, 1);
+    world_release(&w);
+}
+
 TEST(a_longer_rate_limit_or_one_without_a_time_leads_to_the_next_target_for_good)
 {
     static const uint64_t times[] = {2501, 60000, RETRY_AFTER_NONE};
@@ -870,7 +901,8 @@ TEST(each_target_gets_its_share_of_the_time_left_and_two_seconds_are_kept)
     CHECK_ORDERS(&w, "");
     tick_at(&w, T0 + 10000, false);
     CHECK_ORDERS(&w, "drop try");
-    CHECK_INT(w.f.tries[0].outcome, FIRST_TOKEN);
+    CHECK_INT(w.f.tries[0].outcome, TIME_SHARE);
+    CHECK_INT(target_of(&w, 0)->breaker.failures, 0);
     CHECK_INT(w.f.tries[1].first_output, 10000);
     w.now += 4000;
     fail_with(&w, MALFORMED);

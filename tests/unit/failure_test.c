@@ -88,10 +88,12 @@ TEST(the_manual_has_one_line_for_every_kind)
     for (size_t i = 0; i < out.len; i++)
         lines += out.buf[i] == '\n';
     CHECK_INT(lines, 6 + FAILURE_KINDS);
-    CHECK(strstr(out.buf, "| the provider answered with a server error | `server_error` | once, "
-                          "at once, if it is well otherwise | yes | breaker of the model there | "
-                          "`holdfast_breaker_state{scope=\"model\"}` | the provider's 4xx, 503 or "
-                          "504, else 502 | true |\n") != NULL);
+    CHECK(strstr(
+              out.buf,
+              "| the provider answered with a server error | `server_error` | once, "
+              "after 100 to 300 ms, if it does well otherwise | yes | breaker of the model there | "
+              "`holdfast_breaker_state{scope=\"model\"}` | the provider's 4xx, 503 or "
+              "504, else 502 | true |\n") != NULL);
     CHECK(strstr(out.buf, "| the provider refuses our key | `auth` | with another key | yes | the "
                           "key rests | `/status`: resting_keys | 502 | false |\n") != NULL);
     strbuf_release(&out);
