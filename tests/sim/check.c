@@ -519,10 +519,12 @@ static void check_again(struct sim *s, struct request *r, const struct call *c,
                         const struct failover_try *same, bool at_once)
 {
     enum failure_again again = failure_row(same->outcome)->again;
+    bool fresh = true; /* its key, which may come at once, or when the others have failed */
 
-    HOLDS(s, r,
-          at_once || again == AGAIN_SOON || again == AGAIN_LATER || same->outcome == RATE_LIMITED);
-    if (at_once && !same->mended) {
+    for (const struct call *o = r->calls; o < c; o++)
+        fresh = fresh && (o->target != c->target || o->key != c->key);
+    HOLDS(s, r, at_once || again == AGAIN_SOON || again == AGAIN_LATER || again == AGAIN_KEY);
+    if ((at_once || (again == AGAIN_KEY && fresh)) && !same->mended) {
         for (const struct call *o = r->calls; o < c; o++)
             HOLDS(s, r, o->target != c->target || o->key != c->key || r->f.tries[o->try].mended);
         sim_saw(s, SEEN_OTHER_KEY);
