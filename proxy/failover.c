@@ -344,11 +344,20 @@ static bool try_other_key(struct failover *f, const struct failover_try *last, u
     return true;
 }
 
-/* Keys of targets whose failure another one could still mend then. */
+/* Has the same target been tried once more after this try? */
+static bool tried_since(const struct failover *f, unsigned try)
+{
+    for (unsigned i = try + 1; i < f->n_tries; i++)
+        if (!f->tries[i].skipped && f->tries[i].candidate == f->tries[try].candidate)
+            return true;
+    return false;
+}
+
+/* Targets whose last failure another key could still mend; a hedge's failure may have hidden it. */
 static bool try_keys_left(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
     for (unsigned i = 0; i < f->n_tries; i++)
-        if (!f->tries[i].skipped && !f->tries[i].mended &&
+        if (!f->tries[i].skipped && !f->tries[i].mended && !tried_since(f, i) &&
             try_other_key(f, &f->tries[i], now_ms, out))
             return true;
     return false;
