@@ -148,7 +148,7 @@ static const struct option rows[] = {
      .help = "the share of refusals (429, overloaded) that is borne before fewer requests are sent: a "
              "third, a half, or 0.7"},
     {"overload.queue_max_wait", OPTION_DURATION, "10s", 0, HOUR, IN(config, overload.queue_max_wait),
-     READY, .help = "longest wait for a place at a target, and never more than a fifth of the time "
+     READY, .help = "longest wait for a place at a target, and never more than a third of the time "
                     "left"},
 
     {"stream", OPTION_SECTION, READY, NOWHERE, .help = "streamed answers"},

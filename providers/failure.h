@@ -56,7 +56,7 @@ enum failure_marks {
     X(PROTOCOL,        "protocol",            AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    502,   false, "the answer is not valid HTTP")                      \
     X(REDIRECT,        "redirect",            AGAIN_NO,    NEXT_YES,    REST_TARGET,    0,    502,   false, "answered with a redirect, which is never followed") \
     X(FIRST_TOKEN,     "first_token_timeout", AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    LOSS | SLOW, 504, true, "no output in time")                           \
-    X(SLOWER,          "slow",                AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    SLOW, 504,   true,  "no output yet when another target had its answer, or was asked in its place") \
+    X(SLOWER,          "slow",                AGAIN_NO,    NEXT_YES,    NEUTRAL,        SLOW, 504,   true,  "no output yet when another target had its answer, or was asked in its place") \
     X(TIME_SHARE,      "time_share",          AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    504,   true,  "no output within its share of the caller's time") \
     X(HEDGE_LOST,      "hedge_lost",          AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    504,   true,  "the target that was asked before it had its answer first") \
     X(IDLE,            "idle_timeout",        AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    LOSS | SLOW, 504, true, "the answer stopped coming")                   \

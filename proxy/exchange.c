@@ -695,7 +695,7 @@ static void open_stream(struct exchange *x, const struct attempt *a)
 static void heartbeat(struct exchange *x)
 {
     if (!x->opened)
-        open_stream(x, find_attempt(x, x->failover.live[0]));
+        open_stream(x, NULL); /* nobody has answered yet */
     client_stream_write(x->client, SPAN(": keep-alive\n\n"));
     client_stream_flush(x->client);
 }

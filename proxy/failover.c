@@ -25,6 +25,8 @@
 #define LEAST_SHARE_MS 5000
 #define TELL_MS        2000
 
+#define MOST_WAITS 3 /* of one target that has no room for another try */
+
 #define PROBE_HEDGE_MS 2000 /* no caller waits longer for a target that may still be dead */
 #define HEDGE_LOOK_MS  500  /* after a hedge that could not be had */
 
@@ -139,6 +141,8 @@ static void give_up(struct failover *f, struct failover_orders *out)
             (best < 0 || failure_rank(told(t)) >= failure_rank(told(&f->tries[best]))))
             best = (int)i;
         wait_ms = t->retry_after_ms;
+        if (wait_ms == RETRY_AFTER_NONE && t->outcome == QUOTA)
+            wait_ms = RETRY_AFTER_CAP;
         if (wait_ms == RETRY_AFTER_NONE && (failure_row(t->outcome)->marks & LOSS) != 0)
             wait_ms = ROOM_MS;
         if (full && t->outcome == SATURATED) /* the queue's own time spreads who comes again */
@@ -211,7 +215,7 @@ static uint64_t hedge_time(const struct failover *f, const struct failover_try *
 {
     uint64_t ms = f->policy.hedge_ms;
 
-    if (f->hedged || ms == FAILOVER_HEDGE_OFF || f->n_candidates == 1)
+    if (ms == FAILOVER_HEDGE_OFF || f->n_candidates == 1)
         return UINT64_MAX;
     if (ms == FAILOVER_HEDGE_AUTO)
         ms = target_hedge_ms(f->candidates[t->candidate].target, f->policy.kind);
@@ -400,6 +404,15 @@ static bool wait_for_retry(struct failover *f, uint64_t now_ms)
     return true;
 }
 
+/* Is there one to queue for? */
+static bool others_are_full(const struct failover *f)
+{
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (f->candidates[i].skipped == SATURATED)
+            return true;
+    return false;
+}
+
 /* Those whose pause is over, or the one that it was for. */
 static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
@@ -422,10 +435,11 @@ static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_order
             start_try(f, i, &ticket, now_ms, out);
             return true;
         }
-        if (no == SKIPPED_REST && wait_ms <= LIMITED_CAP_MS)
+        if ((no == SKIPPED_REST || no == SATURATED) && wait_ms <= LIMITED_CAP_MS &&
+            c->waits++ < MOST_WAITS)
             c->not_before = now_ms + wait_ms;
         else
-            c->given_up = true; /* its breaker opened meanwhile */
+            c->given_up = true; /* its breaker opened meanwhile, say */
     }
     return false;
 }
@@ -436,12 +450,18 @@ static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_order
 /* Has its endpoint failed this very request? Another model there would fail alike. */
 static bool endpoint_failed(const struct failover *f, const struct target *t)
 {
+    const struct endpoint *its = t->provider->endpoint;
+
     for (unsigned i = 0; i < f->n_tries; i++) {
         const struct failover_try *e = &f->tries[i];
+        enum failure_blame blame = failure_row(e->outcome)->blame;
 
-        if (!e->skipped && e->phase == PHASE_ENDED &&
-            failure_row(e->outcome)->blame == BLAME_ENDPOINT &&
-            f->candidates[e->candidate].target->provider->endpoint == t->provider->endpoint)
+        if (e->skipped || e->phase != PHASE_ENDED)
+            continue;
+        if (blame == BLAME_ENDPOINT &&
+            f->candidates[e->candidate].target->provider->endpoint == its)
+            return true;
+        if (blame == BLAME_PATH && !its->direct) /* the same way there */
             return true;
     }
     return false;
@@ -452,7 +472,7 @@ static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct f
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        if (c->tries > 0 || c->skipped != FAILURE_NONE)
+        if (c->tries > 0 || (c->skipped != FAILURE_NONE && now_ms < c->not_before))
             continue;
         if (!all && (endpoint_failed(f, c->target) || target_behind(c->target, now_ms)))
             continue;
@@ -499,6 +519,12 @@ static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     }
     if (wants == 0)
         return false;
+    for (unsigned i = 0; i < f->n_candidates; i++) { /* who waits anyway may see one come back */
+        const struct failover_candidate *c = &f->candidates[i];
+
+        if (c->skipped == SKIPPED_OPEN && c->not_before <= now_ms + longest)
+            wants |= 1u << c->place;
+    }
     /* One that is open may be back by now: where there is not room for all, that is worth a look.
      */
     if (f->n_attempts == 0 && try_nearest(f, SKIPPED_OPEN, now_ms, out))
@@ -543,9 +569,8 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
     if (try_in_order(f, false, now_ms, out) || try_in_order(f, true, now_ms, out) ||
         try_keys_left(f, now_ms, out))
         return;
-    if (retry_due(f, now_ms, out) || wait_for_retry(f, now_ms))
-        return;
-    if (wait_in_queue(f, now_ms, out))
+    if (retry_due(f, now_ms, out) || (!others_are_full(f) && wait_for_retry(f, now_ms)) ||
+        wait_in_queue(f, now_ms, out))
         return;
     if (f->n_attempts == 0 && try_nearest(f, FAILURE_NONE, now_ms, out))
         return;
@@ -605,7 +630,7 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
     if (!f->hedge_wanted)
         target_want_hedge(candidate_of(f, f->live[0])->target, now_ms);
     f->hedge_wanted = true;
-    if (may_try(f, now_ms) && !start_hedge(f, now_ms, out))
+    if (may_try(f, now_ms) && (f->hedged || !start_hedge(f, now_ms, out)))
         move_on(f, now_ms, out);
 }
 
@@ -681,7 +706,11 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
     end_try(f, try, why, status, retry_after_ms, now_ms);
     plan_again(f, c, t, now_ms);
     goes_on = !f->committed && others_may_mend(f, c, why);
-    if (f->live[0] >= 0) { /* the other one may still answer */
+    if (f->live[0] >= 0) { /* the other one may still answer ... */
+        if (t->hedge)      /* ... or has had its time, and another is asked in its place */
+            f->hedge_at_ms = now_ms;
+        if (!goes_on || f->final >= 0) /* which nobody could mend any more */
+            f->hedge_at_ms = UINT64_MAX;
         if (!goes_on && f->final < 0)
             f->final = try;
     } else if (!goes_on || f->final >= 0) {
@@ -825,9 +854,9 @@ static void tick(struct failover *f, const bool tcp_up[2], uint64_t now_ms,
         f->wait_until_ms = 0;
         if (f->again < 0 || !retry_due(f, now_ms, out))
             choose(f, now_ms, out);
-    } else if (live[0] >= 0 && live[0] == f->live[0] && !f->committed && now_ms >= f->hedge_at_ms) {
-        hedge(f, now_ms, out);
     }
+    if (f->live[0] >= 0 && f->live[1] < 0 && !f->committed && now_ms >= f->hedge_at_ms)
+        hedge(f, now_ms, out);
     if (!f->ended && f->policy.heartbeat_ms != 0 && now_ms - f->said_ms >= f->policy.heartbeat_ms) {
         f->said_ms = now_ms;
         f->opened = true;
@@ -928,7 +957,7 @@ uint64_t failover_due(const struct failover *f)
         return earlier(due, f->look_ms);
     if (f->live[0] < 0)
         return f->wait_until_ms != 0 ? earlier(due, f->wait_until_ms) : due;
-    if (!f->committed)
+    if (!f->committed && f->live[1] < 0)
         due = earlier(due, f->hedge_at_ms);
     for (unsigned i = 0; i < ARRAY_LEN(f->live) && f->live[i] >= 0; i++)
         due = earlier(due, try_due(f, &f->tries[f->live[i]]));

@@ -128,6 +128,22 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
     }
     if (now.closed_by != NULL)
         out->why = span_of(row->label);
+    else if (now.rests_for != FAILURE_NONE)
+        out->why = span_of(failure_row(now.rests_for)->label);
+}
+
+static void add_resting(struct status_key *out, size_t *n, size_t max, const struct provider *p,
+                        struct span model, const struct rest *rests, uint64_t now_ms)
+{
+    for (size_t k = 0; k < p->n_keys && *n < max; k++)
+        if (rests[k].until_ms > now_ms)
+            out[(*n)++] = (struct status_key){
+                .provider = span_of(p->conf->name),
+                .model = model,
+                .index = k,
+                .why = failure_row(rests[k].why)->label,
+                .rest_ms = rests[k].until_ms - now_ms,
+            };
 }
 
 static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct status_key *out,
@@ -135,20 +151,16 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < set->n_providers; i++) {
-        struct provider *p = &set->providers[i];
+    pthread_mutex_lock(&set->lock);
+    for (size_t i = 0; i < set->n_providers; i++)
+        add_resting(out, &n, max, &set->providers[i], SPAN(""), set->providers[i].rests, now_ms);
+    for (size_t i = 0; i < set->n_targets; i++) {
+        const struct target *t = &set->targets[i];
 
-        pthread_mutex_lock(&set->lock);
-        for (size_t k = 0; k < p->n_keys && n < max; k++)
-            if (p->rests[k].until_ms > now_ms)
-                out[n++] = (struct status_key){
-                    .provider = span_of(p->conf->name),
-                    .index = k,
-                    .why = failure_row(p->rests[k].why)->label,
-                    .rest_ms = p->rests[k].until_ms - now_ms,
-                };
-        pthread_mutex_unlock(&set->lock);
+        add_resting(out, &n, max, t->provider, t->model.p != NULL ? t->model : SPAN("*"), t->rests,
+                    now_ms);
     }
+    pthread_mutex_unlock(&set->lock);
     return n;
 }
 

@@ -42,11 +42,12 @@ bool queue_turn(const struct queue *q, const struct queue_waiter *w, unsigned ta
                 uint64_t now_ms)
 {
     bool newest_first = q->oldest != NULL && now_ms >= q->oldest->since_ms + PATIENCE_MS;
-    const struct queue_waiter *first = newest_first ? q->newest : q->oldest;
+    const struct queue_waiter *x = newest_first ? q->newest : q->oldest;
+    unsigned before = 0;
 
     if (w == NULL && newest_first)
         return true;
-    while (first != NULL && (first->wants & 1u << target) == 0)
-        first = newest_first ? first->older : first->newer;
-    return first == w;
+    for (; x != NULL && x != w; x = newest_first ? x->older : x->newer)
+        before += (x->wants >> target) & 1;
+    return w == NULL ? before == 0 : before < QUEUE_AT_ONCE;
 }

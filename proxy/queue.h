@@ -15,6 +15,8 @@
 #include "proxy/base/attributes.h"
 
 #define QUEUE_LOOK_MS 20
+#define QUEUE_AT_ONCE                                                                              \
+    8 /* the first of the line: each looks in its own time, and there may be room for several */
 
 /* In the memory of who waits. */
 struct queue_waiter {
@@ -34,7 +36,8 @@ bool queue_enter(struct queue *q, struct queue_waiter *w, uint32_t wants, unsign
                  uint64_t now_ms) MUST_CHECK;
 void queue_leave(struct queue *q, struct queue_waiter *w); /* fine when it does not wait */
 
-/* Is it this one's turn for target number `target`? NULL: somebody who has only just come. */
+/* Is it this one's turn for target number `target`: is it among the first of the line? NULL:
+ * somebody who has only just come. */
 bool queue_turn(const struct queue *q, const struct queue_waiter *w, unsigned target,
                 uint64_t now_ms);
 

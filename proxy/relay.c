@@ -35,7 +35,7 @@ void relay_trail(const struct failover *f, struct span client_model, uint64_t no
             strbuf_add(out, ", ");
         add_name(f, t, client_model, out);
         strbuf_add_char(out, '=');
-        strbuf_add(out, failure_row(t->outcome)->label);
+        strbuf_add(out, live && t->output_ms == 0 ? "pending" : failure_row(t->outcome)->label);
         if (t->outcome != FAILURE_NONE && t->status != 0) {
             strbuf_add_char(out, ':');
             strbuf_add_u64(out, t->status);
@@ -140,7 +140,8 @@ void relay_retry_fields(const struct failover *f, struct strbuf *out)
     const struct failure_row *row = failure_row(failover_outcome(f));
 
     strbuf_add(out, row->retry ? "x-should-retry: true\r\n" : "x-should-retry: false\r\n");
-    if (!row->retry || f->retry_after_ms == RETRY_AFTER_NONE)
+    if (f->retry_after_ms == RETRY_AFTER_NONE ||
+        (!row->retry && failure_status(failover_outcome(f), 0) != 503))
         return;
     strbuf_add(out, "retry-after: ");
     strbuf_add_u64(out, retry_after_seconds(f->retry_after_ms));

@@ -31,7 +31,8 @@ void relay_fields(const struct failover *f, int served, struct span client_model
 void relay_error(const struct failover *f, const struct chat_error *said, struct span client_model,
                  uint64_t now_ms, struct chat_error *out);
 
-/* Appends x-should-retry, and retry-after with retry-after-ms where waiting helps. */
+/* Appends x-should-retry, and retry-after with retry-after-ms where waiting helps: with each 503
+ * too that a client had better not try again by itself, such as a quota that is spent. */
 void relay_retry_fields(const struct failover *f, struct strbuf *out);
 
 #endif

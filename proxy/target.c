@@ -49,16 +49,18 @@ static void set_breaker(struct breaker *b, const struct config *c, uint64_t seed
 }
 
 /* "https://api.openai.com:443". What answers inside the process is an endpoint of its own. */
-static char *origin_of(const struct config_provider *conf, bool *remote)
+static char *origin_of(const struct config_provider *conf, bool *remote, bool *direct)
 {
     struct err e;
     struct url u;
     char text[512];
 
     *remote = false;
+    *direct = true;
     if (conf->base_url == NULL || url_read(conf->base_url, &u, &e) < 0)
         return mem_strdup(conf->name);
     *remote = u.scope != HOST_LOOPBACK;
+    *direct = u.scope != HOST_PUBLIC;
     snprintf(text, sizeof(text), "%s://%.*s:%u", u.https ? "https" : "http", SPAN_ARG(u.host),
              u.port);
     return mem_strdup(text);
@@ -67,8 +69,8 @@ static char *origin_of(const struct config_provider *conf, bool *remote)
 static struct endpoint *endpoint_get(struct target_set *s, const struct config_provider *conf,
                                      const struct config *c, uint64_t seed)
 {
-    bool remote;
-    char *origin = origin_of(conf, &remote);
+    bool remote, direct;
+    char *origin = origin_of(conf, &remote, &direct);
     struct endpoint *e;
 
     for (size_t i = 0; i < s->n_endpoints; i++) {
@@ -80,6 +82,7 @@ static struct endpoint *endpoint_get(struct target_set *s, const struct config_p
     e = &s->endpoints[s->n_endpoints++];
     e->origin = origin;
     e->remote = remote;
+    e->direct = direct;
     set_breaker(&e->breaker, c, seed + s->n_endpoints);
     return e;
 }
@@ -242,9 +245,22 @@ static enum failure reason_of(const struct rest *r)
     return blame == REST_KEY || blame == REST_TARGET ? r->why : SKIPPED_REST;
 }
 
-static bool has_room(const struct target *t, unsigned key, bool beside)
+static bool has_room(const struct target *t, unsigned key, bool beside, uint64_t now_ms)
 {
-    return !beside || limiter_use(&t->limiters[key]) < BESIDE_USE;
+    return !beside || (limiter_use(&t->limiters[key]) < BESIDE_USE && now_ms >= t->spent_ms[key]);
+}
+
+/* Those that have something left of their allowance first. */
+static void order_keys(const struct target *t, uint64_t now_ms, unsigned *order)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < t->provider->n_keys; i++)
+        if (now_ms >= t->spent_ms[i])
+            order[n++] = i;
+    for (unsigned i = 0; i < t->provider->n_keys; i++)
+        if (now_ms < t->spent_ms[i])
+            order[n++] = i;
 }
 
 /* The first key that nothing speaks against, with a place taken; else -1 with the reason and the
@@ -253,10 +269,13 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
                     enum failure *why, uint64_t *wait_ms)
 {
     struct provider *p = t->provider;
+    unsigned order[TARGET_MAX_KEYS];
 
     *why = SKIPPED_REST;
     *wait_ms = RETRY_AFTER_NONE;
-    for (unsigned i = 0; i < p->n_keys; i++) {
+    order_keys(t, now_ms, order);
+    for (unsigned n = 0; n < p->n_keys; n++) {
+        unsigned i = order[n];
         const struct rest *rests[] = {&t->rest, &p->rests[i], &t->rests[i]};
         const struct rest *longest =
             longest_rest(rests, ARRAY_LEN(rests), wish->last_resort, now_ms);
@@ -269,7 +288,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
             *why = *why != SATURATED ? reason_of(longest) : SATURATED;
         } else if (wait > 0) {
             continue;
-        } else if (has_room(t, i, wish->beside) &&
+        } else if (has_room(t, i, wish->beside, now_ms) &&
                    limiter_take(&t->limiters[i], wish->away, now_ms)) {
             return (int)i;
         } else {
@@ -391,10 +410,18 @@ static void log_breaker(const char *name, const struct breaker *b, enum breaker_
                         enum failure why, uint64_t now_ms)
 {
     double wait_s = (double)breaker_wait_ms(b, now_ms) / 1000;
+    unsigned ok, failed;
 
     if (was == b->state)
         return;
-    if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED)
+    breaker_counts(b, now_ms, &ok, &failed);
+    if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED && b->failures < b->cfg.consecutive)
+        log_warn(
+            "%s: breaker open after %u of %u calls failed within %.0f s, the last: %s; next try "
+            "in %.1f s",
+            name, failed, ok + failed, (double)b->cfg.window_ms / 1000, failure_row(why)->text,
+            wait_s);
+    else if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED)
         log_warn("%s: breaker open after %u failures in a row, the last: %s; next try in %.1f s",
                  name, b->failures, failure_row(why)->text, wait_s);
     else if (b->state == BREAKER_OPEN)
@@ -409,7 +436,10 @@ static void after_change(struct target *t, const struct states *was, enum failur
                          uint64_t now_ms)
 {
     struct endpoint *e = t->provider->endpoint;
+    struct states is = states_of(t);
 
+    if (is.model == was->model && is.endpoint == was->endpoint && is.path == was->path)
+        return;
     log_breaker(t->name, &t->breaker, was->model, why, now_ms);
     log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
     log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
@@ -485,18 +515,22 @@ void target_output(struct target *t, struct ticket *k, uint64_t now_ms)
     pace_output(&t->pace, k->kind, now_ms - k->asked_ms, now_ms);
     t->streaming++;
     t->output_ms = now_ms;
+    t->spent_ms[k->key] = 0; /* its head says so again where that still holds */
     prove_network(t->set, e, now_ms);
     after_change(t, &was, FAILURE_NONE, now_ms);
     pthread_mutex_unlock(&t->set->lock);
 }
 
 /* A rest only ever grows: a later, shorter one must not cut an earlier, longer one. */
-static void rest_until(struct rest *r, uint64_t until_ms, bool firm, enum failure why)
+static void rest_for(struct rest *r, uint64_t ms, bool firm, enum failure why, uint64_t now_ms)
 {
+    uint64_t until_ms = now_ms + ms;
+
     if (firm && until_ms > r->firm_ms)
         r->firm_ms = until_ms;
     if (until_ms > r->until_ms) {
         r->until_ms = until_ms;
+        r->set_ms = now_ms;
         r->why = why;
     }
 }
@@ -540,7 +574,7 @@ static void rest_key(struct target *t, unsigned key, enum failure f, uint64_t re
                  : AUTH_REST_MS;
     if (retry_after_ms != RETRY_AFTER_NONE)
         ms = retry_after_ms;
-    rest_until(r, now_ms + ms, retry_after_ms != RETRY_AFTER_NONE, f);
+    rest_for(r, ms, retry_after_ms != RETRY_AFTER_NONE, f, now_ms);
     log_warn("%s: key %u of provider %s is left alone for %llu s: %s", t->name, key + 1,
              t->provider->conf->name, (unsigned long long)(ms / 1000), failure_row(f)->text);
 }
@@ -551,7 +585,7 @@ static void rest_target(struct target *t, enum failure f, uint64_t now_ms)
 
     if (rests_already(&t->rest, now_ms))
         return;
-    rest_until(&t->rest, now_ms + ms, false, f);
+    rest_for(&t->rest, ms, false, f, now_ms);
     log_warn("%s is left alone for %llu s: %s", t->name, (unsigned long long)(ms / 1000),
              failure_row(f)->text);
 }
@@ -563,13 +597,13 @@ static void throttle(struct target *t, unsigned key, uint64_t retry_after_ms, ui
     struct rest *r = &t->rests[key];
 
     if (retry_after_ms != RETRY_AFTER_NONE) {
-        rest_until(r, now_ms + retry_after_ms, true, RATE_LIMITED);
+        rest_for(r, retry_after_ms, true, RATE_LIMITED, now_ms);
     } else if (t->limiters[key].in_flight > 0) {
         limiter_refused(&t->limiters[key], now_ms);
     } else if (!rests_already(r, now_ms)) {
         count_streak(r, now_ms);
-        rest_until(r, now_ms + doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false,
-                   RATE_LIMITED);
+        rest_for(r, doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false, RATE_LIMITED,
+                 now_ms);
     }
 }
 
@@ -602,7 +636,7 @@ static void blame_model(struct target *t, const struct ticket *k, enum failure f
     }
     /* An overloaded provider that names a time means it. */
     if (retry_after_ms != RETRY_AFTER_NONE)
-        rest_until(&t->rests[k->key], now_ms + retry_after_ms, true, f);
+        rest_for(&t->rests[k->key], retry_after_ms, true, f, now_ms);
 }
 
 static void blame_path(struct target *t, const struct ticket *k, uint64_t now_ms)
@@ -650,12 +684,23 @@ static void take_verdict(struct target *t, const struct ticket *k, enum failure 
         breaker_drop(&t->set->path, k->path, now_ms);
 }
 
+/* Who was asked after the rest had begun, as the last resort, and was served shows that it is over;
+ * not before a time that the provider has named. */
+static void end_rest(struct rest *r, const struct ticket *k)
+{
+    r->streak = 0;
+    if (k->asked_ms >= r->set_ms)
+        r->until_ms = r->firm_ms;
+}
+
 static void take_success(struct target *t, const struct ticket *k, uint64_t now_ms)
 {
     breaker_ok(&t->breaker, k->model, now_ms);
     breaker_ok(&t->provider->endpoint->breaker, k->endpoint, now_ms);
     breaker_ok(&t->set->path, k->path, now_ms);
-    t->rests[k->key].streak = t->provider->rests[k->key].streak = 0;
+    end_rest(&t->rest, k);
+    end_rest(&t->rests[k->key], k);
+    end_rest(&t->provider->rests[k->key], k);
 }
 
 static bool is_blamed(enum failure f)
@@ -709,8 +754,7 @@ void target_end(struct target *t, const struct ticket *k, enum failure f, unsign
 void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms)
 {
     pthread_mutex_lock(&t->set->lock);
-    /* Not firm: as a rule the time is when all of the allowance is back, and not a part of it. */
-    rest_until(&t->rests[k->key], now_ms + wait_ms, false, RATE_LIMITED);
+    t->spent_ms[k->key] = now_ms + wait_ms;
     pthread_mutex_unlock(&t->set->lock);
 }
 
@@ -724,12 +768,20 @@ void target_note(struct target *t, const char *text)
 /* ---- policy that the decision core asks for ---------------------------------------------------
  */
 
+static bool all_spent(const struct target *t, uint64_t now_ms)
+{
+    for (size_t i = 0; i < t->provider->n_keys; i++)
+        if (now_ms >= t->spent_ms[i])
+            return false;
+    return true;
+}
+
 bool target_behind(struct target *t, uint64_t now_ms)
 {
     bool behind;
 
     pthread_mutex_lock(&t->set->lock);
-    behind = pace_place(&t->pace, now_ms) == PACE_BEHIND;
+    behind = pace_place(&t->pace, now_ms) == PACE_BEHIND || all_spent(t, now_ms);
     pthread_mutex_unlock(&t->set->lock);
     return behind;
 }
@@ -821,6 +873,24 @@ void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter 
 /* ---- for people -------------------------------------------------------------------------------
  */
 
+/* How long until the first of its keys may be used. */
+static void look_at_rests(const struct target *t, uint64_t now_ms, struct target_view *out)
+{
+    uint64_t shortest = UINT64_MAX;
+
+    for (size_t i = 0; i < t->provider->n_keys; i++) {
+        const struct rest *rests[] = {&t->rest, &t->provider->rests[i], &t->rests[i]};
+        const struct rest *longest = longest_rest(rests, ARRAY_LEN(rests), false, now_ms);
+        uint64_t wait = resting_ms(longest, false, now_ms);
+
+        if (wait < shortest) {
+            shortest = wait;
+            out->rests_for = wait > 0 ? longest->why : FAILURE_NONE;
+        }
+    }
+    out->retry_ms = longer(out->retry_ms, shortest);
+}
+
 void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
 {
     struct endpoint *e = t->provider->endpoint;
@@ -849,6 +919,7 @@ void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
     }
     for (size_t i = 0; i < t->provider->n_keys; i++)
         out->limit += limiter_limit(&t->limiters[i]);
+    look_at_rests(t, now_ms, out);
     out->retry_tokens = budget_tokens(&t->budget, now_ms);
     out->behind = pace_place(&t->pace, now_ms) != PACE_FRONT;
     out->last_failure = t->last_failure;

@@ -35,6 +35,7 @@
 struct rest {
     uint64_t until_ms;
     uint64_t firm_ms;  /* the provider named this time: not even the last resort goes earlier */
+    uint64_t set_ms;   /* when it was last made longer: who was asked later may end it */
     unsigned streak;   /* failures in a row */
     uint64_t since_ms; /* ... and when the first of them was */
     enum failure why;
@@ -44,6 +45,7 @@ struct rest {
 struct endpoint {
     char *origin; /* "https://api.openai.com:443"; of a local type its provider's name */
     bool remote;  /* not on this machine: reached by the network */
+    bool direct;  /* loopback or private: never through an outgoing proxy */
     bool proxied; /* an outgoing proxy stood in its way once */
     struct breaker breaker;
     unsigned unproven;    /* failures to connect that may be our own network's */
@@ -74,8 +76,9 @@ struct target {
     struct rest rest;                   /* of the target itself */
     struct rest rests[TARGET_MAX_KEYS]; /* of a key for this model */
     struct limiter limiters[TARGET_MAX_KEYS];
-    unsigned streaming;        /* attempts with output under way */
-    uint64_t output_ms;        /* the last first output of any attempt; 0: none yet */
+    uint64_t spent_ms[TARGET_MAX_KEYS]; /* until when nothing is left of an allowance */
+    unsigned streaming;                 /* attempts with output under way */
+    uint64_t output_ms;                 /* the last first output of any attempt; 0: none yet */
     enum failure last_failure; /* the last that was not FAILURE_NONE, with its time and text */
     uint64_t last_failure_ms;
     char last_text[160];
@@ -149,8 +152,9 @@ void target_output(struct target *t, struct ticket *k, uint64_t now_ms);
 void target_end(struct target *t, const struct ticket *k, enum failure f, unsigned status,
                 uint64_t retry_after_ms, uint64_t now_ms);
 
-/* The provider says that nothing is left of an allowance for this key and model until then, be it
- * with a good answer. */
+/* A good answer says that nothing is left of an allowance for this key and model until then. Other
+ * keys and targets go first; but it is no refusal, and as a rule the time is when all of the
+ * allowance is back and not when one more request would do. */
 void target_spent(struct target *t, const struct ticket *k, uint64_t wait_ms, uint64_t now_ms);
 
 /* Keeps the text of the last failure for the status page. */
@@ -194,10 +198,11 @@ void target_queue_leave(struct target_set *s, size_t route, struct queue_waiter 
 struct target_view {
     enum breaker_state model, endpoint, path; /* path: closed where none is in its way */
     enum breaker_state worst;                 /* of the three */
-    const char *closed_by; /* the scope that keeps it from being asked, or NULL */
-    uint64_t retry_ms;     /* until it may be asked; 0: now */
-    unsigned failures;     /* in a row, that count against it */
-    unsigned limit;        /* requests at once of its keys together; 0: no limit */
+    const char *closed_by;  /* the scope that keeps it from being asked, or NULL */
+    enum failure rests_for; /* what all of its keys rest for, or FAILURE_NONE */
+    uint64_t retry_ms;      /* until it may be asked; 0: now */
+    unsigned failures;      /* in a row, that count against it */
+    unsigned limit;         /* requests at once of its keys together; 0: no limit */
     double retry_tokens;
     bool behind;
     enum failure last_failure;

@@ -86,6 +86,8 @@ static void write_target(const struct status_target *t, struct strbuf *out)
 static void write_key(const struct status_key *k, struct strbuf *out)
 {
     text(out, 3, "provider", k->provider);
+    if (k->model.n > 0)
+        text(out, 3, "model", k->model);
     number(out, 3, "key", k->index);
     text(out, 3, "why", span_of(k->why));
     number(out, 3, "rest_ms", k->rest_ms);

@@ -17,7 +17,7 @@ struct status_target {
     struct span name;            /* "openai/gpt-4o" */
     const char *breaker;         /* "closed", "half_open" or "open" */
     const char *scope;           /* "model", "endpoint" or "path": whose it is; NULL: closed */
-    struct span why;             /* what opened it; empty: nothing did */
+    struct span why;             /* what opened it, or what all its keys rest for; empty: nothing */
     bool slow;                   /* it was, or was dead: others are asked first for a while */
     uint64_t limit;              /* attempts at once; 0: none */
     uint64_t retry_ms;           /* until it may be tried again; 0: now */
@@ -32,9 +32,10 @@ struct status_target {
 /* A key that is left alone for a while. */
 struct status_key {
     struct span provider;
-    size_t index;     /* 0: the first in the configuration */
-    const char *why;  /* a label of the failure table */
-    uint64_t rest_ms; /* how much longer */
+    struct span model; /* for which it rests; empty: for all of them */
+    size_t index;      /* 0: the first in the configuration */
+    const char *why;   /* a label of the failure table */
+    uint64_t rest_ms;  /* how much longer */
 };
 
 struct status_snapshot {

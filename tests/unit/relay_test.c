@@ -81,7 +81,7 @@ TEST(an_answer_that_has_begun_shows_when_its_output_began)
 
     begin(&w);
     w.now += 300;
-    CHECK_STR(trail(&w), "a/x=ok@300ms"); /* before it: until now */
+    CHECK_STR(trail(&w), "a/x=pending@300ms"); /* before it: until now */
     act(&w, FAILOVER_CONNECTED);
     w.now += 200;
     act(&w, FAILOVER_OUTPUT);

@@ -33,7 +33,11 @@ static const struct status_target targets[] = {
      .input_tokens = 12345678901234567890u},
     {.name = SPAN("local"), .breaker = "closed", .in_flight = 2},
 };
-static const struct status_key keys[] = {{SPAN("gemini"), 1, "quota", 60000}};
+static const struct status_key keys[] = {{.provider = SPAN("gemini"),
+                                          .model = SPAN("pro"),
+                                          .index = 1,
+                                          .why = "quota",
+                                          .rest_ms = 60000}};
 static const struct span listeners[] = {SPAN("127.0.0.1:8090"), SPAN("unix:/run/x\n.sock")};
 static const struct status_snapshot full = {
     .version = "1.2.3",
@@ -103,6 +107,7 @@ TEST(the_document_tells_the_whole_snapshot)
                                "  \"resting_keys\": [\n"
                                "    {\n"
                                "      \"provider\": \"gemini\",\n"
+                               "      \"model\": \"pro\",\n"
                                "      \"key\": 1,\n"
                                "      \"why\": \"quota\",\n"
                                "      \"rest_ms\": 60000\n"

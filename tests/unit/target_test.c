@@ -503,7 +503,7 @@ TEST(a_failure_of_the_model_closes_it_alone)
 {
     static const enum failure kinds[] = {FIRST_TOKEN,     IDLE,      SERVER_ERROR, OVERLOADED,
                                          REQUEST_TIMEOUT, TRUNCATED, MALFORMED,    EMPTY,
-                                         ANSWER_TOO_BIG,  SLOWER};
+                                         ANSWER_TOO_BIG};
 
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         struct street s = street_new(STREET);
@@ -1002,22 +1002,61 @@ TEST(an_empty_account_rests_twice_as_long_each_time_up_to_an_hour)
     world_release(&w);
 }
 
-TEST(an_allowance_that_is_used_up_rests_one_key_for_one_model_be_the_answer_good)
+TEST(an_allowance_that_is_used_up_puts_one_key_behind_for_one_model_and_refuses_nothing)
 {
     struct world w = world_new(HOUSE);
     struct target *x = find(&w, 0, "x"), *y = find(&w, 0, "y");
-    struct ticket k;
+    struct ticket k, other;
 
     CHECK_INT(ask(&w, x, &k), FAILURE_NONE);
     target_spent(x, &k, 45000, w.now);
     end(&w, x, &k, FAILURE_NONE);
     CHECK_INT(attempt(&w, y, CLIENT_GONE, RETRY_AFTER_NONE), 0);
     CHECK_INT(attempt(&w, x, CLIENT_GONE, RETRY_AFTER_NONE), 1);
+    CHECK(!target_behind(x, w.now)); /* the other key has some left */
     only_first_key(x);
-    CHECK_INT(ask_for(&w, x, &last_resort, &k), FAILURE_NONE); /* some of it may be back */
-    end(&w, x, &k, CLIENT_GONE);
-    check_rests_for(&w, x, SKIPPED_REST, 45000);
+    CHECK_INT(ask(&w, x, &k), FAILURE_NONE); /* some of it may be back */
+    CHECK_INT(ask_for(&w, x, &(struct target_wish){.beside = true}, &other), SATURATED);
+    target_output(x, &k, w.now); /* ... and its head says nothing of the kind any more */
+    end(&w, x, &k, FAILURE_NONE);
+    CHECK_INT(attempt(&w, x, CLIENT_GONE, RETRY_AFTER_NONE), 0);
     world_release(&w);
+}
+
+TEST(a_target_whose_allowances_are_all_used_up_stands_behind_the_others)
+{
+    struct world w = world_new(ONE);
+    struct target *t = &w.set->targets[0];
+    struct ticket k;
+
+    CHECK_INT(ask(&w, t, &k), FAILURE_NONE);
+    target_spent(t, &k, 45000, w.now);
+    end(&w, t, &k, FAILURE_NONE);
+    CHECK(target_behind(t, w.now + 44999));
+    CHECK(!target_behind(t, w.now + 45000));
+    world_release(&w);
+}
+
+TEST(a_success_of_who_was_asked_after_it_began_ends_a_rest_of_our_own_choice)
+{
+    static const enum failure kinds[] = {AUTH, QUOTA, FORBIDDEN, MODEL_GONE, NOT_IMPLEMENTED};
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct world w = world_new(ONE);
+        struct target *t = &w.set->targets[0];
+        struct ticket early, k;
+
+        CHECK_INT(ask(&w, t, &early), FAILURE_NONE);
+        w.now += 10;
+        attempt(&w, t, kinds[i], RETRY_AFTER_NONE);
+        end(&w, t, &early, FAILURE_NONE); /* asked before: says nothing */
+        CHECK(ask(&w, t, &k) != FAILURE_NONE);
+        w.now += 1000;
+        CHECK_INT(ask_for(&w, t, &last_resort, &k), FAILURE_NONE);
+        end(&w, t, &k, FAILURE_NONE);
+        CHECK_INT(attempt(&w, t, FAILURE_NONE, RETRY_AFTER_NONE), 0);
+        world_release(&w);
+    }
 }
 
 /* ---- what is asked for ---------------------------------------------------------------------- */
@@ -1177,18 +1216,20 @@ TEST(a_place_is_for_those_whose_turn_it_is)
 {
     struct world w = world_new(HOUSE);
     struct target *t = find(&w, 0, "x");
-    struct queue_waiter first = {0}, second = {0};
+    struct queue_waiter first = {0}, others[QUEUE_AT_ONCE] = {0};
 
     CHECK(target_queue_enter(w.set, 1, &first, 1u << 0, 10, w.now));
-    CHECK(target_queue_enter(w.set, 1, &second, 1u << 0, 10, w.now));
+    for (unsigned i = 0; i < QUEUE_AT_ONCE; i++)
+        CHECK(target_queue_enter(w.set, 1, &others[i], 1u << 0, 10, w.now));
     CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1}), SATURATED);
-    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .waiter = &second}), SATURATED);
+    CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .waiter = &others[QUEUE_AT_ONCE - 1]}),
+              SATURATED);
     CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .waiter = &first}), FAILURE_NONE);
     CHECK_INT(may_as(&w, t, (struct target_wish){.route = 1, .place = 1}), FAILURE_NONE);
     CHECK_INT(may_as(&w, t, (struct target_wish){.route = 0}), FAILURE_NONE);
     target_queue_leave(w.set, 1, &first);
     target_queue_leave(w.set, 1, &first); /* fine */
-    CHECK_INT(w.set->queues[1].n, 1);
+    CHECK_INT(w.set->queues[1].n, QUEUE_AT_ONCE);
     world_release(&w);
 }
 
