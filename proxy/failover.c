@@ -385,6 +385,15 @@ static bool pause_for_same(struct failover *f, const struct failover_try *last)
     return true;
 }
 
+/* Is there one to queue for? */
+static bool others_are_full(const struct failover *f)
+{
+    for (unsigned i = 0; i < f->n_candidates; i++)
+        if (f->candidates[i].skipped == SATURATED)
+            return true;
+    return false;
+}
+
 /* Nobody else is left: a candidate that failed in a way that may pass, after a pause. */
 static bool wait_for_retry(struct failover *f, uint64_t now_ms)
 {
@@ -394,7 +403,7 @@ static bool wait_for_retry(struct failover *f, uint64_t now_ms)
         const struct failover_candidate *c = &f->candidates[i];
 
         if (c->tries > 0 && !c->given_up && c->tries < f->policy.per_target &&
-            c->not_before < soonest)
+            !(c->full && others_are_full(f)) && c->not_before < soonest)
             soonest = c->not_before;
     }
     if (soonest == UINT64_MAX || soonest + LEAST_TRY_MS > f->deadline_ms)
@@ -402,15 +411,6 @@ static bool wait_for_retry(struct failover *f, uint64_t now_ms)
     f->again = -1;
     f->wait_until_ms = soonest > now_ms ? soonest : now_ms;
     return true;
-}
-
-/* Is there one to queue for? */
-static bool others_are_full(const struct failover *f)
-{
-    for (unsigned i = 0; i < f->n_candidates; i++)
-        if (f->candidates[i].skipped == SATURATED)
-            return true;
-    return false;
 }
 
 /* Those whose pause is over, or the one that it was for. */
@@ -436,10 +436,12 @@ static bool retry_due(struct failover *f, uint64_t now_ms, struct failover_order
             return true;
         }
         if ((no == SKIPPED_REST || no == SATURATED) && wait_ms <= LIMITED_CAP_MS &&
-            c->waits++ < MOST_WAITS)
+            c->waits++ < MOST_WAITS) {
             c->not_before = now_ms + wait_ms;
-        else
+            c->full = no == SATURATED;
+        } else {
             c->given_up = true; /* its breaker opened meanwhile, say */
+        }
     }
     return false;
 }
@@ -569,8 +571,7 @@ static void choose(struct failover *f, uint64_t now_ms, struct failover_orders *
     if (try_in_order(f, false, now_ms, out) || try_in_order(f, true, now_ms, out) ||
         try_keys_left(f, now_ms, out))
         return;
-    if (retry_due(f, now_ms, out) || (!others_are_full(f) && wait_for_retry(f, now_ms)) ||
-        wait_in_queue(f, now_ms, out))
+    if (retry_due(f, now_ms, out) || wait_for_retry(f, now_ms) || wait_in_queue(f, now_ms, out))
         return;
     if (f->n_attempts == 0 && try_nearest(f, FAILURE_NONE, now_ms, out))
         return;

@@ -44,6 +44,7 @@ struct failover_candidate {
     uint8_t tries;
     uint32_t keys_used;   /* mask: no key is tried twice */
     uint8_t waits;        /* tries of it that came after a pause */
+    bool full;            /* the last of them was refused for want of room */
     bool given_up;        /* its last failure rules it out for this request */
     uint64_t not_before;  /* for another try of the same target */
     enum failure skipped; /* why it was passed over without a call, FAILURE_NONE if it was not */

@@ -91,3 +91,13 @@ def test_c05_clients_that_retry_themselves_multiply_nothing(upstream, holdfast):
         answer = p.chat(headers={"x-stainless-retry-count": str(n % 2 + 1)})
         assert outcomes(answer) == [("a/model-a", "server_error"), ("b/model-b", "server_error")]
     assert len(a.attempts) == len(b.attempts) == 12
+
+
+def test_a_caller_in_a_hurry_has_its_time_shared_and_blames_nobody(upstream, holdfast):
+    """A silent target gets its share of the caller's time, not all of its own limit."""
+    a, b = upstream("A", default="hang"), upstream("B")
+    p = holdfast(a, b, timeouts={"first_token": "60s", "answer": "60s", "total": "60s"},
+                 hedge={"after": "off"}, breaker={"consecutive": 1})
+    answer = p.chat(headers={"x-holdfast-timeout-ms": "11500"})
+    assert answer.text.startswith("B:") and answer.trail[0][1] == "time_share"
+    assert p.metric("holdfast_breaker_state") == 0

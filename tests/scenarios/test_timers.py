@@ -99,13 +99,3 @@ def test_a_deadline_that_is_no_number_is_refused_or_ignored_never_obeyed(upstrea
     assert answer.status in (200, 400)
     if answer.status == 400:
         assert "x-holdfast-timeout-ms" in answer.error["message"]
-
-
-def test_a_caller_in_a_hurry_has_its_time_shared_and_blames_nobody(upstream, holdfast):
-    """A silent target gets its share of the caller's time, not all of its own limit."""
-    a, b = upstream("A", default="hang"), upstream("B")
-    p = holdfast(a, b, timeouts={"first_token": "60s", "answer": "60s", "total": "60s"},
-                 hedge={"after": "off"}, breaker={"consecutive": 1})
-    answer = p.chat(headers={"x-holdfast-timeout-ms": "11500"})
-    assert answer.text.startswith("B:") and answer.trail[0][1] == "time_share"
-    assert p.metric("holdfast_breaker_state") == 0
