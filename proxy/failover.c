@@ -503,22 +503,35 @@ static bool try_nearest(struct failover *f, enum failure why, uint64_t now_ms,
     return nearest != NULL && try_candidate(f, nearest->candidate, true, now_ms, out);
 }
 
+static uint64_t longest_wait(const struct failover *f, uint64_t now_ms)
+{
+    uint64_t share = (f->deadline_ms - now_ms) / QUEUE_SHARE;
+
+    return share < f->policy.queue_ms ? share : f->policy.queue_ms;
+}
+
+/* The places, as a mask, of targets that are well but have no room, or whose rest is over soon. */
+static uint32_t worth_waiting_for(const struct failover *f, uint64_t now_ms)
+{
+    uint64_t until_ms = now_ms + longest_wait(f, now_ms);
+    uint32_t wants = 0;
+
+    for (unsigned i = 0; i < f->n_candidates; i++) {
+        const struct failover_candidate *c = &f->candidates[i];
+
+        if (c->skipped == SATURATED || (c->skipped == SKIPPED_REST && c->not_before <= until_ms))
+            wants |= 1u << c->place;
+    }
+    return wants;
+}
+
 /* Some target is well but has no room, or its rest is over soon: waits for a place. True when it
  * waits, or has been refused. */
 static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_orders *out)
 {
-    uint64_t longest = (f->deadline_ms - now_ms) / QUEUE_SHARE;
-    uint32_t wants = 0;
+    uint64_t longest = longest_wait(f, now_ms);
+    uint32_t wants = worth_waiting_for(f, now_ms);
 
-    if (longest > f->policy.queue_ms)
-        longest = f->policy.queue_ms;
-    for (unsigned i = 0; i < f->n_candidates; i++) {
-        const struct failover_candidate *c = &f->candidates[i];
-
-        if (c->skipped == SATURATED ||
-            (c->skipped == SKIPPED_REST && c->not_before <= now_ms + longest))
-            wants |= 1u << c->place;
-    }
     if (wants == 0)
         return false;
     for (unsigned i = 0; i < f->n_candidates; i++) { /* who waits anyway may see one come back */
@@ -623,6 +636,12 @@ static void move_on(struct failover *f, uint64_t now_ms, struct failover_orders 
             start_try(f, i, &ticket, now_ms, out);
             return;
         }
+    /* No caller waits out a probe while there is a place to wait for. */
+    if (silent && f->tries[f->live[0]].ticket.probe && worth_waiting_for(f, now_ms) != 0) {
+        first->given_up = true;
+        drop(f, f->live[0], SLOWER, RETRY_AFTER_NONE, now_ms, out);
+        choose(f, now_ms, out);
+    }
 }
 
 static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)

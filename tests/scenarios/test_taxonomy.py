@@ -514,6 +514,8 @@ ELSEWHERE = {
     "idle_timeout": "test_taxonomy.py::AFTER_OUTPUT",
     "unsupported": "test_fitting.py::test_a_part_that_a_dialect_cannot_say_moves_on_without_a_call",
     "unfit": "test_fitting.py::test_a_prompt_that_is_too_long_for_a_model_skips_it",
+    "time_share": "test_matrix_client.py::"
+              "test_a_caller_in_a_hurry_has_its_time_shared_and_blames_nobody",
     "slow": "test_matrix_http.py::test_h32_no_answer_at_all_is_hedged",
     "hedge_lost": "test_matrix_http.py::test_h33_the_first_one_may_win_all_the_same",
     "breaker_open": "test_taxonomy.py::test_e46_all_open_is_told_with_a_time",
