@@ -339,6 +339,7 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
     struct endpoint *e = t->provider->endpoint;
     uint64_t *last = &t->set->last_resorts_ms[wish->route];
     struct budget *budget = wish->payer != NULL ? &wish->payer->budget : &t->budget;
+    enum pace_place place;
     enum failure why;
     int key;
 
@@ -369,10 +370,11 @@ static enum failure ask(struct target *t, const struct target_wish *wish, uint64
         *last = now_ms;
     if (wish->cost > 0)
         budget_spend(budget, wish->cost, now_ms);
-    out->trial = pace_place(&t->pace, now_ms) == PACE_TRIAL;
+    place = pace_place(&t->pace, now_ms);
+    out->trial = place == PACE_TRIAL;
     if (out->trial)
         pace_try(&t->pace, now_ms);
-    out->probe = out->trial || breaker_is_probe(&t->breaker, out->model) ||
+    out->probe = place != PACE_FRONT || breaker_is_probe(&t->breaker, out->model) ||
                  breaker_is_probe(&e->breaker, out->endpoint) ||
                  (out->path != 0 && breaker_is_probe(&t->set->path, out->path));
     return FAILURE_NONE;

@@ -132,7 +132,7 @@ struct ticket {
     unsigned key; /* index into provider.keys */
     enum pace_kind kind;
     bool away;
-    bool probe;  /* of a breaker, or the trial of a target that was slow */
+    bool probe;  /* of a breaker, or of a target that was dead or slow a moment ago */
     bool trial;  /* the latter */
     bool output; /* there was some */
     uint64_t asked_ms;
