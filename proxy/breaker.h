@@ -9,8 +9,8 @@
  *   CLOSED     every request may go.
  *   OPEN       no request may go before `retry_at`.
  *   HALF_OPEN  some requests, the probes, are out: one at first, three at a time after the first
- *              success, five after the second. One that never comes back frees its place in the
- * end.
+ *              success, five after the second. The place of one that never comes back is free again
+ *              in the end.
  *
  * Every change of state starts a new epoch. Results of requests from an older epoch are ignored: a
  * slow request sent before the outage says nothing about the target now.

@@ -11,8 +11,10 @@
  *      v             +---- timer, failure --------+              +-- timer, failure --> BREAK
  *    queue                 (invisible)                               (a true error in the answer)
  *
- *   no output by its hedge time --> TRY the next one beside it; the first output wins, DROP the
- * other nothing left and nothing sent --> REFUSE (an error answer that names every attempt)
+ *   no output by its hedge time --> TRY the next one beside it: the first output wins, the other is
+ *   DROPped; or, where there is no hedge to be had, in its place
+ *
+ *   nothing left and nothing sent --> REFUSE (an error answer that names every attempt)
  *
  * Before the commit every failure moves on invisibly; after it the answer is never contradicted. At
  * most two attempts are live, and only before the commit.
@@ -92,10 +94,8 @@ struct failover_event {
     enum failure failure;
     unsigned status;
     uint64_t retry_after_ms;
-    bool
-        mended; /* FAILED: the request can be put so that the same target takes it; at once again */
-    bool
-        tcp_up[2]; /* TICK: is a live one's TCP connection up, and only TLS missing? As in `live` */
+    bool mended;    /* FAILED: the same target takes the request in other words; at once again */
+    bool tcp_up[2]; /* TICK: as in `live`: is its TCP connection up, and only TLS missing? */
 };
 
 enum failover_order_kind {

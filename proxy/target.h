@@ -6,8 +6,8 @@
  *
  *   endpoint        host and port, shared by all models there     a breaker
  *   path            an outgoing proxy, shared by endpoints        a breaker
- *   model@endpoint  the target itself                             a breaker, its pace, a retry
- * budget key@endpoint    a provider's key, or that key for one model   a rest, a concurrency limit
+ *   model@endpoint  the target itself                             a breaker, its pace, a budget
+ *   key@endpoint    a provider's key, or that key for one model   a rest, a concurrency limit
  *
  * Shared by all workers: one lock for the set, held for well under a microsecond, never over I/O.
  * The policies behind it (breaker, limiter, budget, pace, hedge, queue) know nothing of each other.
