@@ -42,7 +42,7 @@ def test_a_success_between_starts_the_count_anew(upstream, holdfast):
 
 @pytest.mark.tsan
 def test_one_probe_under_fifty_callers(upstream, holdfast):
-    a, b = upstream("A", queue=["status?code=500"] * 5, default="ok?first=800"), upstream("B")
+    a, b = upstream("A", queue=["status?code=500"] * 5, default="ok?first=1600"), upstream("B")
     p = holdfast(a, b, breaker=BREAKER, timeouts={"first_token": "3s", "answer": "3s"})
     for _ in range(6):
         p.chat()
