@@ -29,10 +29,8 @@ struct ids {
 
 static uint64_t hash_of(struct span text)
 {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    uint64_t h = span_hash(text);
 
-    for (size_t i = 0; i < text.n; i++)
-        h = (h ^ (unsigned char)text.p[i]) * 0x100000001b3u;
     return h ^ h >> 32;
 }
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "proxy/base/attributes.h"
+#include "proxy/base/backoff.h"
 
 #define STREAK_MS      60000 /* failures further apart than this are no streak */
 #define LAST_RESORT_MS 1000
@@ -51,12 +52,8 @@ void breaker_init(struct breaker *b, const struct breaker_config *cfg, uint64_t 
 /* Doubled for each time in a row, capped, and then somewhere in its upper half. */
 static uint64_t open_for(struct breaker *b)
 {
-    uint64_t d = b->cfg.open_base_ms;
+    uint64_t d = backoff_ms(b->cfg.open_base_ms, b->opened, b->cfg.open_cap_ms);
 
-    for (unsigned i = 0; i < b->opened && d < b->cfg.open_cap_ms; i++)
-        d *= 2;
-    if (d > b->cfg.open_cap_ms)
-        d = b->cfg.open_cap_ms;
     return rng_between(&b->rng, d / 2, d);
 }
 

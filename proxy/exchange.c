@@ -964,9 +964,9 @@ static void refuse_model(struct exchange *x)
 static uint64_t session_of(struct exchange *x)
 {
     if (x->session.n > 0)
-        return route_session(x->session);
+        return span_hash(x->session);
     if (x->request.session.n > 0)
-        return route_session(x->request.session);
+        return span_hash(x->request.session);
     return rng_next(&x->space->rng);
 }
 

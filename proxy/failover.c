@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "proxy/base/backoff.h"
+
 /* After the finish reason only a usage event and the end marker may come; a provider that keeps the
  * connection open instead has still given a whole answer. */
 #define FINISH_MS 500
@@ -699,7 +701,7 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
     enum failure_again again = failure_row(t->outcome)->again;
     bool named = t->retry_after_ms != RETRY_AFTER_NONE;
     bool no_room = t->outcome == RATE_LIMITED || t->outcome == OVERLOADED;
-    uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS), cap = LIMITED_BASE_MS;
+    uint64_t pause = rng_between(&f->rng, PAUSE_LOW_MS, PAUSE_HIGH_MS);
 
     c->given_up = again == AGAIN_NO || (again == AGAIN_KEY && t->outcome != RATE_LIMITED) ||
                   (t->outcome == RATE_LIMITED && c->waits >= (named ? 1 : 2)) ||
@@ -709,9 +711,8 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
     if (named) {
         pause = t->retry_after_ms + rng_between(&f->rng, 0, t->retry_after_ms / 10);
     } else if (t->outcome == RATE_LIMITED) {
-        for (unsigned i = 1; i < c->tries && cap < LIMITED_CAP_MS; i++)
-            cap *= 2;
-        pause = rng_between(&f->rng, PAUSE_LOW_MS, cap);
+        pause = rng_between(&f->rng, PAUSE_LOW_MS,
+                            backoff_ms(LIMITED_BASE_MS, c->tries - 1u, LIMITED_CAP_MS));
     }
     c->not_before = now_ms + pause;
 }

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "proxy/base/backoff.h"
+
 #define WINDOW_MS     1000
 #define INITIAL       20.0 /* for load from elsewhere, before anything is known */
 #define LEAST         2.0  /* less would learn nothing */
@@ -148,13 +150,9 @@ void limiter_lost(struct limiter *l, uint64_t now_ms)
 /* Those that were on their way together say it once. */
 void limiter_refused(struct limiter *l, uint64_t now_ms)
 {
-    uint64_t ms = PAUSE_MS;
-
     if (now_ms < l->pause_ms || ++l->refused <= ENOUGH)
         return;
-    for (unsigned i = ENOUGH + 1; i < l->refused && ms < PAUSE_MOST_MS; i++)
-        ms *= 2;
-    l->pause_ms = now_ms + (ms < PAUSE_MOST_MS ? ms : PAUSE_MOST_MS);
+    l->pause_ms = now_ms + backoff_ms(PAUSE_MS, l->refused - ENOUGH - 1, PAUSE_MOST_MS);
 }
 
 void limiter_recover(struct limiter *l, uint64_t now_ms)

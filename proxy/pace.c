@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "proxy/base/backoff.h"
+
 #define FIRST_BUCKET_MS 5.0
 #define BUCKET_WIDTH    1.2 /* each bucket ends a fifth later than the one before */
 #define FADE_AT         1024
@@ -92,22 +94,12 @@ void pace_unsaid(struct pace *p, uint64_t now_ms)
 }
 
 /* Results of requests that were out together say one thing, once. */
-static void stand_back(struct pace *p, uint64_t now_ms)
-{
-    uint64_t ms = BEHIND_MS;
-
-    if (p->streak > 0 && now_ms < p->until_ms && !p->trial)
-        return;
-    for (unsigned i = 0; i < p->streak && ms < BEHIND_MOST_MS; i++)
-        ms *= 2;
-    p->streak++;
-    p->trial = false;
-    p->until_ms = now_ms + (ms < BEHIND_MOST_MS ? ms : BEHIND_MOST_MS);
-}
-
 void pace_failed(struct pace *p, uint64_t now_ms)
 {
-    stand_back(p, now_ms);
+    if (p->streak > 0 && now_ms < p->until_ms && !p->trial)
+        return;
+    p->until_ms = now_ms + backoff_ms(BEHIND_MS, p->streak++, BEHIND_MOST_MS);
+    p->trial = false;
 }
 
 static bool mostly_slow(const struct pace *p)
@@ -126,7 +118,7 @@ void pace_output(struct pace *p, enum pace_kind kind, uint64_t ms, uint64_t now_
     if (p->judged < SLOW_LOOK)
         p->judged++;
     if (slow && mostly_slow(p)) {
-        stand_back(p, now_ms);
+        pace_failed(p, now_ms);
         return;
     }
     p->streak = 0;

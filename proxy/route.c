@@ -91,21 +91,12 @@ static bool fits(const struct config_target *ct, const struct target *t,
     return ct->context_window == 0 || req->body.n / 4 <= ct->context_window;
 }
 
-uint64_t route_session(struct span name)
-{
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: spreads names, guards nothing */
-
-    for (size_t i = 0; i < name.n; i++)
-        h = (h ^ (unsigned char)name.p[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* Weighted rendezvous: each target draws a number that depends on its name and the session alone, a
  * heavier one larger ones; the largest goes first. So a session keeps its target whoever else comes
  * and goes, and over all sessions each target gets its weight's share. */
 static double draw(const struct config_target *ct, const char *name, uint64_t session)
 {
-    struct rng rng = {session ^ route_session(span_of(name))};
+    struct rng rng = {session ^ span_hash(span_of(name))};
     double u = ((double)(rng_next(&rng) >> 11) + 1) / 9007199254740993.0; /* in (0, 1) */
 
     return log(u) / ct->weight;
@@ -121,9 +112,12 @@ static void rank(const struct config_route *r, struct target_set *set, uint64_t 
     for (size_t i = 0; i < r->n_targets; i++) {
         const struct config_target *ct = &r->targets[i];
         size_t at = i;
+        bool alone = (i == 0 || r->targets[i - 1].tier != ct->tier) &&
+                     (i + 1 == r->n_targets || r->targets[i + 1].tier != ct->tier);
 
-        drawn[i] =
-            as_written ? 0 : draw(ct, target_set_find(set, ct->provider, ct->model)->name, session);
+        drawn[i] = as_written || alone
+                       ? 0
+                       : draw(ct, target_set_find(set, ct->provider, ct->model)->name, session);
         while (at > 0 && r->targets[order[at - 1]].tier == ct->tier &&
                drawn[order[at - 1]] < drawn[i]) {
             order[at] = order[at - 1];

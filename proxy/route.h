@@ -24,7 +24,4 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
                 const struct chat_request *req, bool only_first, uint64_t session,
                 struct failover *f);
 
-/* A session's number of whatever names it. */
-uint64_t route_session(struct span name);
-
 #endif

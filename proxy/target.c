@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "proxy/base/backoff.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
@@ -226,12 +227,14 @@ static uint64_t longer(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static const struct rest *longest_rest(const struct rest *const *rests, size_t n, bool last_resort,
+/* Of those that keep a key from being used for this target. */
+static const struct rest *longest_rest(const struct target *t, size_t key, bool last_resort,
                                        uint64_t now_ms)
 {
+    const struct rest *rests[] = {&t->rest, &t->provider->rests[key], &t->rests[key]};
     const struct rest *longest = rests[0];
 
-    for (size_t i = 1; i < n; i++)
+    for (size_t i = 1; i < ARRAY_LEN(rests); i++)
         if (resting_ms(rests[i], last_resort, now_ms) > resting_ms(longest, last_resort, now_ms))
             longest = rests[i];
     return longest;
@@ -276,9 +279,7 @@ static int take_key(struct target *t, const struct target_wish *wish, uint64_t n
     order_keys(t, now_ms, order);
     for (unsigned n = 0; n < p->n_keys; n++) {
         unsigned i = order[n];
-        const struct rest *rests[] = {&t->rest, &p->rests[i], &t->rests[i]};
-        const struct rest *longest =
-            longest_rest(rests, ARRAY_LEN(rests), wish->last_resort, now_ms);
+        const struct rest *longest = longest_rest(t, i, wish->last_resort, now_ms);
         uint64_t wait = resting_ms(longest, wish->last_resort, now_ms);
 
         if (wish->keys_used & (1u << i))
@@ -537,14 +538,6 @@ static void rest_for(struct rest *r, uint64_t ms, bool firm, enum failure why, u
     }
 }
 
-/* base, twice base, ... for each time in a row, up to `most`. */
-static uint64_t doubled(uint64_t base, unsigned times, uint64_t most)
-{
-    for (; times > 0 && base < most; times--)
-        base *= 2;
-    return base < most ? base : most;
-}
-
 static void count_streak(struct rest *r, uint64_t now_ms)
 {
     if (r->streak++ == 0)
@@ -569,10 +562,10 @@ static void rest_key(struct target *t, unsigned key, enum failure f, uint64_t re
     if (!known)
         count_streak(r, now_ms);
     if (f == QUOTA)
-        ms = doubled(QUOTA_REST_MS, r->streak - 1, LONGEST_REST_MS);
+        ms = backoff_ms(QUOTA_REST_MS, r->streak - 1, LONGEST_REST_MS);
     else if (f == AUTH)
         ms = r->streak >= AUTH_GO_ON && now_ms >= r->since_ms + AUTH_GO_ON_MS
-                 ? doubled(QUOTA_REST_MS, r->streak - AUTH_GO_ON, LONGEST_REST_MS)
+                 ? backoff_ms(QUOTA_REST_MS, r->streak - AUTH_GO_ON, LONGEST_REST_MS)
                  : AUTH_REST_MS;
     if (retry_after_ms != RETRY_AFTER_NONE)
         ms = retry_after_ms;
@@ -604,8 +597,8 @@ static void throttle(struct target *t, unsigned key, uint64_t retry_after_ms, ui
         limiter_refused(&t->limiters[key], now_ms);
     } else if (!rests_already(r, now_ms)) {
         count_streak(r, now_ms);
-        rest_for(r, doubled(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false, RATE_LIMITED,
-                 now_ms);
+        rest_for(r, backoff_ms(THROTTLE_BASE_MS, r->streak - 1, THROTTLE_CAP_MS), false,
+                 RATE_LIMITED, now_ms);
     }
 }
 
@@ -881,8 +874,7 @@ static void look_at_rests(const struct target *t, uint64_t now_ms, struct target
     uint64_t shortest = UINT64_MAX;
 
     for (size_t i = 0; i < t->provider->n_keys; i++) {
-        const struct rest *rests[] = {&t->rest, &t->provider->rests[i], &t->rests[i]};
-        const struct rest *longest = longest_rest(rests, ARRAY_LEN(rests), false, now_ms);
+        const struct rest *longest = longest_rest(t, i, false, now_ms);
         uint64_t wait = resting_ms(longest, false, now_ms);
 
         if (wait < shortest) {

@@ -55,6 +55,15 @@ bool span_to_u64(struct span a, uint64_t *out)
     return true;
 }
 
+uint64_t span_hash(struct span a)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < a.n; i++)
+        h = (h ^ (unsigned char)a.p[i]) * 0x100000001b3u;
+    return h;
+}
+
 bool span_glob(struct span pattern, struct span text)
 {
     size_t p = 0, t = 0, star = SIZE_MAX, mark = 0;

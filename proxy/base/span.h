@@ -53,6 +53,9 @@ struct span span_trim(struct span a);
 /* Decimal digits only, no sign, at most 19 digits; false when it is anything else. */
 bool span_to_u64(struct span a, uint64_t *out);
 
+/* FNV-1a: spreads names over numbers; whoever chooses a name can choose its number. */
+uint64_t span_hash(struct span a);
+
 /* Does `text` match `pattern`, where * stands for any run of characters? Case counts. */
 bool span_glob(struct span pattern, struct span text);
 
