@@ -170,10 +170,9 @@ def canonical(x, first=0, gap=15, cut=0, stall=0, silent=30000, garbled=0, done=
 
 @script
 def flap(x, down=60000, gap=15):
-    """503 until `down` ms after the first request for this model, then the canonical answer."""
-    with x.server.lock:
-        since = next(a.at for a in x.server.attempts if a.json.get("model") == x.model)
-    if x.attempt.at - since < down / 1000:
+    """503 until `down` ms after the server's start, or after its log was cleared; then the canonical
+    answer."""
+    if x.attempt.at - x.server.since < down / 1000:
         return status(x, 503)
     return canonical(x, gap=gap)
 

@@ -232,6 +232,7 @@ class Faultd:
         self.tls, self.certs, self.idle_close = tls, certs, idle_close
         self.specs, self.accepts = list(queue), list(on_accept)
         self.attempts, self.connections, self.pending = [], [], {}
+        self.since = time.monotonic()  # its start, or when its log was last cleared
         self.lock, self.stopping, self.socks = threading.Lock(), False, set()
         self.listener = socket.create_server((host, port), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -260,6 +261,7 @@ class Faultd:
     def clear_log(self):
         with self.lock:
             self.attempts.clear()
+            self.since = time.monotonic()
 
     def open_connections(self):
         return [c for c in self.connections if c.closed_at is None]
