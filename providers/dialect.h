@@ -76,8 +76,14 @@ struct dialect {
 
     /* The client side ------------------------------------------------------------------------ */
 
+    const char *id_prefix; /* of the answers that we write ourselves: "chatcmpl-" */
+    bool comments;         /* clients pass over comments in a stream: for heartbeats and marks */
+    const char *const *client_fields; /* names of header lines that a provider of this dialect gets
+                                         as the client sent them; ends with NULL */
+
     /* Reads a request as far as struct chat_request goes; validates the whole body as JSON. -1 with
-     * *e (its text is for the client). Duplicates of a key that we read are refused. */
+     * *e (its text is for the client). Duplicates of a key that we read are refused. What the path
+     * has told already (model, stream) stands in *out; all else of it is zero. */
     int (*read_request)(struct span body, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Appends the body of an error answer, or the in-band error event of a stream. */
@@ -97,6 +103,12 @@ struct dialect {
     /* Appends one event of an answer as stream bytes. CHAT_START comes first, CHAT_END last; what
      * the dialect needs in between (roles, indices, lifecycle events) the writer makes. */
     void (*write_event)(struct answer_writer *w, const struct chat_event *ev, struct strbuf *out);
+
+    /* Tells the writer of one event of a stream that went to the client as the provider's own
+     * bytes, so that the writer can carry the stream on where it broke: ids, indices and what is
+     * open. `kind` is what read_event made of it. Called for every such event, in order, on a
+     * zeroed writer with the first block set; cheap for output. */
+    void (*follow)(struct answer_writer *w, const struct sse_event *ev, enum dialect_event kind);
 
     /* Appends a whole answer that is not streamed. */
     void (*write_answer)(struct answer_writer *w, const struct fold *f, struct strbuf *out);

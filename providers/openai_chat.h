@@ -66,6 +66,8 @@ void openai_chat_write_stream_error(const struct chat_error *error, struct strbu
 void openai_chat_write_end(struct strbuf *out);
 void openai_chat_write_event(struct answer_writer *w, const struct chat_event *ev,
                              struct strbuf *out);
+void openai_chat_follow(struct answer_writer *w, const struct sse_event *ev,
+                        enum dialect_event kind);
 void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out);
 /* Models that always reason: their first output may take minutes, and they refuse parameters of
  * sampling. The name may carry its maker in front ("openai/o3"). */

@@ -359,6 +359,29 @@ void openai_chat_write_event(struct answer_writer *w, const struct chat_event *e
     }
 }
 
+/* Its first chunk tells the id and the time that the others repeat, and has said the role. */
+void openai_chat_follow(struct answer_writer *w, const struct sse_event *ev,
+                        enum dialect_event kind)
+{
+    struct json j = json_read(ev->data);
+    struct strbuf none = strbuf_in(w->arena, 4096);
+    struct span key;
+    int64_t created;
+
+    if (w->started || kind == EVENT_NOTHING || !json_enter(&j, JSON_OBJECT))
+        return;
+    while (json_member(&j, &key)) {
+        if (span_is(key, "id"))
+            w->id = arena_copy(w->arena, json_text(json_take(&j), w->arena));
+        else if (span_is(key, "created") && json_to_i64(json_take(&j), &created))
+            w->created = (uint64_t)created;
+        else if (j.at_value)
+            json_take(&j);
+    }
+    get_choice(w, 0, &none);
+    w->started = true;
+}
+
 /* ---- answers in one piece ---- */
 
 static bool id_is_free_before(const struct fold_choice *c, const struct fold_call *end,

@@ -92,60 +92,9 @@ static bool origin_allowed(const struct config *c, const struct admit_request *r
 
 /* ---- what it wants -------------------------------------------------------------------------- */
 
-/* Takes one path segment, with the slashes before it: "//v1///models" works as "/v1/models". */
-static struct span segment(struct span *path)
-{
-    struct span s;
-
-    while (path->n > 0 && path->p[0] == '/') {
-        path->p++;
-        path->n--;
-    }
-    s = (struct span){path->p, 0};
-    while (s.n < path->n && s.p[s.n] != '/')
-        s.n++;
-    path->p += s.n;
-    path->n -= s.n;
-    return s;
-}
-
-static struct span without_query(struct span target)
-{
-    const char *q = memchr(target.p, '?', target.n);
-
-    return q == NULL ? target : (struct span){target.p, (size_t)(q - target.p)};
-}
-
-static enum admit_endpoint find_endpoint(struct span target, struct span *model)
-{
-    struct span path = without_query(target), first = segment(&path), second;
-
-    if (span_is(first, "v1"))
-        first = segment(&path);
-    else if (path.n == 0 && span_is(first, "livez"))
-        return ENDPOINT_LIVEZ;
-    else if (path.n == 0 && span_is(first, "readyz"))
-        return ENDPOINT_READYZ;
-    if (span_is(first, "models")) {
-        segment(&path); /* only to step over the slashes */
-        path = without_query(target);
-        second = (struct span){first.p + first.n, (size_t)(path.p + path.n - first.p) - first.n};
-        while (second.n > 0 && second.p[0] == '/') {
-            second.p++;
-            second.n--;
-        }
-        *model = second; /* may hold slashes: "openai/gpt-4o" */
-        return second.n == 0 ? ENDPOINT_MODELS : ENDPOINT_MODEL;
-    }
-    second = segment(&path);
-    if (span_is(first, "chat") && span_is(second, "completions") && segment(&path).n == 0)
-        return ENDPOINT_CHAT;
-    return ENDPOINT_NONE;
-}
-
 static bool method_fits(const struct admit_request *r, struct admission *out)
 {
-    bool post = out->endpoint == ENDPOINT_CHAT;
+    bool post = out->door.kind == DOOR_ANSWER;
 
     if (post ? span_is(r->method, "POST") : span_is(r->method, "GET") || span_is(r->method, "HEAD"))
         return true;
@@ -239,6 +188,11 @@ static bool body_fits(const struct config *c, const struct admit_request *r, str
 bool admit(const struct config *c, const struct admit_request *r, struct admission *out)
 {
     *out = (struct admission){0};
+    out->door = door_find(
+        r->target, &(struct door_hints){
+                       .anthropic = r->anthropic_version.p != NULL,
+                       .google = r->x_goog_api_key.p != NULL || r->x_goog_api_client.p != NULL,
+                   });
     if (!host_allowed(c, r->host))
         return refuse(out, 421, "host_not_allowed",
                       "host \"%.*s\" is none of this proxy's names; add it to hosts: in the "
@@ -248,20 +202,20 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         return refuse(out, 403, "origin_not_allowed",
                       "requests from web pages are refused; add the page's origin to origins: in "
                       "the configuration");
-    out->endpoint = find_endpoint(r->target, &out->model);
-    if (out->endpoint == ENDPOINT_LIVEZ || out->endpoint == ENDPOINT_READYZ)
+    if (out->door.kind == DOOR_LIVEZ || out->door.kind == DOOR_READYZ)
         return method_fits(r, out);
     if (!authenticate(c, r, out))
         return false;
-    if (out->endpoint == ENDPOINT_NONE) {
-        struct span path = without_query(r->target);
+    if (out->door.kind == DOOR_NONE) {
+        const char *q = memchr(r->target.p, '?', r->target.n);
+        size_t n = q != NULL ? (size_t)(q - r->target.p) : r->target.n;
 
         return refuse(out, 404, "not_found",
                       "there is nothing at %.*s; this proxy serves POST /v1/chat/completions and "
                       "GET /v1/models",
-                      path.n > 200 ? 200 : (int)path.n, path.p);
+                      n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))
         return false;
-    return out->endpoint != ENDPOINT_CHAT || body_fits(c, r, out);
+    return out->door.kind != DOOR_ANSWER || body_fits(c, r, out);
 }

@@ -611,7 +611,9 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
                                          : "Accept: application/json\r\n");
     strbuf_add(&head, "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
                       "User-Agent: holdfast/" HOLDFAST_VERSION "\r\n");
-    strbuf_add_span(&head, brief->fields);
+    strbuf_add_span(&head, brief->fields_for_all);
+    if (!a->translating)
+        strbuf_add_span(&head, brief->fields_for_same);
     strbuf_add(&head, "Content-Length: ");
     strbuf_add_u64(&head, a->outgoing.body_bytes);
     strbuf_add(&head, "\r\n\r\n");

@@ -31,7 +31,8 @@ struct attempt_brief {
     const struct conversation *conversation; /* the canonical form; NULL while nobody needed it */
     const char *conversation_error;          /* ... or why it cannot be had */
     struct span id;                          /* of an answer that we write ourselves */
-    struct span fields;                      /* header lines of the client's that go along */
+    struct span fields_for_all;              /* header lines of the client's that go along ... */
+    struct span fields_for_same;             /* ... and where the provider speaks its dialect */
     uint32_t without; /* parameters that this target refused of this request a moment ago */
 };
 

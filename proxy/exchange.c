@@ -35,7 +35,8 @@ struct exchange {
     unsigned counted;    /* tries that the metrics have already */
     struct admission admission;
     const struct dialect *dialect;
-    struct span client_fields; /* header lines that go on to the provider */
+    struct span fields_for_all;  /* header lines that go on to every provider */
+    struct span fields_for_same; /* ... to one that speaks the client's dialect */
     bool no_failover;
     bool retried;        /* the client's library tries this for the second time or later */
     struct span session; /* a header that names the conversation, or empty */
@@ -144,7 +145,8 @@ static void record(struct exchange *x, enum failure outcome, const char *label)
 
     assert(!x->recorded);
     x->recorded = true;
-    metrics_request(service->metrics, route, 0, outcome, clock_us() - x->started_us);
+    metrics_request(service->metrics, route, door_dialect_index(x->dialect), outcome,
+                    clock_us() - x->started_us);
     if (service->access_log)
         log_exchange(x, label);
 }
@@ -213,7 +215,7 @@ static void log_exchange(struct exchange *x, const char *outcome)
         .wall_ms = clock_wall_ms(),
         .client = span_of(x->address),
         .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
-        .dialect = x->admission.endpoint == ENDPOINT_CHAT ? x->dialect->name : NULL,
+        .dialect = x->admission.door.kind == DOOR_ANSWER ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
         .outcome = outcome,
@@ -349,6 +351,8 @@ static struct admit_request to_admit(const struct http1_head *h)
         .x_api_key = http1_find(h, "x-api-key"),
         .x_goog_api_key = http1_find(h, "x-goog-api-key"),
         .api_key = http1_find(h, "api-key"),
+        .anthropic_version = http1_find(h, "anthropic-version"),
+        .x_goog_api_client = http1_find(h, "x-goog-api-client"),
         .content_type = http1_find(h, "content-type"),
         .content_encoding = http1_find(h, "content-encoding"),
         .has_length = h->framing == HTTP1_LENGTH,
@@ -357,22 +361,21 @@ static struct admit_request to_admit(const struct http1_head *h)
 }
 
 /* Header lines of the client's that a provider may see; credentials and cookies never are. */
-static void copy_fields(struct exchange *x, const struct http1_head *h)
+static struct span copy_fields(struct exchange *x, const struct http1_head *h,
+                               const char *const *names)
 {
-    static const char *const names[] = {"openai-beta", "idempotency-key", "traceparent",
-                                        "tracestate"};
     struct strbuf out = strbuf_in(&x->arena, 8192);
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct span value = http1_find(h, names[i]);
+    for (; *names != NULL; names++) {
+        struct span value = http1_find(h, *names);
 
         if (value.n == 0 || value.n > 1024)
             continue;
-        strbuf_addf(&out, "%s: ", names[i]);
+        strbuf_addf(&out, "%s: ", *names);
         strbuf_add_span(&out, value);
         strbuf_add(&out, "\r\n");
     }
-    x->client_fields = strbuf_span(&out);
+    return strbuf_span(&out);
 }
 
 /* How long the client's own library waits: an answer after that reaches nobody. Values from 5000 on
@@ -429,21 +432,25 @@ static void *begin(void *ctx, struct client *c, const struct http1_head *h)
     struct exchange_space *s = ctx;
     struct exchange *x = exchange_new(s, c);
     struct admit_request r = to_admit(h);
+    bool admitted;
 
     set_id(x, http1_find(h, "x-request-id"));
     x->address = arena_strdup(&x->arena, span_of(client_address(c)));
-    if (!admit(s->service->config, &r, &x->admission)) {
+    admitted = admit(s->service->config, &r, &x->admission);
+    x->dialect = x->admission.door.dialect;
+    if (!admitted) {
         refuse(x, &x->admission.error);
         return NULL;
     }
-    x->admission.model = arena_copy(&x->arena, x->admission.model);
-    if (x->admission.endpoint != ENDPOINT_CHAT) {
+    x->admission.door.model = arena_copy(&x->arena, x->admission.door.model);
+    if (x->admission.door.kind != DOOR_ANSWER) {
         x->body = strbuf_in(&x->arena, SMALL_BODY);
         return x;
     }
     if (!read_wishes(x, h))
         return NULL;
-    copy_fields(x, h);
+    x->fields_for_all = copy_fields(x, h, (const char *const[]){"traceparent", "tracestate", NULL});
+    x->fields_for_same = copy_fields(x, h, x->dialect->client_fields);
     if (h->framing == HTTP1_LENGTH) {
         if (!service_reserve(s->service, h->length)) {
             refuse_saying(x, 503, "proxy_overloaded", "",
@@ -641,7 +648,8 @@ static void start_attempt(struct exchange *x, int try)
         .conversation = x->conversation,
         .conversation_error = x->conversation_error.msg,
         .id = x->answer_id,
-        .fields = x->client_fields,
+        .fields_for_all = x->fields_for_all,
+        .fields_for_same = x->fields_for_same,
         .without = x->deciding != NULL && x->deciding->target == target ? x->deciding->refused : 0,
     };
     a = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief, target,
@@ -696,7 +704,8 @@ static void heartbeat(struct exchange *x)
 {
     if (!x->opened)
         open_stream(x, NULL); /* nobody has answered yet */
-    client_stream_write(x->client, SPAN(": keep-alive\n\n"));
+    if (x->dialect->comments)
+        client_stream_write(x->client, SPAN(": keep-alive\n\n"));
     client_stream_flush(x->client);
 }
 
@@ -935,16 +944,16 @@ static void serve_models(struct exchange *x)
                 names[n++] = span_of(model);
         }
     }
-    if (x->admission.endpoint == ENDPOINT_MODELS) {
+    if (x->admission.door.kind == DOOR_MODELS) {
         x->dialect->write_models(names, n, 0, &out);
         answer_json(x, 200, strbuf_span(&out));
         return;
     }
-    if (route_find(c, x->admission.model) == NULL) {
+    if (route_find(c, x->admission.door.model) == NULL) {
         refuse_saying(x, 404, "model_not_found", "model", "no route serves this model");
         return;
     }
-    x->dialect->write_model(x->admission.model, 0, &out);
+    x->dialect->write_model(x->admission.door.model, 0, &out);
     answer_json(x, 200, strbuf_span(&out));
 }
 
@@ -1009,7 +1018,7 @@ static void serve_chat(struct exchange *x)
         policy.total_ms = x->timeout_ms;
     if (x->no_failover)
         policy.max_attempts = policy.per_target = 1;
-    x->answer_id = span_of(arena_printf(&x->arena, "chatcmpl-%s", x->id));
+    x->answer_id = span_of(arena_printf(&x->arena, "%s%s", x->dialect->id_prefix, x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
     route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, session_of(x),
@@ -1025,24 +1034,24 @@ static void ready(void *exchange)
 
     x->asked_us = clock_us();
     x->request_bytes = x->body.len;
-    switch (x->admission.endpoint) {
-    case ENDPOINT_LIVEZ:
+    switch (x->admission.door.kind) {
+    case DOOR_LIVEZ:
         answer_json(x, 200, SPAN("{\"status\":\"ok\"}\n"));
         break;
-    case ENDPOINT_READYZ:
+    case DOOR_READYZ:
         if (atomic_load(&x->space->service->draining))
             answer_json(x, 503, SPAN("{\"status\":\"draining\"}\n"));
         else
             answer_json(x, 200, SPAN("{\"status\":\"ready\"}\n"));
         break;
-    case ENDPOINT_MODELS:
-    case ENDPOINT_MODEL:
+    case DOOR_MODELS:
+    case DOOR_MODEL:
         serve_models(x);
         break;
-    case ENDPOINT_CHAT:
+    case DOOR_ANSWER:
         serve_chat(x);
         break;
-    case ENDPOINT_NONE:
+    case DOOR_NONE:
         assert(false); /* admit has refused it */
     }
 }

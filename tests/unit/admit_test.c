@@ -197,31 +197,31 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
 {
     static const struct {
         const char *target;
-        enum admit_endpoint endpoint;
+        enum door_kind kind;
         const char *model;
     } rows[] = {
-        {"/livez", ENDPOINT_LIVEZ, NULL},
-        {"/livez?verbose", ENDPOINT_LIVEZ, NULL},
-        {"//livez", ENDPOINT_LIVEZ, NULL},
-        {"/readyz", ENDPOINT_READYZ, NULL},
-        {"/v1/livez", ENDPOINT_NONE, NULL},
-        {"/livez/x", ENDPOINT_NONE, NULL},
-        {"/v1/models", ENDPOINT_MODELS, NULL},
-        {"/v1/models/", ENDPOINT_MODELS, NULL},
-        {"/models?limit=3", ENDPOINT_MODELS, NULL},
-        {"//v1///models", ENDPOINT_MODELS, NULL},
-        {"/v1/models/gpt-4o", ENDPOINT_MODEL, "gpt-4o"},
-        {"/models//gpt-4o?a/b", ENDPOINT_MODEL, "gpt-4o"},
-        {"/v1/models/openai/gpt-4o", ENDPOINT_MODEL, "openai/gpt-4o"},
-        {"/v1/modelsx", ENDPOINT_NONE, NULL},
-        {"/v1", ENDPOINT_NONE, NULL},
-        {"/", ENDPOINT_NONE, NULL},
-        {"", ENDPOINT_NONE, NULL},
-        {"*", ENDPOINT_NONE, NULL},
-        {"/v1/v1/models", ENDPOINT_NONE, NULL},
-        {"/v2/models", ENDPOINT_NONE, NULL},
-        {"/v1/embeddings", ENDPOINT_NONE, NULL},
-        {"/V1/models", ENDPOINT_NONE, NULL},
+        {"/livez", DOOR_LIVEZ, NULL},
+        {"/livez?verbose", DOOR_LIVEZ, NULL},
+        {"//livez", DOOR_LIVEZ, NULL},
+        {"/readyz", DOOR_READYZ, NULL},
+        {"/v1/livez", DOOR_NONE, NULL},
+        {"/livez/x", DOOR_NONE, NULL},
+        {"/v1/models", DOOR_MODELS, NULL},
+        {"/v1/models/", DOOR_MODELS, NULL},
+        {"/models?limit=3", DOOR_MODELS, NULL},
+        {"//v1///models", DOOR_MODELS, NULL},
+        {"/v1/models/gpt-4o", DOOR_MODEL, "gpt-4o"},
+        {"/models//gpt-4o?a/b", DOOR_MODEL, "gpt-4o"},
+        {"/v1/models/openai/gpt-4o", DOOR_MODEL, "openai/gpt-4o"},
+        {"/v1/modelsx", DOOR_NONE, NULL},
+        {"/v1", DOOR_NONE, NULL},
+        {"/", DOOR_NONE, NULL},
+        {"", DOOR_NONE, NULL},
+        {"*", DOOR_NONE, NULL},
+        {"/v1/v1/models", DOOR_NONE, NULL},
+        {"/v2/models", DOOR_NONE, NULL},
+        {"/v1/embeddings", DOOR_NONE, NULL},
+        {"/V1/models", DOOR_NONE, NULL},
     };
     struct config *c = parse(LOCAL_ONLY);
 
@@ -230,10 +230,10 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         struct admission out;
         bool in = admit(c, &r, &out);
 
-        if (out.endpoint != rows[i].endpoint || in != (rows[i].endpoint != ENDPOINT_NONE))
-            fail_msg("%s leads to %d", rows[i].target, out.endpoint);
+        if (out.door.kind != rows[i].kind || in != (rows[i].kind != DOOR_NONE))
+            fail_msg("%s leads to %d", rows[i].target, out.door.kind);
         CHECK_INT(out.error.status, in ? 0 : 404);
-        CHECK_SPAN(out.model, rows[i].model != NULL ? rows[i].model : "");
+        CHECK_SPAN(out.door.model, rows[i].model != NULL ? rows[i].model : "");
     }
     config_free(c);
 }

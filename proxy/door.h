@@ -1,0 +1,46 @@
+/* door.h - which door of the data port does a path lead to?
+ *
+ * Pure: a path, and the few headers that tell which dialect a caller speaks where the path alone
+ * does not. A door is what is served there and in whose words; what has no door still gets its
+ * error in the words that its caller most likely understands.
+ */
+#ifndef HOLDFAST_PROXY_DOOR_H
+#define HOLDFAST_PROXY_DOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "providers/dialect.h"
+#include "proxy/base/span.h"
+
+enum door_kind {
+    DOOR_NONE,
+    DOOR_LIVEZ,
+    DOOR_READYZ,
+    DOOR_MODELS, /* the list */
+    DOOR_MODEL,  /* one of them */
+    DOOR_ANSWER, /* a model's answer, in the dialect of the door */
+};
+
+struct door {
+    enum door_kind kind;
+    const struct dialect *dialect; /* never NULL */
+    struct span model;             /* as it stands in the path, or empty */
+};
+
+/* What a request's head says of its dialect. */
+struct door_hints {
+    bool anthropic; /* anthropic-version is there */
+    bool google;    /* x-goog-api-key or x-goog-api-client is there */
+};
+
+/* `target`: as it stands in the request line, with its query. Slashes may be doubled, and "/v1" may
+ * be missing. Spans of the result are views of it. */
+struct door door_find(struct span target, const struct door_hints *hints);
+
+/* Every dialect that has a door, in a fixed order: for labels of metrics. */
+extern const struct dialect *const door_dialects[];
+extern const size_t door_n_dialects;
+size_t door_dialect_index(const struct dialect *d);
+
+#endif
