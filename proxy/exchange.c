@@ -1071,6 +1071,9 @@ static void timer_due(struct loop_timer *t)
             ev.tcp_up[i] = upstream_tcp_up(&find_attempt(x, f->live[i])->call);
     ev.ways = carry_ways(x);
     step(x, &ev);
+    /* What was held for a while goes out, though nothing comes from the provider just now. */
+    if (!x->ended && x->committed)
+        client_stream_flush(x->client);
 }
 
 /* ---- the whole request is in ------------------------------------------------------------------
