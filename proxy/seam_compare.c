@@ -2,12 +2,15 @@
 
 #include <stdint.h>
 
-#define TAIL         120 /* characters of an end that are looked at for repetitions */
-#define REPEATED     4   /* ... of which so many are enough */
-#define NEAR         64  /* characters compared one by one */
-#define NEAR_LEAST   12
-#define WORDS        128
-#define NO_CHARACTER 0x110000u /* and above: a byte that belongs to none */
+#define TAIL       120 /* characters of an end that are looked at for repetitions */
+#define REPEATED   4   /* ... of which so many are enough */
+#define NEAR       64  /* characters compared one by one */
+#define NEAR_LEAST 12
+#define WORDS      128
+
+#define WORDS_BEFORE   12
+#define WORDS_LEFT_OUT 4
+#define NO_CHARACTER   0x110000u /* and above: a byte that belongs to none */
 
 /* ---- characters ---- */
 
@@ -209,25 +212,16 @@ static unsigned next_plain(struct span *rest)
     return c;
 }
 
-/* Bytes of `text` that are `what` at its start, 0 if it does not start so. */
-static size_t match_at(struct span text, struct span what)
+struct span compare_find(struct span text, struct span what)
 {
-    struct span rest = text;
+    for (; text.n > 0; next_char(&text)) {
+        struct span rest = text, left = what;
 
-    while (what.n > 0)
-        if (rest.n == 0 || next_plain(&rest) != next_plain(&what))
-            return 0;
-    return text.n - rest.n;
-}
-
-struct span compare_find(struct span text, struct span what, size_t chars)
-{
-    while (text.n > 0 && chars-- > 0) {
-        size_t n = match_at(text, what);
-
-        if (n > 0)
-            return (struct span){text.p, n};
-        next_char(&text);
+        while (rest.n > 0 && left.n > 0 && next_plain(&rest) == next_plain(&left))
+            if (left.n == 0)
+                return (struct span){text.p, text.n - rest.n};
+        if (rest.n == 0)
+            return (struct span){text.p, 0};
     }
     return (struct span){0};
 }
@@ -269,7 +263,7 @@ static bool begins_word(struct span before, struct span from)
 
 static bool stands_once(struct span text, struct span end)
 {
-    return compare_find(text, end, SIZE_MAX).p == end.p;
+    return compare_find(text, end).p == end.p;
 }
 
 static struct span find_anchor(struct span text, size_t least, size_t most, bool word)
@@ -371,21 +365,26 @@ static size_t words_of(struct span text, uint32_t *out)
     return n;
 }
 
-static bool has_pair(const uint32_t *words, size_t n, const uint32_t *pair)
+static bool has_pair(const uint32_t *words, size_t from, size_t to, const uint32_t *pair)
 {
-    for (size_t i = 0; i + 1 < n; i++)
+    for (size_t i = from; i + 1 < to; i++)
         if (words[i] == pair[0] && words[i + 1] == pair[1])
             return true;
     return false;
 }
 
+/* Only pairs at about the same place count: some words in front, and one in four put in or left out
+ * on the way. The same subject or the same few names have the same pairs anywhere. */
 static bool shares_pairs(struct span text, struct span start)
 {
     uint32_t a[WORDS], b[WORDS];
     size_t n = words_of(text, a), m = words_of(start, b), shared = 0;
 
-    for (size_t i = 0; i + 1 < m; i++)
-        shared += has_pair(a, n, b + i);
+    for (size_t i = 0; i + 1 < m; i++) {
+        size_t from = i > WORDS_BEFORE ? i - WORDS_BEFORE : 0, to = i + i / 4 + WORDS_LEFT_OUT + 2;
+
+        shared += has_pair(a, from, to < n ? to : n, b + i);
+    }
     return shared > 0 && 4 * shared >= m - 1;
 }
 

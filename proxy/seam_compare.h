@@ -31,9 +31,10 @@ bool compare_may_end(struct span text);
 /* Does the text end in something that stands there twice or more often: "----", "ha ha ha"? */
 bool compare_repeats(struct span text);
 
-/* Where `what`, without white space at its ends, stands in `text`, beginning in its first `chars`
- * characters; tolerant. The place with its own length, p == NULL if there is none. */
-struct span compare_find(struct span text, struct span what, size_t chars);
+/* Where `what`, without white space at its ends, first stands in `text`; tolerant. The place with
+ * its own length; with length 0 a place where it may begin if the text goes on; p == NULL: nowhere.
+ */
+struct span compare_find(struct span text, struct span what);
 
 /* The shortest end of `text` between `least` and `most` characters that stands in it once
  * (tolerant) and begins with a word, or at least with a character; p == NULL if there is none. */

