@@ -417,7 +417,7 @@ static enum look unquote(const struct seam_join *j, struct span before, struct s
         if (rest->n < close.n && begins_with(close, *rest))
             return LOOK_ON;
         if (begun_earlier) /* a mark of T, or one around the anchor? */
-            return begins_with(*rest, close) ? LOOKS_WRONG : LOOKS_WELL;
+            return begins_with(compare_trim_start(*rest), close) ? LOOKS_WRONG : LOOKS_WELL;
         if (!span_starts(opened, mark->open) || !begins_with(*rest, close))
             return LOOKS_WRONG;
         *rest = behind(*rest, close.n);

@@ -5,9 +5,10 @@
 #define TAIL       120 /* characters of an end that are looked at for repetitions */
 #define REPEATED   4   /* ... of which so many are enough */
 #define NEAR       64  /* characters compared one by one */
-#define NEAR_LEAST 12
+#define NEAR_LEAST 8
 #define WORDS      128
 
+#define PAIRS          3 /* fewer may be chance */
 #define WORDS_BEFORE   12
 #define WORDS_LEFT_OUT 4
 #define NO_CHARACTER   0x110000u /* and above: a byte that belongs to none */
@@ -385,7 +386,7 @@ static bool shares_pairs(struct span text, struct span start)
 
         shared += has_pair(a, from, to < n ? to : n, b + i);
     }
-    return shared > 0 && 4 * shared >= m - 1;
+    return shared >= PAIRS && 4 * shared >= m - 1;
 }
 
 bool compare_similar(struct span text, struct span start, size_t chars)

@@ -14,11 +14,12 @@
 #include "providers/openai_chat.h"
 #include "tests/unit/corpus.h"
 
-#define MAX_TEXT     (1u << 16)
-#define CUTS         12 /* of every text at random, beside those of its tokens */
-#define TEXTS        40 /* made up, of every sort */
-#define TEXT_CUTS    48
-#define LEAST_COMMON 80 /* characters; a shorter beginning in other words cannot be told */
+#define MAX_TEXT (1u << 16)
+#define TEXTS    30 /* made up, of every sort */
+/* About so many of a text's tokens are cut behind, and a quarter more of its characters. */
+#define MADE_UP_CUTS  48
+#define RECORDED_CUTS 4
+#define LEAST_COMMON  80 /* characters; a shorter beginning in other words cannot be told */
 
 static struct rng rng = {20240607};
 
@@ -64,10 +65,16 @@ static struct span first_word(struct span s)
 
 typedef bool model_says(const struct cut *c, struct strbuf *out); /* false: not at this cut */
 
+/* Where nothing is left to be said, that is only believed of a text that looks complete. */
+static bool can_end(const struct cut *c)
+{
+    return compare_trim_start(c->rest).n > 0 || compare_may_end(c->kept);
+}
+
 static bool goes_on(const struct cut *c, struct strbuf *out)
 {
     strbuf_add_span(out, c->onward);
-    return true;
+    return can_end(c);
 }
 
 static bool goes_on_without_space(const struct cut *c, struct strbuf *out)
@@ -86,7 +93,7 @@ static bool repeats_anchor(const struct cut *c, struct strbuf *out)
 {
     strbuf_add_span(out, c->anchor);
     strbuf_add_span(out, c->onward);
-    return true;
+    return can_end(c);
 }
 
 static bool repeats_anchor_typographically(const struct cut *c, struct strbuf *out)
@@ -106,7 +113,7 @@ static bool repeats_anchor_typographically(const struct cut *c, struct strbuf *o
             strbuf_add_char(out, c->anchor.p[i]);
     }
     strbuf_add_span(out, c->onward);
-    return true;
+    return can_end(c);
 }
 
 static bool says_sure_first(const struct cut *c, struct strbuf *out)
@@ -119,7 +126,7 @@ static bool repeats_more(const struct cut *c, struct strbuf *out)
 {
     strbuf_add_span(out, last_chars(c->kept, compare_chars(c->anchor) + below(200)));
     strbuf_add_span(out, c->onward);
-    return true;
+    return can_end(c);
 }
 
 static bool repeats_in_quotes(const struct cut *c, struct strbuf *out)
@@ -218,6 +225,8 @@ static void paraphrase(struct span text, struct strbuf *out)
 static bool starts_again_in_other_words(const struct cut *c, struct strbuf *out)
 {
     paraphrase(c->text, out);
+    if (c->anchor.n > 0 && memmem(out->buf, out->len, c->anchor.p, c->anchor.n) != NULL)
+        return false; /* what is said behind it goes on there, in words of its own */
     return compare_chars(c->kept) >= LEAST_COMMON && memchr(c->kept.p, ' ', 40) != NULL;
 }
 
@@ -441,12 +450,13 @@ static void try_cut(struct span text, size_t at, struct span other)
 }
 
 /* At all the places given, or at some of them where they are many, and at random characters. */
-static void try_text(struct span text, const size_t *ends, size_t n, struct span other)
+static void try_text(struct span text, const size_t *ends, size_t n, size_t some_cuts,
+                     struct span other)
 {
     for (size_t i = 0; i < n; i++)
-        if (n <= TEXT_CUTS || below(n) < TEXT_CUTS)
+        if (n <= some_cuts || below(n) < some_cuts)
             try_cut(text, ends[i], other);
-    for (size_t i = 0; i < CUTS; i++)
+    for (size_t i = 0; i < some_cuts / 4; i++)
         try_cut(text, compare_first(text, 1 + below(compare_chars(text))).n, other);
 }
 
@@ -567,7 +577,7 @@ static void try_made_up(void (*make)(struct strbuf *))
         strbuf_clear(&text);
         make(&text);
         try_text(strbuf_span(&text), ends, token_ends(strbuf_span(&text), ends, MAX_TEXT),
-                 strbuf_span(&last));
+                 MADE_UP_CUTS, strbuf_span(&last));
         last = text;
         text = old;
     }
@@ -616,7 +626,7 @@ static void visit(const struct recording *rec)
         s.n = token_ends(strbuf_span(&s.text), s.ends, MAX_TEXT);
     }
     if (compare_chars(strbuf_span(&s.text)) > 0 && !s.text.failed && is_whole(strbuf_span(&s.text)))
-        try_text(strbuf_span(&s.text), s.ends, s.n, other);
+        try_text(strbuf_span(&s.text), s.ends, s.n, RECORDED_CUTS, other);
     strbuf_release(&s.text);
 }
 
