@@ -7,7 +7,8 @@
 #include "proxy/seam_compare.h"
 
 /* In characters. */
-#define LOOK         200 /* of the new text are seen before it goes out */
+#define LOOK         160 /* of a beginning are compared */
+#define SEEN         200 /* of the new text are seen before it goes out: LOOK and a quarter */
 #define FIND         400 /* of it in which the anchor begins */
 #define ANCHOR_SHORT 12
 #define ANCHOR       40
@@ -304,9 +305,13 @@ static enum look look_at(struct seam_join *j, struct span now, bool over)
     if (j->echo < kept.n && (look = look_at_echo(j, now)) != LOOKS_WELL)
         return look;
     few = compare_chars(compare_first(whole, LOOK));
-    if (chars < (j->way == SEAM_TURN ? LOOK : few) && !over)
+    if (chars < (j->way == SEAM_TURN ? SEEN : few + few / 4) && !over)
         return LOOK_ON;
-    return compare_similar(whole, text, few) ? LOOKS_WRONG : LOOKS_WELL;
+    /* Behind an anchor nobody begins anew in other words. */
+    if (compare_nearly_equal(whole, text, few) ||
+        (j->way == SEAM_PREFILL && compare_in_other_words(whole, text, few)))
+        return LOOKS_WRONG;
+    return LOOKS_WELL;
 }
 
 /* ---- PREFILL ---- */
@@ -479,7 +484,7 @@ static enum seam_verdict turn(struct seam_join *j, bool over, struct strbuf *out
         return go_on(j, now.n, over, out);
     if (!begins_with(space, off) || (around == LOOKS_LIKE_ECHO && space.n > off.n) ||
         (off.n == 0 && set_apart(kept_of(j), rest)) ||
-        compare_find(compare_first(rest, LOOK), j->anchor).n > 0)
+        compare_find(compare_first(rest, SEEN), j->anchor).n > 0)
         return say(j, SEAM_WRONG);
     return go_on(j, (size_t)(rest.p - now.p) + off.n, over, out);
 }

@@ -306,18 +306,19 @@ static size_t plain_chars(struct span text, unsigned *out, size_t max)
     return n;
 }
 
-/* How many characters are put in, left out or changed between the two, of n each. */
-static size_t distance(const unsigned *a, const unsigned *b, size_t n)
+/* How many characters are put in, left out or changed between `a` and that beginning of `b` which
+ * is nearest to it. */
+static size_t distance(const unsigned *a, size_t n, const unsigned *b, size_t m)
 {
-    size_t row[NEAR + 1];
+    size_t row[NEAR + NEAR / 4 + 1], least;
 
-    for (size_t k = 0; k <= n; k++)
+    for (size_t k = 0; k <= m; k++)
         row[k] = k;
     for (size_t i = 1; i <= n; i++) {
         size_t corner = row[0];
 
         row[0] = i;
-        for (size_t k = 1; k <= n; k++) {
+        for (size_t k = 1; k <= m; k++) {
             size_t best = corner + (a[i - 1] != b[k - 1]);
 
             corner = row[k];
@@ -328,17 +329,22 @@ static size_t distance(const unsigned *a, const unsigned *b, size_t n)
             row[k] = best;
         }
     }
-    return row[n];
+    least = row[0];
+    for (size_t k = 1; k <= m; k++)
+        if (row[k] < least)
+            least = row[k];
+    return least;
 }
 
-static bool nearly_equal(struct span text, struct span start)
+bool compare_nearly_equal(struct span text, struct span start, size_t chars)
 {
-    unsigned a[NEAR], b[NEAR];
-    size_t n = plain_chars(text, a, NEAR), m = plain_chars(start, b, NEAR);
+    unsigned a[NEAR], b[NEAR + NEAR / 4];
+    size_t n = plain_chars(compare_first(text, chars), a, NEAR);
+    size_t m = plain_chars(compare_first(start, chars + chars / 4), b, n + n / 4);
 
     if (m < n)
-        n = m;
-    return n >= NEAR_LEAST && distance(a, b, n) <= n / 4;
+        n = m; /* the new text is over */
+    return n >= NEAR_LEAST && distance(a, n, b, m) <= n / 4;
 }
 
 /* The words as numbers; ASCII letters' case does not count. */
@@ -374,12 +380,14 @@ static bool has_pair(const uint32_t *words, size_t from, size_t to, const uint32
     return false;
 }
 
-/* Only pairs at about the same place count: some words in front, and one in four put in or left out
- * on the way. The same subject or the same few names have the same pairs anywhere. */
-static bool shares_pairs(struct span text, struct span start)
+/* The same subject and the same few names have the same pairs anywhere, so only those count that
+ * stand at about the same place: some words may stand in front, and one in four be put in or left
+ * out on the way. */
+bool compare_in_other_words(struct span text, struct span start, size_t chars)
 {
     uint32_t a[WORDS], b[WORDS];
-    size_t n = words_of(text, a), m = words_of(start, b), shared = 0;
+    size_t n = words_of(compare_first(text, chars), a), shared = 0;
+    size_t m = words_of(compare_first(start, chars + chars / 4), b);
 
     for (size_t i = 0; i + 1 < m; i++) {
         size_t from = i > WORDS_BEFORE ? i - WORDS_BEFORE : 0, to = i + i / 4 + WORDS_LEFT_OUT + 2;
@@ -387,11 +395,4 @@ static bool shares_pairs(struct span text, struct span start)
         shared += has_pair(a, from, to < n ? to : n, b + i);
     }
     return shared >= PAIRS && 4 * shared >= m - 1;
-}
-
-bool compare_similar(struct span text, struct span start, size_t chars)
-{
-    text = compare_first(text, chars);
-    start = compare_first(start, chars);
-    return nearly_equal(text, start) || shares_pairs(text, start);
 }

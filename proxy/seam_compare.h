@@ -40,8 +40,10 @@ struct span compare_find(struct span text, struct span what);
  * (tolerant) and begins with a word, or at least with a character; p == NULL if there is none. */
 struct span compare_anchor(struct span text, size_t least, size_t most);
 
-/* Does `start` begin as `text` does, though not with the same bytes: nearly the same characters, or
- * the same pairs of words? Looks at the first `chars` of both. */
-bool compare_similar(struct span text, struct span start, size_t chars);
+/* Does `start` begin as `text` does, in nearly the same characters, or in other words: with the
+ * same pairs of words at about the same places? Both look at `chars` characters of `text`, and at a
+ * quarter more of `start`. */
+bool compare_nearly_equal(struct span text, struct span start, size_t chars);
+bool compare_in_other_words(struct span text, struct span start, size_t chars);
 
 #endif

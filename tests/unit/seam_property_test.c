@@ -36,6 +36,7 @@ struct cut {
     struct span onward; /* the text behind `kept` */
     struct span anchor;
     struct span other; /* another text */
+    bool repeats;      /* `kept` ends in a repetition */
 };
 
 static struct span from(struct span s, size_t n)
@@ -86,7 +87,7 @@ static bool goes_on_without_space(const struct cut *c, struct strbuf *out)
 static bool starts_again(const struct cut *c, struct strbuf *out)
 {
     strbuf_add_span(out, c->text);
-    return true;
+    return can_end(c);
 }
 
 static bool repeats_anchor(const struct cut *c, struct strbuf *out)
@@ -298,57 +299,59 @@ static bool says_something_else(const struct cut *c, struct strbuf *out)
     return c->other.p != c->text.p;
 }
 
-enum manner { DOES_IT, NEARLY, FROM_THE_START };
+enum manner { DOES_IT, NEARLY, FROM_THE_START, MANNERS };
 
-static struct model {
+static const struct model {
     const char *name;
     enum seam_way way;
     enum manner manner; /* FROM_THE_START: what is delivered may also be its whole answer */
     model_says *says;
-    size_t joined, refused, wrong;
 } models[] = {
-    {"prefill: goes on", SEAM_PREFILL, DOES_IT, goes_on, 0, 0, 0},
-    {"prefill: goes on, no space", SEAM_PREFILL, DOES_IT, goes_on_without_space, 0, 0, 0},
-    {"turn: repeats", SEAM_TURN, DOES_IT, repeats_anchor, 0, 0, 0},
-    {"turn: typographic", SEAM_TURN, DOES_IT, repeats_anchor_typographically, 0, 0, 0},
-    {"turn: preamble", SEAM_TURN, DOES_IT, says_sure_first, 0, 0, 0},
-    {"turn: repeats more", SEAM_TURN, DOES_IT, repeats_more, 0, 0, 0},
-    {"turn: starts again", SEAM_TURN, DOES_IT, starts_again, 0, 0, 0},
-    {"align: starts again", SEAM_ALIGN, DOES_IT, starts_again, 0, 0, 0},
-
-    {"prefill: starts again", SEAM_PREFILL, NEARLY, starts_again, 0, 0, 0},
-    {"prefill: in other words", SEAM_PREFILL, NEARLY, starts_again_in_other_words, 0, 0, 0},
-    {"prefill: after a word", SEAM_PREFILL, NEARLY, starts_again_after_a_word, 0, 0, 0},
-    {"prefill: change before", SEAM_PREFILL, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
-    {"prefill: change behind", SEAM_PREFILL, FROM_THE_START, starts_again_with_a_change_behind, 0,
-     0, 0},
-    {"prefill: again and stops", SEAM_PREFILL, NEARLY, starts_again_and_stops, 0, 0, 0},
-    {"prefill: echoes", SEAM_PREFILL, NEARLY, echoes, 0, 0, 0},
-    {"prefill: says nothing", SEAM_PREFILL, NEARLY, says_nothing, 0, 0, 0},
-    {"turn: in quotes", SEAM_TURN, NEARLY, repeats_in_quotes, 0, 0, 0},
-    {"turn: quotes, space", SEAM_TURN, NEARLY, quotes_and_leaves_space, 0, 0, 0},
-    {"turn: fences", SEAM_TURN, NEARLY, fences, 0, 0, 0},
-    {"turn: in passing", SEAM_TURN, NEARLY, quotes_it_in_passing, 0, 0, 0},
-    {"turn: word late", SEAM_TURN, NEARLY, begins_a_word_late, 0, 0, 0},
-    {"turn: twice", SEAM_TURN, NEARLY, says_anchor_twice, 0, 0, 0},
-    {"turn: echoes", SEAM_TURN, NEARLY, repeats_and_echoes, 0, 0, 0},
-    {"turn: sets apart", SEAM_TURN, NEARLY, sets_anchor_apart, 0, 0, 0},
-    {"turn: anchor only", SEAM_TURN, NEARLY, says_anchor_only, 0, 0, 0},
-    {"turn: other anchor", SEAM_TURN, NEARLY, repeats_anchor_in_other_words, 0, 0, 0},
-    {"turn: in other words", SEAM_TURN, NEARLY, starts_again_in_other_words, 0, 0, 0},
-    {"turn: change before", SEAM_TURN, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
-    {"turn: change behind", SEAM_TURN, FROM_THE_START, starts_again_with_a_change_behind, 0, 0, 0},
-    {"turn: says nothing", SEAM_TURN, NEARLY, says_nothing, 0, 0, 0},
-    {"turn: something else", SEAM_TURN, FROM_THE_START, says_something_else, 0, 0, 0},
-    {"align: change before", SEAM_ALIGN, NEARLY, starts_again_with_a_change_before, 0, 0, 0},
-    {"align: change behind", SEAM_ALIGN, FROM_THE_START, starts_again_with_a_change_behind, 0, 0,
-     0},
-    {"align: again and stops", SEAM_ALIGN, NEARLY, starts_again_and_stops, 0, 0, 0},
-    {"align: says nothing", SEAM_ALIGN, NEARLY, says_nothing, 0, 0, 0},
-    {"align: something else", SEAM_ALIGN, FROM_THE_START, says_something_else, 0, 0, 0},
+    {"prefill: goes on", SEAM_PREFILL, DOES_IT, goes_on},
+    {"prefill: goes on, no space", SEAM_PREFILL, DOES_IT, goes_on_without_space},
+    {"turn: repeats", SEAM_TURN, DOES_IT, repeats_anchor},
+    {"turn: typographic", SEAM_TURN, DOES_IT, repeats_anchor_typographically},
+    {"turn: preamble", SEAM_TURN, DOES_IT, says_sure_first},
+    {"turn: repeats more", SEAM_TURN, DOES_IT, repeats_more},
+    {"turn: starts again", SEAM_TURN, DOES_IT, starts_again},
+    {"align: starts again", SEAM_ALIGN, DOES_IT, starts_again},
+    {"prefill: starts again", SEAM_PREFILL, NEARLY, starts_again},
+    {"prefill: in other words", SEAM_PREFILL, NEARLY, starts_again_in_other_words},
+    {"prefill: after a word", SEAM_PREFILL, NEARLY, starts_again_after_a_word},
+    {"prefill: change before", SEAM_PREFILL, NEARLY, starts_again_with_a_change_before},
+    {"prefill: change behind", SEAM_PREFILL, FROM_THE_START, starts_again_with_a_change_behind},
+    {"prefill: again and stops", SEAM_PREFILL, NEARLY, starts_again_and_stops},
+    {"prefill: echoes", SEAM_PREFILL, NEARLY, echoes},
+    {"prefill: says nothing", SEAM_PREFILL, NEARLY, says_nothing},
+    {"turn: in quotes", SEAM_TURN, NEARLY, repeats_in_quotes},
+    {"turn: quotes, space", SEAM_TURN, NEARLY, quotes_and_leaves_space},
+    {"turn: fences", SEAM_TURN, NEARLY, fences},
+    {"turn: in passing", SEAM_TURN, NEARLY, quotes_it_in_passing},
+    {"turn: word late", SEAM_TURN, NEARLY, begins_a_word_late},
+    {"turn: twice", SEAM_TURN, NEARLY, says_anchor_twice},
+    {"turn: echoes", SEAM_TURN, NEARLY, repeats_and_echoes},
+    {"turn: sets apart", SEAM_TURN, NEARLY, sets_anchor_apart},
+    {"turn: anchor only", SEAM_TURN, NEARLY, says_anchor_only},
+    {"turn: other anchor", SEAM_TURN, NEARLY, repeats_anchor_in_other_words},
+    {"turn: in other words", SEAM_TURN, NEARLY, starts_again_in_other_words},
+    {"turn: change before", SEAM_TURN, NEARLY, starts_again_with_a_change_before},
+    {"turn: change behind", SEAM_TURN, FROM_THE_START, starts_again_with_a_change_behind},
+    {"turn: says nothing", SEAM_TURN, NEARLY, says_nothing},
+    {"turn: something else", SEAM_TURN, FROM_THE_START, says_something_else},
+    {"align: change before", SEAM_ALIGN, NEARLY, starts_again_with_a_change_before},
+    {"align: change behind", SEAM_ALIGN, FROM_THE_START, starts_again_with_a_change_behind},
+    {"align: again and stops", SEAM_ALIGN, NEARLY, starts_again_and_stops},
+    {"align: says nothing", SEAM_ALIGN, NEARLY, says_nothing},
+    {"align: something else", SEAM_ALIGN, FROM_THE_START, says_something_else},
 };
 
 /* ---- one join ---- */
+
+static struct {
+    size_t cuts, joined[MANNERS], refused[MANNERS];
+    size_t repeated; /* refused where the text repeats itself */
+    size_t wrong;
+} tally;
 
 static bool is_whole(struct span s)
 {
@@ -379,7 +382,7 @@ static enum seam_verdict join(enum seam_way way, const struct seam_text *t, stru
     return said;
 }
 
-static void judge(struct model *m, const struct cut *c, const struct seam_text *t)
+static void judge(const struct model *m, const struct cut *c, const struct seam_text *t)
 {
     static struct strbuf answer, out, again;
     enum seam_verdict said;
@@ -401,21 +404,16 @@ static void judge(struct model *m, const struct cut *c, const struct seam_text *
     if (m->manner == FROM_THE_START && answer.len == c->sent.n + out.len)
         right = memcmp(answer.buf, c->sent.p, c->sent.n) == 0 &&
                 memcmp(answer.buf + c->sent.n, out.buf, out.len) == 0;
-    m->joined += said == SEAM_LIVE && right;
-    m->refused += said == SEAM_WRONG;
-    m->wrong += said == SEAM_LIVE && !right;
-    if (said == SEAM_LIVE && !right && getenv("SEAM_SHOW"))
-        printf("---- %s\n[%.*s]|[%.*s]\nnew [%.*s]\nout [%.*s]\n", m->name,
-               SPAN_ARG(last_chars(c->sent, 150)), SPAN_ARG(compare_first(c->rest, 100)),
+    tally.joined[m->manner] += said == SEAM_LIVE && right;
+    tally.refused[m->manner] += said == SEAM_WRONG && !c->repeats;
+    tally.repeated += said == SEAM_WRONG && c->repeats;
+    tally.wrong += said == SEAM_LIVE && !right;
+    if (said == SEAM_LIVE && !right)
+        printf("%s: sent \"%.*s\", new \"%.*s\", delivered \"%.*s\"\n", m->name,
+               SPAN_ARG(last_chars(c->sent, 150)),
                SPAN_ARG(compare_first(strbuf_span(&answer), 300)),
                SPAN_ARG(compare_first(strbuf_span(&out), 100)));
-    if (said == SEAM_WRONG && m->manner == DOES_IT && getenv("SEAM_SHOW_REFUSED"))
-        printf("---- refused %s\n[%.*s]|[%.*s]\nopening[%.*s]\n", m->name,
-               SPAN_ARG(last_chars(c->sent, 250)), SPAN_ARG(compare_first(c->rest, 200)),
-               SPAN_ARG(compare_first(c->sent, 200)));
 }
-
-static size_t cuts, steady;
 
 static void try_cut(struct span text, size_t at, struct span other)
 {
@@ -432,6 +430,7 @@ static void try_cut(struct span text, size_t at, struct span other)
     CHECK(span_eq(strbuf_span(&t.text), c.sent));
     ways = seam_ways(&t, &rules);
     c.kept = compare_trim_end(c.sent);
+    c.repeats = compare_repeats(c.kept);
     c.onward = from(text, c.kept.n);
     if (ways & SEAM_BIT(SEAM_TURN)) {
         seam_request(&t, SEAM_TURN, &a, &request);
@@ -443,8 +442,7 @@ static void try_cut(struct span text, size_t at, struct span other)
     for (size_t i = 0; i < ARRAY_LEN(models); i++)
         if (ways & SEAM_BIT(models[i].way) && below(4) == 0)
             judge(&models[i], &c, &t);
-    cuts++;
-    steady += !compare_repeats(c.kept);
+    tally.cuts++;
     seam_text_release(&t);
     arena_release(&a);
 }
@@ -481,35 +479,62 @@ static const char *const words[] = {
 static void make_prose(struct strbuf *s)
 {
     for (size_t sentences = 4 + below(20); sentences > 0; sentences--) {
-        const char *word = SOME(words);
+        const char *word = SOME(words), *last = word;
 
         strbuf_addf(s, "%c%s", word[0] & ~0x20, word + 1);
-        for (size_t n = 4 + below(14); n > 0; n--)
-            strbuf_addf(s, "%s%s",
-                        below(9) == 0    ? ", "
-                        : below(25) == 0 ? " — "
-                                         : " ",
-                        SOME(words));
+        for (size_t n = 4 + below(14); n > 0; n--) {
+            while ((word = SOME(words)) == last)
+                ;
+            strbuf_addf(s, "%s%s", below(9) == 0 ? ", " : below(25) == 0 ? " — " : " ", word);
+            last = word;
+        }
         strbuf_add(s, below(6) == 0 ? ".\n\n" : below(5) == 0 ? "? " : ". ");
     }
 }
 
+static void add_name(struct strbuf *s)
+{
+    static const char *const parts[] = {"count", "buf",   "next", "node", "user_id",
+                                        "total", "is",    "find", "set",  "key",
+                                        "Item",  "cache", "row",  "parse"};
+
+    strbuf_add(s, SOME(parts));
+    if (below(2) == 0)
+        strbuf_addf(s, "_%s", SOME(parts));
+    if (below(4) == 0)
+        strbuf_addf(s, "%zu", below(30));
+}
+
+static void add_call(struct strbuf *s)
+{
+    add_name(s);
+    strbuf_add(s, below(3) ? "(" : ".get(");
+    add_name(s);
+    strbuf_addf(s, below(3) ? ")" : ", %zu)", below(100));
+}
+
 static void make_code(struct strbuf *s)
 {
-    static const char *const names[] = {"count", "buffer", "next", "node", "user_id", "total"};
-
-    strbuf_add(s, below(2) ? "Here is the code:\n\n```python\n" : "```c\n");
+    strbuf_addf(s, "Here is the %s:\n\n```python\n", SOME(words));
     for (size_t functions = 2 + below(4); functions > 0; functions--) {
-        strbuf_addf(s, "def %s_%s(%s, %s):\n", SOME(names), SOME(names), SOME(names), SOME(names));
+        strbuf_add(s, "def ");
+        add_call(s);
+        strbuf_add(s, ":\n");
         for (size_t lines = 3 + below(8); lines > 0; lines--) {
-            const char *pad = below(3) == 0 ? "        " : "    ";
-
-            if (below(4) == 0)
-                strbuf_addf(s, "    if %s[%zu] == \"%s\":\n", SOME(names), below(100), SOME(words));
-            strbuf_addf(s, "%s%s = %s(%s) + %zu\r\n", pad, SOME(names), SOME(names), SOME(names),
-                        below(1000));
+            if (below(4) == 0) {
+                strbuf_add(s, "    if ");
+                add_call(s);
+                strbuf_addf(s, " == \"%s\":\r\n    ", SOME(words));
+            }
+            strbuf_add(s, "    ");
+            add_name(s);
+            strbuf_add(s, below(3) ? " = " : " += ");
+            add_call(s);
+            strbuf_add(s, "\n");
         }
-        strbuf_addf(s, "    return %s\n\n\n", SOME(names));
+        strbuf_add(s, "    return ");
+        add_name(s);
+        strbuf_add(s, "\n\n\n");
     }
     strbuf_add(s, "```\n");
 }
@@ -527,15 +552,21 @@ static void make_table(struct strbuf *s)
 
 static void make_cjk(struct strbuf *s)
 {
-    static const char *const parts[] = {"天地", "玄黄",   "宇宙", "人工",   "智能",   "的",
-                                        "是",   "因此",   "模型", "学习",   "日本語", "です",
-                                        "この", "テスト", "문장", "그리고", "😀",      "👩‍🔬",
-                                        "é",    "مرحبا",  "שלום"};
+    static const char *const others[] = {"です",      "テスト", "그리고", "😀",    "👩‍🔬",
+                                         "e\xcc\x81", "مرحبا",  "שלום",   " PDF "};
 
     for (size_t sentences = 4 + below(10); sentences > 0; sentences--) {
-        for (size_t n = 4 + below(16); n > 0; n--)
-            strbuf_add(s, SOME(parts));
-        strbuf_add(s, below(4) == 0 ? "。\n" : below(3) == 0 ? "，" : "。");
+        for (size_t n = 4 + below(16); n > 0; n--) {
+            unsigned c = 0x4e00 + (unsigned)below(2500);
+
+            if (below(8) == 0)
+                strbuf_add(s, SOME(others));
+            else
+                strbuf_addf(s, "%c%c%c", 0xe0 | c >> 12, 0x80 | (c >> 6 & 0x3f), 0x80 | (c & 0x3f));
+            if (below(12) == 0)
+                strbuf_add(s, "，");
+        }
+        strbuf_add(s, below(4) == 0 ? "。\n" : "。");
     }
 }
 
@@ -630,67 +661,45 @@ static void visit(const struct recording *rec)
     strbuf_release(&s.text);
 }
 
-static void tell(const char *texts)
+/* No wrong texts, and those who did what they were asked were joined in 99.5 % of the cases, unless
+ * the texts are made of repetitions: `least` per mille. */
+static void tell(const char *texts, size_t least)
 {
-    size_t joined[3] = {0}, refused[3] = {0}, wrong_texts = 0;
+    size_t done = tally.joined[DOES_IT], all = done + tally.refused[DOES_IT];
 
-    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
-        struct model *m = &models[i];
-
-        if (getenv("SEAM_SHOW") || m->wrong > 0)
-            printf("  %-30s %7zu joined %7zu refused %5zu wrong\n", m->name, m->joined, m->refused,
-                   m->wrong);
-        joined[m->manner] += m->joined;
-        refused[m->manner] += m->refused;
-        wrong_texts += m->wrong;
-        m->joined = m->refused = m->wrong = 0;
-    }
-    printf("seam: %s: %zu cuts (%zu steady): asked for and done %zu joined, %zu refused; nearly "
-           "done %zu joined, "
-           "%zu refused; %zu wrong texts\n",
-           texts, cuts, steady, joined[DOES_IT], refused[DOES_IT],
-           joined[NEARLY] + joined[FROM_THE_START], refused[NEARLY] + refused[FROM_THE_START],
-           wrong_texts);
-    cuts = steady = 0;
-    CHECK_INT(wrong_texts, 0);
+    printf("seam, %s: %zu cuts; asked and done: %zu joined, %zu refused; nearly done: %zu joined, "
+           "%zu refused; %zu refused in repetitions; %zu wrong texts\n",
+           texts, tally.cuts, done, all - done, tally.joined[NEARLY] + tally.joined[FROM_THE_START],
+           tally.refused[NEARLY] + tally.refused[FROM_THE_START], tally.repeated, tally.wrong);
+    CHECK_INT(tally.wrong, 0);
+    CHECK(1000 * done >= least * all);
+    memset(&tally, 0, sizeof(tally));
 }
 
-TEST(prose)
+TEST(prose_code_tables_and_other_scripts_are_joined_or_refused)
 {
     try_made_up(make_prose);
-    tell("prose");
-}
-TEST(code)
-{
     try_made_up(make_code);
-    tell("code");
-}
-TEST(tables)
-{
     try_made_up(make_table);
-    tell("tables");
-}
-TEST(cjk)
-{
     try_made_up(make_cjk);
-    tell("cjk");
+    tell("made up", 995);
 }
-TEST(lines)
+
+TEST(repeated_lines_are_joined_or_refused)
 {
     try_made_up(make_lines);
-    tell("lines");
+    tell("repeated lines", 0);
 }
-TEST(recorded)
+
+TEST(recorded_answers_are_joined_or_refused)
 {
     dialect = &dialect_openai_chat;
     each_recording("openai.chat", visit);
-    tell("recorded, openai");
     dialect = &dialect_anthropic_messages;
     each_recording("anthropic.messages", visit);
-    tell("recorded, anthropic");
     dialect = &dialect_gemini;
     each_recording("gemini.generateContent", visit);
-    tell("recorded, gemini");
+    tell("recorded", 990);
 }
 
 TEST_MAIN()
