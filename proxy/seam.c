@@ -7,9 +7,9 @@
 #include "proxy/seam_compare.h"
 
 /* In characters. */
-#define LOOK         160 /* of a beginning are compared */
-#define SEEN         200 /* of the new text are seen before it goes out: LOOK and a quarter */
-#define FIND         400 /* of it in which the anchor begins */
+#define LOOK         160                 /* of a beginning are compared */
+#define SEEN         COMPARE_REACH(LOOK) /* of the new text, before it goes out */
+#define FIND         400                 /* of it in which the anchor begins */
 #define ANCHOR_SHORT 12
 #define ANCHOR       40
 #define ANCHOR_LONG  120
@@ -305,7 +305,7 @@ static enum look look_at(struct seam_join *j, struct span now, bool over)
     if (j->echo < kept.n && (look = look_at_echo(j, now)) != LOOKS_WELL)
         return look;
     few = compare_chars(compare_first(whole, LOOK));
-    if (chars < (j->way == SEAM_TURN ? SEEN : few + few / 4) && !over)
+    if (chars < (j->way == SEAM_TURN ? SEEN : COMPARE_REACH(few)) && !over)
         return LOOK_ON;
     /* Behind an anchor nobody begins anew in other words. */
     if (compare_nearly_equal(whole, text, few) ||

@@ -340,7 +340,7 @@ bool compare_nearly_equal(struct span text, struct span start, size_t chars)
 {
     unsigned a[NEAR], b[NEAR + NEAR / 4];
     size_t n = plain_chars(compare_first(text, chars), a, NEAR);
-    size_t m = plain_chars(compare_first(start, chars + chars / 4), b, n + n / 4);
+    size_t m = plain_chars(compare_first(start, COMPARE_REACH(chars)), b, n + n / 4);
 
     if (m < n)
         n = m; /* the new text is over */
@@ -387,7 +387,7 @@ bool compare_in_other_words(struct span text, struct span start, size_t chars)
 {
     uint32_t a[WORDS], b[WORDS];
     size_t n = words_of(compare_first(text, chars), a), shared = 0;
-    size_t m = words_of(compare_first(start, chars + chars / 4), b);
+    size_t m = words_of(compare_first(start, COMPARE_REACH(chars)), b);
 
     for (size_t i = 0; i + 1 < m; i++) {
         size_t from = i > WORDS_BEFORE ? i - WORDS_BEFORE : 0, to = i + i / 4 + WORDS_LEFT_OUT + 2;

@@ -40,9 +40,12 @@ struct span compare_find(struct span text, struct span what);
  * (tolerant) and begins with a word, or at least with a character; p == NULL if there is none. */
 struct span compare_anchor(struct span text, size_t least, size_t most);
 
+/* How much of a new text is compared with so many characters of an old one. */
+#define COMPARE_REACH(chars) ((chars) + (chars) / 4 + 4)
+
 /* Does `start` begin as `text` does, in nearly the same characters, or in other words: with the
- * same pairs of words at about the same places? Both look at `chars` characters of `text`, and at a
- * quarter more of `start`. */
+ * same pairs of words at about the same places? Both look at `chars` characters of `text`, and at
+ * their reach of `start`. */
 bool compare_nearly_equal(struct span text, struct span start, size_t chars);
 bool compare_in_other_words(struct span text, struct span start, size_t chars);
 
