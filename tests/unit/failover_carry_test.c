@@ -728,6 +728,23 @@ TEST(a_failure_of_held_output_is_invisible)
     }
 }
 
+TEST(who_lost_to_held_output_may_be_asked_again_when_that_fails)
+{
+    struct world w = carrying(TWO);
+
+    w.policy.hedge_ms = 100;
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    tick_at(&w, w.now + 100, true);
+    output(&w, HOLD_ALL);
+    CHECK_ORDERS(&w, "drop");
+    cut(&w, MODEL_GONE, ALL_WAYS);
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(asked(&w), "b/x"); /* it has not failed */
+    CHECK(!last_try(&w)->carries_on);
+    world_release(&w);
+}
+
 TEST(held_output_that_stalls_is_invisible_too)
 {
     struct world w = carrying(TWO);
