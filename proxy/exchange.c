@@ -11,6 +11,7 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/mem.h"
 #include "proxy/ops/accesslog.h"
+#include "proxy/outlet.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
 
@@ -24,7 +25,7 @@
 struct exchange {
     struct exchange_space *space;
     struct exchange *next, *prev;
-    struct client *client; /* NULL once it is answered or gone */
+    struct outlet out;
     struct arena arena;
     struct loop_timer timer;
     struct loop_task release; /* gives it back once no callback can hold it */
@@ -120,7 +121,7 @@ static struct exchange *exchange_new(struct exchange_space *s, struct client *c)
     }
     *x = (struct exchange){
         .space = s,
-        .client = c,
+        .out = {.client = c},
         .arena = arena,
         .timer = {.on_due = timer_due},
         .release = {.run = give_back},
@@ -158,7 +159,7 @@ static void end(struct exchange *x)
 
     assert(x->recorded && !x->ended);
     x->ended = true;
-    x->client = NULL;
+    x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next)
         attempt_stop(a);
     strbuf_release(&x->body);
@@ -256,13 +257,10 @@ static void add_id(const struct exchange *x, struct strbuf *fields)
 static void answer(struct exchange *x, unsigned status, struct strbuf *fields, struct span body,
                    enum failure outcome, const char *label)
 {
-    struct client *c = x->client;
-
     x->status = status;
     x->answer_bytes = body.n;
     record(x, outcome, label);
-    if (c != NULL)
-        client_answer(c, status, strbuf_span(fields), body);
+    outlet_answer(&x->out, status, strbuf_span(fields), body);
     end(x);
 }
 
@@ -565,15 +563,15 @@ static void write_out(struct attempt *a, struct span bytes)
     struct exchange *x = a->ctx;
 
     x->answer_bytes += bytes.n;
-    client_stream_write(x->client, bytes);
+    outlet_write(&x->out, bytes);
 }
 
 static void flush(struct attempt *a)
 {
     struct exchange *x = a->ctx;
 
-    client_stream_flush(x->client);
-    if (client_waiting(x->client) > CLIENT_HIGH_MARK)
+    outlet_flush(&x->out);
+    if (outlet_full(&x->out))
         upstream_pause(&a->call);
 }
 
@@ -697,7 +695,7 @@ static void open_stream(struct exchange *x, const struct attempt *a)
     assert(!fields.failed); /* each part of them is bounded */
     x->status = 200;
     x->opened = true;
-    client_stream_start(x->client, 200, strbuf_span(&fields));
+    outlet_start(&x->out, 200, strbuf_span(&fields));
 }
 
 static void heartbeat(struct exchange *x)
@@ -705,8 +703,8 @@ static void heartbeat(struct exchange *x)
     if (!x->opened)
         open_stream(x, NULL); /* nobody has answered yet */
     if (x->dialect->comments)
-        client_stream_write(x->client, SPAN(": keep-alive\n\n"));
-    client_stream_flush(x->client);
+        outlet_write(&x->out, SPAN(": keep-alive\n\n"));
+    outlet_flush(&x->out);
 }
 
 /* A head that had to go out with a heartbeat could not know who would answer. Comments say it,
@@ -727,7 +725,7 @@ static void correct_head(struct exchange *x, const struct attempt *a)
         }
     strbuf_add_char(&out, '\n');
     assert(!fields.failed && !out.failed); /* each part of them is bounded */
-    client_stream_write(x->client, strbuf_span(&out));
+    outlet_write(&x->out, strbuf_span(&out));
 }
 
 static void commit(struct exchange *x, int try)
@@ -757,7 +755,7 @@ static void commit(struct exchange *x, int try)
     held = attempt_own(a);
     if (held.n > 0) {
         x->answer_bytes += held.n;
-        client_stream_write(x->client, held);
+        outlet_write(&x->out, held);
     }
     attempt_held_sent(a);
     /* The request is kept for another target; there is none any more. */
@@ -806,16 +804,15 @@ static void finish(struct exchange *x)
         finish_whole(x, a);
         return;
     }
-    if (x->client != NULL && !a->watch.end) {
+    if (outlet_taken(&x->out) && !a->watch.end) {
         struct strbuf last = strbuf_in(&x->arena, 65536);
 
         attempt_write_end(a, &last);
         x->answer_bytes += last.len;
-        client_stream_write(x->client, strbuf_span(&last));
+        outlet_write(&x->out, strbuf_span(&last));
     }
     record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
-    if (x->client != NULL)
-        client_stream_end(x->client);
+    outlet_end(&x->out);
     end(x);
 }
 
@@ -839,8 +836,8 @@ static void break_off(struct exchange *x)
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     x->answer_bytes += event.len;
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
-    client_stream_write(x->client, strbuf_span(&event));
-    client_stream_abort(x->client);
+    outlet_write(&x->out, strbuf_span(&event));
+    outlet_abort(&x->out);
     end(x);
 }
 
@@ -1065,7 +1062,7 @@ static void gone(void *exchange)
     struct failover_event ev = {.kind = FAILOVER_GONE, .retry_after_ms = RETRY_AFTER_NONE};
     struct attempt *a = x->owner;
 
-    x->client = NULL;
+    x->out.client = NULL;
     if (!x->planned) {
         record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
         end(x);
