@@ -260,7 +260,7 @@ static void answer(struct exchange *x, unsigned status, struct strbuf *fields, s
     x->status = status;
     x->answer_bytes = body.n;
     record(x, outcome, label);
-    outlet_answer(&x->out, status, strbuf_span(fields), body);
+    outlet_answer(&x->out, status, strbuf_span(fields), body, outcome);
     end(x);
 }
 
@@ -837,7 +837,7 @@ static void break_off(struct exchange *x)
     x->answer_bytes += event.len;
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
     outlet_write(&x->out, strbuf_span(&event));
-    outlet_abort(&x->out);
+    outlet_abort(&x->out, failover_outcome(&x->failover));
     end(x);
 }
 
