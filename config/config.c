@@ -147,6 +147,7 @@ void config_free(struct config *c)
     free_strings(c->warnings, c->n_warnings);
     free(c->overload.stance);
     free(c->log.level);
+    free(c->stream.resume);
     free(c->log.format);
     free(c->source);
     free(c);

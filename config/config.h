@@ -139,7 +139,12 @@ struct config {
     } breaker;
     struct {
         uint64_t heartbeat_after;
+        char *resume; /* on or off */
     } stream;
+    struct {
+        uint64_t ttl;
+        uint64_t answer, memory; /* bytes: of one, and of all together (0: nothing is kept) */
+    } replay;
     struct {
         uint64_t delay, timeout;
     } drain;

@@ -36,10 +36,17 @@ static void to_both(void *outlet, struct span bytes, bool event_ends)
         client_stream_write(o->client, bytes);
 }
 
+static struct span without_id(struct span fields)
+{
+    const char *end = memchr(fields.p, '\n', fields.n);
+
+    return (struct span){end + 1, (size_t)(fields.p + fields.n - end - 1)};
+}
+
 static void begin_record(struct outlet *o, unsigned status, bool whole, struct span fields)
 {
     if (o->kept != NULL)
-        replay_begin(o->kept, &(struct replay_head){status, whole, fields});
+        replay_begin(o->kept, &(struct replay_head){status, whole, without_id(fields)});
 }
 
 void outlet_answer(struct outlet *o, unsigned status, struct span fields, struct span body,

@@ -21,6 +21,8 @@ struct outlet {
 /* Does anybody take what is written? */
 bool outlet_taken(const struct outlet *o);
 
+/* The first line of `fields` is this request's id: whoever comes back has another one, so it is not
+ * recorded. */
 void outlet_answer(struct outlet *o, unsigned status, struct span fields, struct span body,
                    enum failure outcome);
 void outlet_start(struct outlet *o, unsigned status, struct span fields);
