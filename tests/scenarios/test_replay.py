@@ -57,6 +57,7 @@ def same_but_for_the_id(a, b):
                                                 "x-holdfast-replayed")]
     assert b.header("x-holdfast-replayed") == "true" and a.header("x-holdfast-replayed") is None
     assert (a.status, a.body, mine) == (b.status, b.body, his)
+    assert [k for k, _ in b.headers].count("x-request-id") == 1
     assert a.header("x-request-id") != b.header("x-request-id")
 
 
@@ -413,6 +414,26 @@ def test_a_translated_stream_has_ids_too(upstream, holdfast):
     assert whole.text.startswith("A:") and len(ids) == len(whole.data)
     rest = resume(p, whole.header("x-holdfast-stream"), ids[1].decode()).answer()
     assert whole.body.endswith(rest.body) and len(rest.data) == len(ids) - 2
+
+
+@pytest.mark.tsan
+def test_a_stream_that_another_target_carries_on_can_be_taken_up_again_around_the_place(upstream,
+                                                                                       holdfast):
+    a, b = upstream("A", default="cut?after=4"), upstream("B", default="ok?gap=40")
+    a.name = b.name = "A"  # they say the same
+    p = holdfast(a, b, timeouts=PATIENT, stream=RESUME)
+    with ask(p) as c:
+        see(c, b"word1")
+        stream = re.search(rb"x-holdfast-stream: (\w+)", c.buffer)[1].decode()
+        whole = c.answer()
+    assert whole.text == "A: word1 word2 word3 word4" and whole.done == 1 and len(b.attempts) == 1
+    ids = ids_of(whole.body)
+    assert ids == [f"{stream}-{n}".encode() for n in range(1, len(ids) + 1)]
+    for last in ids:
+        rest = resume(p, stream, last.decode()).answer()
+        assert whole.body.endswith(rest.body) and rest.end == "complete"
+        assert len(ids_of(rest.body)) == len(ids) - ids.index(last) - 1
+    assert p.chat(stream=True, headers=KEY).body == whole.body and len(a.attempts) == 1
 
 
 def test_comments_are_no_events(upstream, holdfast):
