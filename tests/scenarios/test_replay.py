@@ -139,6 +139,24 @@ def test_it_goes_on_in_the_middle_of_a_stream_too_and_a_slow_client_held_nothing
     assert answer.body == b"".join(a.recording) and len(a.attempts) == 1
 
 
+@pytest.mark.tsan
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_large_kept_answer_reaches_a_slow_reader_whole(upstream, holdfast, stream):
+    a = upstream("A", default="replay")
+    a.recording = [scripts.event(bodies.chunk("model-a", {"content": "x" * 65536}))] * 200 + [
+        scripts.event(bodies.chunk("model-a", {}, "stop")), scripts.event(scripts.DONE)]
+    if not stream:
+        a.recording = [bodies.dump(bodies.completion("m", "x" * 13000000, 9))]
+        a.default = "replay?content_type=application/json"
+    p = holdfast(a, timeouts=PATIENT, replay={"answer": "64MiB", "memory": "100MiB"},
+                 limits={"answer_body": "1MiB" if stream else "64MiB"})
+    first = p.chat(stream=stream, headers=KEY, timeout=30)
+    with ask(p, stream=stream) as c:
+        time.sleep(0.5)  # what fits into the kernel's buffers is there, and then nothing moves
+        second = c.answer(timeout=30)
+    assert second.body == first.body and second.end == "complete" and len(a.attempts) == 1
+
+
 def test_without_a_key_nothing_is_kept(upstream, holdfast):
     a = upstream("A", default="hang")
     p = holdfast(a, timeouts=PATIENT)

@@ -361,7 +361,7 @@ TEST(what_somebody_reads_is_not_thrown_away_for_others)
 {
     struct replay *r = replay_new(&(struct replay_limits){TTL, 32 * KIB, 64 * KIB});
     const uint8_t first[HASH_SHA256_BYTES] = {9, 0};
-    struct listener l;
+    struct listener l, another_one;
     struct strbuf out = strbuf_heap(1 << 20);
 
     keep_one(r, 0, T0);
@@ -370,7 +370,9 @@ TEST(what_somebody_reads_is_not_thrown_away_for_others)
         keep_one(r, (uint8_t)i, T0 + i);
     CHECK(read_all(&l, &out) == REPLAY_ENDED);
     CHECK_INT(out.len, 9600);
+    CHECK(claim(r, first, body_a, T0 + 19, &another_one) == REPLAY_KNOWN);
     replay_leave(&l.reader, T0);
+    replay_leave(&another_one.reader, T0);
     strbuf_release(&out);
     replay_sweep(r, T0 + 20 + TTL);
     check_nothing_left(r);
