@@ -143,7 +143,7 @@ def test_it_goes_on_in_the_middle_of_a_stream_too_and_a_slow_client_held_nothing
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_large_kept_answer_reaches_a_slow_reader_whole(upstream, holdfast, stream):
     a = upstream("A", default="replay")
-    a.recording = [scripts.event(bodies.chunk("model-a", {"content": "x" * 65536}))] * 200 + [
+    a.recording = [scripts.event(bodies.chunk("model-a", {"content": "x" * 65536}))] * 400 + [
         scripts.event(bodies.chunk("model-a", {}, "stop")), scripts.event(scripts.DONE)]
     if not stream:
         a.recording = [bodies.dump(bodies.completion("m", "x" * 13000000, 9))]
