@@ -76,6 +76,17 @@ def test_who_takes_no_prefill_is_asked_in_another_way_and_not_again(upstream, ho
     assert p.metric("holdfast_midstream_total", result="continued") == 2
 
 
+def test_who_goes_on_without_a_parameter_is_asked_in_the_same_way(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", queue=["preset?name=no_temperature"], default="canonical?turn=repeats")
+    p = holdfast(a, b, failover={"max_attempts": 4, "per_target": 2})
+    answer = p.chat(stream=True, temperature=0.3)
+    assert answer.text == story.TEXT and answer.done == 1
+    assert [x.json.get("temperature") for x in b.attempts] == [0.3, None]
+    assert b.attempts[0].json["messages"] == b.attempts[1].json["messages"]
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
+
+
 def test_the_provider_s_own_error_message_is_told(upstream, holdfast):
     answer = holdfast(upstream("A", default="cut?how=error")).chat(
         stream=True, headers={"x-holdfast-midstream": "error"})
