@@ -2,9 +2,9 @@
 
 #include "providers/foreign.h"
 #include "providers/params.h"
+#include "providers/request_top.h"
 
-#define MAX_MODEL 200   /* bytes of a model's name */
-#define MAX_HEAD  16384 /* bytes of the header fields we add */
+#define MAX_HEAD 16384 /* bytes of the header fields we add */
 
 /* ---- the request, as the client sent it ---- */
 
@@ -32,76 +32,6 @@ static const char *const field_names[FIELDS] = {
     "user",      "response_format",
 };
 
-static enum field find_field(struct span key)
-{
-    enum field f = 0;
-
-    while (f < FIELDS && !span_is(key, field_names[f]))
-        f++;
-    return f;
-}
-
-/* "FIELD: expected WHAT, got VALUE", the value cut short. */
-static int expected(struct err *e, const char *field, const char *what, struct span raw)
-{
-    if (raw.n == 0)
-        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
-    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
-                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
-}
-
-static int read_fields(struct span body, struct span *value, struct err *e)
-{
-    struct json j = json_read(body);
-    struct span key;
-
-    if (!json_enter(&j, JSON_OBJECT)) {
-        struct span raw = json_take(&j);
-
-        if (!json_end(&j))
-            goto bad;
-        return expected(e, "request body", "a JSON object", raw);
-    }
-    while (json_member(&j, &key)) {
-        enum field f = find_field(key);
-        struct span raw = json_take(&j);
-
-        if (f == FIELDS)
-            continue;
-        if (value[f].p != NULL)
-            return err_set(e, ERR_VALUE, "%s: stands twice in the request, expected once",
-                           field_names[f]);
-        value[f] = raw;
-    }
-    if (json_end(&j))
-        return 0;
-bad:
-    json_error(&j, e);
-    return err_prefix(e, "request body");
-}
-
-static int check_model(struct span raw, struct arena *a, struct span *model, struct err *e)
-{
-    static const char what[] = "a model's name, 1 to 200 bytes without control characters";
-
-    if (json_type_of(raw) != JSON_STRING)
-        return expected(e, "model", what, raw);
-    *model = json_text(raw, a);
-    if (model->n == 0 || model->n > MAX_MODEL)
-        return expected(e, "model", what, raw);
-    for (size_t i = 0; i < model->n; i++)
-        if ((unsigned char)model->p[i] < 0x20 || model->p[i] == 0x7f)
-            return expected(e, "model", what, raw);
-    return 0;
-}
-
-static bool has_items(struct span raw)
-{
-    struct json j = json_read(raw);
-
-    return json_enter(&j, JSON_ARRAY) && json_item(&j);
-}
-
 /* Is there a tool that a provider runs itself (web_search, mcp, ...)? What is no object, or has no
  * type, is the provider's to refuse. */
 static bool has_provider_tool(struct span tools)
@@ -128,14 +58,6 @@ static bool has_provider_tool(struct span tools)
     return found;
 }
 
-/* true, false, or null and missing, which mean false. */
-static int check_flag(const char *field, struct span raw, bool *out, struct err *e)
-{
-    if (raw.n == 0 || json_type_of(raw) == JSON_NULL || json_to_bool(raw, out))
-        return 0;
-    return expected(e, field, "true or false", raw);
-}
-
 static int check_stream_options(struct span raw, bool *usage_asked, struct err *e)
 {
     struct json j = json_read(raw);
@@ -144,7 +66,7 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
     if (raw.n == 0 || json_type_of(raw) == JSON_NULL)
         return 0;
     if (!json_enter(&j, JSON_OBJECT))
-        return expected(e, "stream_options", "an object", raw);
+        return top_expected(e, "stream_options", "an object", raw);
     while (json_member(&j, &key)) {
         struct span value = json_take(&j);
 
@@ -156,7 +78,7 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
                            "expected once");
         include = value;
     }
-    return check_flag("stream_options.include_usage", include, usage_asked, e);
+    return top_flag("stream_options.include_usage", include, usage_asked, e);
 }
 
 /* How many answers; what is no sensible number is left for the provider to refuse. */
@@ -204,14 +126,14 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     struct span value[FIELDS] = {0};
     struct chat_request req = {0};
 
-    if (span_starts(body, "\xef\xbb\xbf")) /* RFC 8259 8.1: we may read it, but not send it */
-        body = (struct span){body.p + 3, body.n - 3};
-    if (read_fields(body, value, e) < 0 || check_model(value[MODEL], a, &req.model, e) < 0 ||
-        check_flag("stream", value[STREAM], &req.stream, e) < 0 ||
+    body = top_body(body);
+    if (top_fields(body, field_names, FIELDS, value, e) < 0 ||
+        top_model(value[MODEL], a, &req.model, e) < 0 ||
+        top_flag("stream", value[STREAM], &req.stream, e) < 0 ||
         check_stream_options(value[STREAM_OPTIONS], &req.usage_asked, e) < 0)
         return -1;
-    if (!has_items(value[MESSAGES]))
-        return expected(e, "messages", "an array with at least one message", value[MESSAGES]);
+    if (!top_has_items(value[MESSAGES]))
+        return top_expected(e, "messages", "an array with at least one message", value[MESSAGES]);
 
     /* A file lives at one provider, and so does what its own tools find. As a key or a value this
      * stands in no text: quotes are escaped there. */
@@ -219,7 +141,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
                  has_provider_tool(value[TOOLS]);
     req.body = body;
     req.model_raw = value[MODEL];
-    req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
+    req.tools = top_has_items(value[TOOLS]) || top_has_items(value[FUNCTIONS]);
     req.structured = is_structured(value[RESPONSE_FORMAT]);
     req.choices = choices(value[CHOICES]);
     req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
