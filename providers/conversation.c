@@ -48,7 +48,6 @@ void name_for_client(const struct field_name *names, struct err *e)
     struct err was = *e;
     struct span path = {was.msg, strcspn(was.msg, ":")}, name = as_client_names(names, path, mem);
     struct strbuf out = strbuf_on(e->msg, sizeof(e->msg));
-
     size_t rest = strlen(was.msg) - path.n;
 
     strbuf_add_span(&out, name);

@@ -118,12 +118,23 @@ struct name_list {
     struct span name; /* raw string */
 };
 
+/* A tool that providers see under another name or in another form than the client declared: what a
+ * call of it is for the client. Memory from the arena throughout, as answers outlive the body. */
+struct tool_alias {
+    struct tool_alias *next;
+    struct span name;  /* decoded: for the provider */
+    struct span own;   /* raw string: for the client */
+    struct span space; /* raw string: the namespace that it stands in there, or empty */
+    bool custom;       /* its input is free text: for providers the string `input` of an object */
+};
+
 struct conversation {
     struct span model; /* decoded */
     bool stream;
     bool usage_asked;
     struct message *messages; /* system and developer messages where they stood */
     struct tool *tools;
+    struct tool_alias *tool_aliases;
     enum tool_choice choice;
     struct span choice_name;          /* CHOICE_NAMED: raw string */
     struct name_list *choice_allowed; /* CHOICE_ALLOWED */

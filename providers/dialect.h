@@ -61,10 +61,11 @@ enum dialect_event {
 /* An answer being written to a client from events of whatever dialect. Zero, then set the first
  * block. */
 struct answer_writer {
-    struct span id, model; /* plain text: for every event of the answer */
-    uint64_t created;      /* seconds since 1970 */
-    bool usage_asked;      /* the client wants token counts in its stream */
-    bool reasoning_asked;  /* ... asked for reasoning, in words of its dialect */
+    struct span id, model;                 /* plain text: for every event of the answer */
+    uint64_t created;                      /* seconds since 1970 */
+    bool usage_asked;                      /* the client wants token counts in its stream */
+    bool reasoning_asked;                  /* ... asked for reasoning, in words of its dialect */
+    const struct tool_alias *tool_aliases; /* of the request; NULL: none */
     struct arena *arena;
 
     bool started, stopped; /* the writer's own state from here on */

@@ -8,8 +8,7 @@
 
 /* ---- the request, as the client sent it ---- */
 
-/* The keys we read. Each may stand once: with two, we and the provider could believe different
- * ones. */
+/* The keys we read. */
 enum field {
     MODEL,
     MESSAGES,
@@ -112,16 +111,14 @@ bool openai_chat_always_reasons(struct span model)
            (span_starts(model, "gpt-5") && !span_starts(model, "gpt-5-chat"));
 }
 
-/* May its first output take minutes? */
-static bool reasons(struct span model, struct span effort)
+bool openai_chat_reasons(struct span model, struct span effort)
 {
     if (json_type_of(effort) == JSON_STRING)
         return !json_is_string(effort, "none") && !json_is_string(effort, "minimal");
     return openai_chat_always_reasons(model);
 }
 
-/* Is the answer to be data rather than prose? */
-static bool is_structured(struct span form)
+bool openai_chat_is_structured(struct span form)
 {
     struct json j = json_read(form);
     struct span key;
@@ -155,11 +152,11 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.body = body;
     req.model_raw = value[MODEL];
     req.tools = top_has_items(value[TOOLS]) || top_has_items(value[FUNCTIONS]);
-    req.structured = is_structured(value[RESPONSE_FORMAT]);
+    req.structured = openai_chat_is_structured(value[RESPONSE_FORMAT]);
     req.logprobs = json_type_of(value[LOGPROBS]) == JSON_TRUE;
     req.audio = json_type_of(value[AUDIO]) == JSON_OBJECT;
     req.choices = choices(value[CHOICES]);
-    req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
+    req.reasoning = openai_chat_reasons(req.model, value[REASONING_EFFORT]);
     req.session = json_type_of(value[PROMPT_CACHE_KEY]) == JSON_STRING ? value[PROMPT_CACHE_KEY]
                   : json_type_of(value[USER]) == JSON_STRING           ? value[USER]
                                                                        : (struct span){0};
@@ -265,11 +262,11 @@ static void add_segment(struct strbuf *out, struct span name)
     }
 }
 
-static struct span path_of(const struct dialect_target *target, struct span model, struct arena *a)
+static struct span path_of(const struct dialect_target *target, struct span model, const char *end,
+                           struct arena *a)
 {
-    static const char end[] = "/chat/completions";
     size_t query = target->query != NULL ? strlen(target->query) : 0;
-    struct strbuf path = strbuf_in(a, target->base_path.n + 3 * model.n + sizeof(end) + query + 1);
+    struct strbuf path = strbuf_in(a, target->base_path.n + 3 * model.n + strlen(end) + query + 2);
 
     strbuf_add_span(&path, target->base_path);
     if (target->model_in_path) {
@@ -283,10 +280,11 @@ static struct span path_of(const struct dialect_target *target, struct span mode
 }
 
 void openai_chat_address(const struct dialect_target *target, struct span client_model,
-                         struct arena *a, struct dialect_request *out)
+                         const char *endpoint, struct arena *a, struct dialect_request *out)
 {
     *out = (struct dialect_request){
-        .path = path_of(target, target->model.p != NULL ? target->model : client_model, a),
+        .path =
+            path_of(target, target->model.p != NULL ? target->model : client_model, endpoint, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
     };
     if (target->key.n != 0) {
@@ -308,17 +306,13 @@ static uint32_t refused_by(const struct dialect_target *target)
     return without;
 }
 
-static void write_request(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out, struct drops *drops)
+void openai_chat_pass_on(const struct chat_request *req, struct span body,
+                         const struct dialect_target *target, struct arena *a,
+                         struct dialect_request *out, struct drops *drops)
 {
     const char *body_end = req->body.p + req->body.n;
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
-    openai_chat_address(target, req->model, a, out);
-    struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
-
-    if (target->short_ids)
-        body = foreign_short_ids(body, a);
     if (refused_by(target) != 0 || body.p != req->body.p) {
         struct span model = {0};
 
@@ -336,6 +330,17 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     out->body[1] = chat_quote(target->model, a);
     out->body[2] = (struct span){model_end, (size_t)(body_end - model_end)};
     out->body_bytes = out->body[0].n + out->body[1].n + out->body[2].n;
+}
+
+static void write_request(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out, struct drops *drops)
+{
+    struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
+
+    if (target->short_ids)
+        body = foreign_short_ids(body, a);
+    openai_chat_address(target, req->model, "/chat/completions", a, out);
+    openai_chat_pass_on(req, body, target, a, out, drops);
 }
 
 const struct dialect dialect_openai_chat = {

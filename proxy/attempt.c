@@ -844,6 +844,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .reasoning_asked = a->request->reasoning,
+        .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };
     if (a->request->stream) {
