@@ -323,7 +323,7 @@ static const char *seam(const struct world *w, const struct seam_join *join, boo
 {
     struct strbuf out = strbuf_on(text, sizeof(text));
 
-    relay_seam(&w->f, 0, 1, MODEL, join, 300, guessed, &out);
+    relay_seam(&w->f, 0, 1, MODEL, join, 308, guessed, &out);
     CHECK(!out.failed);
     return text;
 }
@@ -344,9 +344,9 @@ TEST(a_comment_marks_where_another_target_goes_on)
                                      .ways = SEAM_BIT(SEAM_TURN)});
     CHECK_ORDERS(&w, "try");
     CHECK_STR(seam(&w, &join, false), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
-                                      "way=turn at=1234 output_tokens=300\n\n");
+                                      "way=turn at=1234 output_tokens=308\n\n");
     CHECK_STR(seam(&w, &join, true), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
-                                     "way=turn at=1234 output_tokens=~300\n\n");
+                                     "way=turn at=1234 output_tokens=~308\n\n");
     join.way = SEAM_ALIGN; /* what it was in the end */
     CHECK(strstr(seam(&w, &join, true), " way=align ") != NULL);
     join.way = SEAM_PREFILL;
