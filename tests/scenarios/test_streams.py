@@ -98,6 +98,17 @@ def test_a_400_to_the_same_request_is_no_refusal_to_go_on(upstream, holdfast):
     assert p.metric("holdfast_attempts_total", outcome="bad_request") == 1
 
 
+def test_a_refusal_that_does_not_speak_of_prefill_is_not_remembered(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", queue=["status?code=400"], default="canonical?turn=repeats")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "prefill"},
+                 failover={"max_attempts": 4, "per_target": 2})
+    for way in (b" way=turn ", b" way=prefill "):
+        answer = p.chat(stream=True)
+        assert answer.text == story.TEXT and way in answer.body
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 1
+
+
 @pytest.mark.parametrize("how", ["eof", "stall", "error"])
 def test_an_answer_that_is_held_to_its_end_fails_unseen(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
