@@ -550,8 +550,7 @@ static int add_call(struct turns *t, struct part *p)
         known->waiting = call;
     known->last_waiting = call;
 
-    if (p->signature.n != 0) /* another provider's */
-        drop_in(t, p->path, "signature");
+    drop_signature(t->w->drops, p, t->w->arena); /* another provider's */
     open_block(t, "tool_use");
     add_field(t, "id", call->id);
     add_field(t, "name", p->name);

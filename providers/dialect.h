@@ -61,6 +61,7 @@ struct answer_writer {
     struct span id, model; /* plain text: for every event of the answer */
     uint64_t created;      /* seconds since 1970 */
     bool usage_asked;      /* the client wants token counts in its stream */
+    bool reasoning_asked;  /* ... and to see the reasoning */
     struct arena *arena;
 
     bool started, stopped; /* the writer's own state from here on */
@@ -95,7 +96,8 @@ struct dialect {
     void (*write_end)(struct strbuf *out);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
-     * field of the request ends up in it: the ones that nothing stands for in `others`. -1 with *e
+     * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
+     * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e
      * (for the client: 400). */
     int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
                              struct err *e);
@@ -154,6 +156,6 @@ struct dialect {
 
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_anthropic_messages; /* provider side */
-extern const struct dialect dialect_gemini;             /* provider side */
+extern const struct dialect dialect_gemini;
 
 #endif

@@ -13,6 +13,7 @@
 #include "proxy/ops/accesslog.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
+#include "providers/sse_list.h"
 
 #define MAX_SPARE     64
 #define MAX_FIELDS    6144 /* header lines of an answer */
@@ -57,6 +58,7 @@ struct exchange {
     struct attempt *deciding; /* the last one that ended or answered */
     struct attempt *owner;    /* the one whose answer goes to the client, once committed */
     bool opened, committed;
+    struct sse_list list;                    /* of a stream that the client wants as a JSON array */
     unsigned status;                         /* what the client got */
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
     uint64_t answer_bytes;
@@ -560,12 +562,26 @@ static void happened(struct attempt *a, const struct failover_event *ev)
     step(x, ev);
 }
 
+/* Whole events of a stream, in the framing that the client asked for. */
+static void send_events(struct exchange *x, struct span events)
+{
+    struct strbuf out;
+
+    if (!x->admission.door.list) {
+        x->answer_bytes += events.n;
+        client_stream_write(x->client, events);
+        return;
+    }
+    out = strbuf_heap(events.n + 16); /* shorter than "data: " and the empty line of each */
+    sse_list_add(&x->list, events, &out);
+    x->answer_bytes += out.len;
+    client_stream_write(x->client, strbuf_span(&out));
+    strbuf_release(&out);
+}
+
 static void write_out(struct attempt *a, struct span bytes)
 {
-    struct exchange *x = a->ctx;
-
-    x->answer_bytes += bytes.n;
-    client_stream_write(x->client, bytes);
+    send_events(a->ctx, bytes);
 }
 
 static void flush(struct attempt *a)
@@ -599,6 +615,8 @@ static void need_conversation(struct exchange *x)
     if (x->conversation != NULL || x->conversation_error.msg[0] != '\0')
         return;
     c = arena_zalloc(&x->arena, sizeof(*c));
+    c->model = x->request.model;
+    c->stream = x->request.stream;
     if (x->dialect->read_conversation(strbuf_span(&x->body), &x->arena, c,
                                       &x->conversation_error) == 0)
         x->conversation = c;
@@ -692,8 +710,9 @@ static void open_stream(struct exchange *x, const struct attempt *a)
     add_dropped(a, &fields);
     if (a != NULL)
         strbuf_add_span(&fields, strbuf_span(&a->fields));
-    strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-                        "X-Accel-Buffering: no\r\n");
+    strbuf_add(&fields, x->admission.door.list ? "Content-Type: application/json\r\n"
+                                               : "Content-Type: text/event-stream\r\n");
+    strbuf_add(&fields, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
     assert(!fields.failed); /* each part of them is bounded */
     x->status = 200;
     x->opened = true;
@@ -716,6 +735,8 @@ static void correct_head(struct exchange *x, const struct attempt *a)
     char mem[MAX_FIELDS], text[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem)), out = strbuf_on(text, sizeof(text));
 
+    if (!x->dialect->comments)
+        return;
     relay_fields(&x->failover, a->number, x->request.model, loop_now_ms(x->space->loop), &fields);
     add_dropped(a, &fields);
     for (size_t i = 0, start = 0; i < fields.len; i++)
@@ -755,10 +776,8 @@ static void commit(struct exchange *x, int try)
     else
         correct_head(x, a);
     held = attempt_own(a);
-    if (held.n > 0) {
-        x->answer_bytes += held.n;
-        client_stream_write(x->client, held);
-    }
+    if (held.n > 0)
+        send_events(x, held);
     attempt_held_sent(a);
     /* The request is kept for another target; there is none any more. */
     if (a->call.sent == a->call.total && x->body.arena == NULL) {
@@ -810,8 +829,14 @@ static void finish(struct exchange *x)
         struct strbuf last = strbuf_in(&x->arena, 65536);
 
         attempt_write_end(a, &last);
-        x->answer_bytes += last.len;
-        client_stream_write(x->client, strbuf_span(&last));
+        send_events(x, strbuf_span(&last));
+    }
+    if (x->client != NULL && x->admission.door.list) {
+        struct strbuf close = strbuf_in(&x->arena, 16);
+
+        sse_list_end(&x->list, &close);
+        x->answer_bytes += close.len;
+        client_stream_write(x->client, strbuf_span(&close));
     }
     record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
     if (x->client != NULL)
@@ -837,9 +862,8 @@ static void break_off(struct exchange *x)
                 &error);
     x->dialect->write_stream_error(&error, &event);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
-    x->answer_bytes += event.len;
+    send_events(x, strbuf_span(&event));
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
-    client_stream_write(x->client, strbuf_span(&event));
     client_stream_abort(x->client);
     end(x);
 }
@@ -984,8 +1008,16 @@ static void serve_chat(struct exchange *x)
     struct service *s = x->space->service;
     struct failover_policy policy;
     struct failover_orders orders;
+    const struct door *door = &x->admission.door;
     struct err e;
 
+    x->request = (struct chat_request){.stream = door->stream};
+    if (door->model.n != 0 && !door_model(door->model, &x->arena, &x->request.model)) {
+        refuse_saying(x, 400, "invalid_request", "model",
+                      "the model in the path: expected a name of 1 to 200 letters, digits and "
+                      "._:/@+- without two dots in a row");
+        return;
+    }
     if (x->dialect->read_request(strbuf_span(&x->body), &x->arena, &x->request, &e) < 0) {
         refuse_saying(x, 400, e.code == ERR_SYNTAX ? "invalid_json" : "invalid_request", "", e.msg);
         return;
