@@ -1,6 +1,10 @@
 #include "providers/conversation.h"
 
+#include <stdio.h>
+
 #include "proxy/base/json.h"
+
+#define MAX_PATH 512 /* bytes of a path with the client's own name in it */
 
 /* ---- what was dropped ---- */
 
@@ -19,8 +23,42 @@ static bool is_listed(struct span list, struct span path)
     return false;
 }
 
+/* The path with the client's name in it, on `mem` where it differs. */
+static struct span as_client_names(const struct field_name *names, struct span path,
+                                   char mem[MAX_PATH])
+{
+    for (; names != NULL && names->usual != NULL; names++) {
+        struct span usual = span_of(names->usual);
+        struct span end = {path.p + path.n - usual.n, usual.n};
+        bool whole = span_eq(path, usual);
+
+        if (!whole && (usual.p[0] != '.' || path.n < usual.n || !span_eq(end, usual)))
+            continue;
+        snprintf(mem, MAX_PATH, "%.*s%s", (int)(path.n - usual.n), path.p, names->client);
+        return span_of(mem);
+    }
+    return path;
+}
+
+void name_for_client(const struct field_name *names, struct err *e)
+{
+    char mem[MAX_PATH], rest[sizeof(e->msg)];
+    struct span path = {e->msg, strcspn(e->msg, ":")}, name = as_client_names(names, path, mem);
+    struct strbuf out;
+
+    if (name.p == path.p)
+        return;
+    snprintf(rest, sizeof(rest), "%s", e->msg + path.n);
+    out = strbuf_on(e->msg, sizeof(e->msg));
+    strbuf_add_span(&out, name);
+    strbuf_add(&out, rest);
+}
+
 void drop_field(struct drops *d, struct span path)
 {
+    char mem[MAX_PATH];
+
+    path = as_client_names(d->client, path, mem);
     if (path.n == 0 || is_listed(strbuf_span(d->names), path))
         return;
     /* Both or nothing, so that the list never ends in half a name. */

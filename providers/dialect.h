@@ -58,10 +58,11 @@ enum dialect_event {
 /* An answer being written to a client from events of whatever dialect. Zero, then set the first
  * block. */
 struct answer_writer {
-    struct span id, model; /* plain text: for every event of the answer */
-    uint64_t created;      /* seconds since 1970 */
-    bool usage_asked;      /* the client wants token counts in its stream */
-    bool reasoning_asked;  /* ... and to see the reasoning */
+    struct span id, model;                 /* plain text: for every event of the answer */
+    uint64_t created;                      /* seconds since 1970 */
+    bool usage_asked;                      /* the client wants token counts in its stream */
+    bool reasoning_asked;                  /* ... and to see the reasoning */
+    const struct tool_alias *tool_aliases; /* of the request; NULL: none */
     struct arena *arena;
 
     bool started, stopped; /* the writer's own state from here on */

@@ -38,7 +38,7 @@ static bool translate(const char *members, const struct dialect *d, const char *
     struct dialect_target target = {.base_path = SPAN("/v1"), .model = span_of(model)};
     struct chat_request *req = arena_zalloc(a, sizeof(*req));
     struct conversation *c = arena_zalloc(a, sizeof(*c));
-    struct drops drops = {&t->dropped};
+    struct drops drops = {.names = &t->dropped};
     struct dialect_request out;
 
     *t =
@@ -61,7 +61,7 @@ static struct field_verdict try_untouched(const struct field_probe *p, const cha
         .base_path = SPAN("/v1"), .model = span_of(model), .rewrite_model = true};
     struct span sent = request_text(p->with, "theirs", a), want = request_text(p->with, model, a);
     struct strbuf dropped = strbuf_in(a, MAX_NAMES);
-    struct drops drops = {&dropped};
+    struct drops drops = {.names = &dropped};
     struct dialect_request out;
     struct chat_request req;
     struct err e;

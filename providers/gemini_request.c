@@ -3,6 +3,7 @@
 
 #include "providers/openai_chat.h"
 #include "providers/params.h"
+#include "providers/request_top.h"
 
 #define MAX_HEAD 16384 /* bytes of the header fields we add */
 
@@ -33,15 +34,6 @@ static const char *const field_names[FIELDS] = {
     "contents", "tools", "generationConfig", "cachedContent", "model",
 };
 
-/* "FIELD: expected WHAT, got VALUE", the value cut short. */
-static int expected(struct err *e, const char *field, const char *what, struct span raw)
-{
-    if (raw.n == 0)
-        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
-    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
-                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
-}
-
 static int read_fields(struct span body, struct span *value, struct err *e)
 {
     struct json j = json_read(body);
@@ -51,7 +43,7 @@ static int read_fields(struct span body, struct span *value, struct err *e)
         struct span raw = json_take(&j);
 
         if (json_end(&j))
-            return expected(e, "request body", "a JSON object", raw);
+            return top_expected(e, "request body", "a JSON object", raw);
         json_error(&j, e);
         return err_prefix(e, "request body");
     }
@@ -192,16 +184,15 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
     struct tools_found tools;
 
     (void)a;
-    if (span_starts(body, "\xef\xbb\xbf")) /* RFC 8259 8.1: we may read it, but not send it */
-        body = (struct span){body.p + 3, body.n - 3};
+    body = top_body(body);
     if (span_starts(req.model, "models/"))
         req.model = (struct span){req.model.p + 7, req.model.n - 7};
     if (req.model.n == 0)
-        return expected(e, "model", "a model's name in the path", (struct span){0});
+        return top_expected(e, "model", "a model's name in the path", (struct span){0});
     if (read_fields(body, value, e) < 0)
         return -1;
     if (!is_filled(value[CONTENTS]))
-        return expected(e, "contents", "an array with at least one content", value[CONTENTS]);
+        return top_expected(e, "contents", "an array with at least one content", value[CONTENTS]);
     tools = look_at_tools(value[TOOLS]);
     thinking = member(value[CONFIG], "thinkingConfig");
     req.body = body;

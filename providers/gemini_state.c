@@ -5,11 +5,8 @@
 #define PREFIX "holdfast:" /* nine bytes, so that base64 always begins with GEMINI_STATE */
 
 static const char kind_letters[] = {
-    [GEMINI_MARK] = 'm',
-    [GEMINI_SIGNED] = 's',
-    [GEMINI_BARE] = 'b',
-    [GEMINI_REDACTED] = 'r',
-    [GEMINI_CALL] = 'c',
+    [GEMINI_MARK] = 'm',     [GEMINI_SIGNED] = 's', [GEMINI_BARE] = 'b',
+    [GEMINI_REDACTED] = 'r', [GEMINI_CALL] = 'c',
 };
 
 void gemini_add_state(struct strbuf *out, enum gemini_state_kind kind, struct span origin,

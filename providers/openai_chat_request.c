@@ -487,7 +487,7 @@ int openai_chat_write_conversation(const struct conversation *c,
         return err_set(e, ERR_TOO_BIG, "the request is larger than this provider can take");
     for (const struct other_field *o = c->others; o != NULL; o = o->next)
         drop_field(drops, o->path);
-    openai_chat_address(target, c->model, a, out);
+    openai_chat_address(target, c->model, "/chat/completions", a, out);
     out->body[0] = strbuf_span(&body);
     out->body_bytes = body.len;
     return 0;

@@ -573,12 +573,14 @@ static const struct upstream_events upstream_events = {
 static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
                           const struct dialect_target *to)
 {
-    struct drops drops = {&a->dropped};
+    struct drops drops = {&a->dropped,
+                          brief->conversation != NULL ? brief->conversation->names : NULL};
     struct conversation fitting;
     struct err e;
 
     a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
     if (!a->translating) {
+        drops.client = NULL; /* these are the client's names */
         a->dialect->write_request(a->request, to, a->arena, &a->outgoing, &drops);
         return 0;
     }
@@ -590,6 +592,7 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
     fitting = *brief->conversation;
     params_leave_out(&fitting, a->without, &drops);
     if (a->dialect->write_conversation(&fitting, to, a->arena, &a->outgoing, &drops, &e) < 0) {
+        name_for_client(fitting.names, &e);
         snprintf(a->error.message, sizeof(a->error.message), "%s cannot serve this request: %s",
                  a->target->provider->conf->name, e.msg);
         return -1;
@@ -729,6 +732,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .reasoning_asked = a->request->reasoning_asked,
+        .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };
     fold_init(&a->whole, arena);

@@ -181,7 +181,7 @@ def test_errors_have_googles_envelope(upstream, holdfast):
     cases = [
         ({}, "/v1beta/models/m:generateContent", 400, "INVALID_ARGUMENT", "contents"),
         (HELLO, "/v1beta/models/a..b:generateContent", 400, "INVALID_ARGUMENT", "model"),
-        (HELLO, "/v1beta/models/a%00b:generateContent", 400, "INVALID_ARGUMENT", "model"),
+        (HELLO, "/v1beta/models/a%20b:generateContent", 400, "INVALID_ARGUMENT", "model"),
         (HELLO, "/v1beta/models/m:predict", 405, "INVALID_ARGUMENT", "POST"),
         (HELLO, "/v1beta/cachedContents", 404, "NOT_FOUND", "nothing at"),
         ({"contents": [{"role": "system", "parts": [{"text": "x"}]}]},
@@ -212,7 +212,7 @@ def test_models_are_listed_as_google_lists_them(upstream, holdfast):
                           ("/v1/models", {"x-goog-api-client": "genai"}), ("/v1/models?key=k", {})]:
         code, _, body = http_get(proxy.port, path, headers)
         assert code == 200
-        model, = json.loads(body)["models"]
+        model, = [m for m in json.loads(body)["models"] if "gpt" in m["name"]]
         assert model["name"] == "models/gpt-4o"
         assert "generateContent" in model["supportedGenerationMethods"]
     code, _, body = http_get(proxy.port, "/v1beta/models/gpt-4o")
@@ -230,7 +230,7 @@ def test_a_gemini_gets_the_clients_bytes(upstream, holdfast):
         assert c.answer().status == 200
     sent = door.last()
     assert sent.body == body
-    assert sent.path == f"/v1beta/models/{MODELS['gemini']}:generateContent"
+    assert sent.path == f"/v1/models/{MODELS['gemini']}:generateContent"
     assert sent.header("x-goog-api-key") == "sk-gemini"
     assert "secret" not in door.proxy.stderr
 
@@ -250,13 +250,12 @@ def test_what_only_google_has_is_dropped_and_named(upstream, holdfast):
 
 
 def test_heartbeats_send_headers_and_not_a_byte_more(upstream, holdfast):
-    door = Door(upstream, holdfast, "openai", stream={"heartbeat_after": "100ms"},
-                timeouts={"first_token": "2s"})
-    door.say("ok?first=0.5")
+    door = Door(upstream, holdfast, "openai", stream={"heartbeat_after": "1s"},
+                timeouts={"first_token": "4s"})
+    door.say("ok?first=1500")
     answer = door.ask(stream=True)
     assert answer.status == 200 and text_of(fragments(answer)).startswith("A:")
-    assert answer.header("x-holdfast-trail").endswith("=pending@100ms") or "@1" in answer.header(
-        "x-holdfast-trail")
+    assert answer.trail[0][1] == "pending"
 
 
 def test_comments_of_an_upstream_do_not_reach_the_client(upstream, holdfast):
