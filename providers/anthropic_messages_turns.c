@@ -550,7 +550,8 @@ static int add_call(struct turns *t, struct part *p)
         known->waiting = call;
     known->last_waiting = call;
 
-    drop_signature(t->w->drops, p, t->w->arena); /* another provider's */
+    if (p->signature.n != 0) /* another provider's */
+        drop_in(t, p->path, "signature");
     open_block(t, "tool_use");
     add_field(t, "id", call->id);
     add_field(t, "name", p->name);

@@ -76,16 +76,6 @@ void drop_named(struct drops *d, const char *path)
     drop_field(d, span_of(path));
 }
 
-void drop_signature(struct drops *d, const struct part *p, struct arena *a)
-{
-    if (p->signature.n == 0)
-        return;
-    if (p->signature_path.n != 0)
-        drop_field(d, p->signature_path);
-    else
-        drop_named(d, arena_printf(a, "%.*s.signature", SPAN_ARG(p->path)));
-}
-
 void drop_cache_hint(struct drops *d, const struct part *p, struct arena *a)
 {
     if (p->cache.n == 0)

@@ -59,8 +59,7 @@ struct part {
     struct span signature; /* raw string */
     struct span origin; /* plain text: the dialect that minted the signature, "anthropic_messages",
                            "gemini"; or that the file of file_id belongs to, if not OpenAI's */
-    struct span signature_path; /* where it stands, if not in a field "signature" of the part */
-    struct span cache; /* raw JSON: the client's prompt-cache hint on this part (cache_control) */
+    struct span cache;  /* raw JSON: the client's prompt-cache hint on this part (cache_control) */
     struct span cache_path; /* where the hint stands, if not on the part itself */
 };
 
@@ -179,8 +178,6 @@ void name_for_client(const struct field_name *names, struct err *e);
 /* The path of a field of a part or a tool, as the client wrote it. */
 struct span part_field(const struct part *p, const char *name, struct arena *a);
 struct span tool_field(const struct tool *t, const char *name, struct arena *a);
-/* Names a part's opaque state, if it has some. */
-void drop_signature(struct drops *d, const struct part *p, struct arena *a);
 /* Names a part's prompt-cache hint, if it has one. */
 void drop_cache_hint(struct drops *d, const struct part *p, struct arena *a);
 

@@ -439,27 +439,8 @@ static int write_conversation(const struct conversation *c, const struct dialect
     return 0;
 }
 
-/* What our writers call a field, and what clients of this dialect do. */
-static const struct field_alias aliases[] = {
-    {"messages", "contents"},
-    {"temperature", "generationConfig.temperature"},
-    {"top_p", "generationConfig.topP"},
-    {"top_k", "generationConfig.topK"},
-    {"max_tokens", "generationConfig.maxOutputTokens"},
-    {"stop", "generationConfig.stopSequences"},
-    {"n", "generationConfig.candidateCount"},
-    {"seed", "generationConfig.seed"},
-    {"presence_penalty", "generationConfig.presencePenalty"},
-    {"frequency_penalty", "generationConfig.frequencyPenalty"},
-    {"reasoning_effort", "generationConfig.thinkingConfig"},
-    {"response_format", "generationConfig.responseMimeType"},
-    {"tool_choice", "toolConfig.functionCallingConfig"},
-    {NULL, NULL},
-};
-
 const struct dialect dialect_gemini = {
     .name = "gemini",
-    .field_aliases = aliases,
     .id_prefix = "",
     .client_fields = (const char *const[]){NULL},
     .read_request = gemini_read_request,

@@ -209,10 +209,8 @@ static int read_call(struct parts *to, struct span raw, struct span path, unsign
     p->id = w->id;
     p->name = v[NAME];
     p->arguments = v[ARGS].n != 0 ? v[ARGS] : SPAN("{}");
-    if (is_text(signature)) {
+    if (is_text(signature))
         add_state(to, signature, signature_path, p);
-        p->signature_path = p->signature.n != 0 ? signature_path : (struct span){0};
-    }
     return 0;
 }
 

@@ -424,11 +424,33 @@ const char *const gemini_field_names[] = {
 /* clang-format on */
 _Static_assert(ARRAY_LEN(gemini_field_names) == FIELDS + 1, "a name for each field");
 
+/* What our writers call a field, and what clients of this dialect do. */
+static const struct field_name names[] = {
+    {"messages", "contents"},
+    {"temperature", "generationConfig.temperature"},
+    {"top_p", "generationConfig.topP"},
+    {"top_k", "generationConfig.topK"},
+    {"max_tokens", "generationConfig.maxOutputTokens"},
+    {"stop", "generationConfig.stopSequences"},
+    {"n", "generationConfig.candidateCount"},
+    {"seed", "generationConfig.seed"},
+    {"presence_penalty", "generationConfig.presencePenalty"},
+    {"frequency_penalty", "generationConfig.frequencyPenalty"},
+    {"reasoning_effort", "generationConfig.thinkingConfig"},
+    {"response_format", "generationConfig.responseMimeType"},
+    {"response_format.json_schema", "generationConfig.responseSchema"},
+    {"response_format.json_schema.schema", "generationConfig.responseSchema"},
+    {"tool_choice", "toolConfig.functionCallingConfig"},
+    {".signature", ".thoughtSignature"},
+    {".filename", ".displayName"},
+    {0},
+};
+
 int gemini_read_conversation(struct span body, struct arena *a, struct conversation *out,
                              struct err *e)
 {
     struct conversation c = {
-        .n = 1, .model = out->model, .stream = out->stream, .usage_asked = true};
+        .n = 1, .model = out->model, .stream = out->stream, .usage_asked = true, .names = names};
     struct request_reader r = {.arena = a,
                                .out = &c,
                                .e = e,

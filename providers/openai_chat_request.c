@@ -189,7 +189,8 @@ static void add_call(struct writer *w, const struct part *p)
     add_field(w, "arguments",
               p->arguments.p != NULL ? chat_quote(p->arguments, w->arena) : p->text);
     strbuf_add(w->out, "}}");
-    drop_signature(w->drops, p, w->arena); /* nobody who speaks this dialect minted it */
+    if (p->signature.n != 0) /* nobody who speaks this dialect minted it */
+        drop_of(w, p->path, "signature");
     drop_cache_hint(w->drops, p, w->arena);
 }
 
