@@ -9,13 +9,7 @@ struct waiting {
     bool answered;
 };
 
-struct turns {
-    struct request_reader *r;
-    struct message **last;
-    struct waiting *calls, **last_call; /* since the last content that was not the model's */
-    bool model;                         /* the content before was the model's */
-    unsigned content;                   /* number of the one being read */
-};
+struct turns;
 
 /* The parts of one message. */
 struct parts {
@@ -25,6 +19,15 @@ struct parts {
     struct part *thought; /* visible reasoning that is not signed yet */
     struct strbuf thought_text;
     bool only_results;
+};
+
+struct turns {
+    struct request_reader *r;
+    struct message **last;
+    struct message *message;            /* the one being read */
+    struct parts parts;                 /* of it */
+    struct waiting *calls, **last_call; /* since the last content that was not the model's */
+    unsigned content;                   /* number of the one being read */
 };
 
 static struct part *add_part(struct parts *to, enum part_kind kind, struct span path)
@@ -437,7 +440,6 @@ static int read_parts(struct parts *to, struct span raw, struct span path)
             if (read_part(to, item, at, i++) < 0)
                 return -1;
     }
-    end_thought(to);
     return 0;
 }
 
@@ -459,38 +461,51 @@ static int read_role(struct turns *t, struct span raw, struct span path, enum ro
     return request_expected_value(t->r, request_path(t->r, path, "role"), "user or model", raw);
 }
 
-static int read_content(struct turns *t, struct span raw, struct span path, bool system)
+static void end_message(struct turns *t)
 {
-    static const char *const names[] = {"role", "parts", NULL};
-    struct message *m = arena_zalloc(t->r->arena, sizeof(*m));
-    struct parts parts = {.t = t, .last = &m->parts, .only_results = true};
-    struct span v[2] = {0};
+    struct message *m = t->message;
 
+    if (m == NULL)
+        return;
+    end_thought(&t->parts);
+    if (m->parts == NULL)
+        add_part(&t->parts, PART_TEXT, m->path)->text = SPAN("\"\"");
+    else if (m->role == ROLE_USER && t->parts.only_results)
+        m->role = ROLE_TOOL;
+    t->message = NULL;
+}
+
+static void begin_message(struct turns *t, enum role role, struct span path)
+{
+    struct message *m = arena_zalloc(t->r->arena, sizeof(*m));
+
+    end_message(t);
     m->path = path;
-    if (request_object(t->r, raw, path, names, v) < 0)
-        return -1;
-    m->role = ROLE_SYSTEM; /* whatever role stands in it */
-    if (!system && read_role(t, v[0], path, &m->role) < 0)
-        return -1;
-    if (!system && m->role == ROLE_ASSISTANT && !t->model) {
+    m->role = role;
+    *t->last = t->message = m;
+    t->last = &m->next;
+    t->parts = (struct parts){.t = t, .role = role, .last = &m->parts, .only_results = true};
+    if (role == ROLE_ASSISTANT) {
         t->calls = NULL;
         t->last_call = &t->calls;
     }
-    t->model = m->role == ROLE_ASSISTANT;
-    parts.role = m->role;
-    if (read_parts(&parts, v[1], request_path(t->r, path, names[1])) < 0)
+}
+
+/* Clients that gather a stream may keep each piece as a content of its own: what the model said in
+ * a row is one message. */
+static int read_content(struct turns *t, struct span raw, struct span path, bool system)
+{
+    static const char *const names[] = {"role", "parts", NULL};
+    enum role role = ROLE_SYSTEM; /* whatever role stands in it */
+    struct span v[2] = {0};
+
+    if (request_object(t->r, raw, path, names, v) < 0)
         return -1;
-    if (m->parts == NULL) {
-        if (!system)
-            add_part(&parts, PART_TEXT, request_path(t->r, path, names[1]))->text = SPAN("\"\"");
-        else
-            return 0;
-    } else if (m->role == ROLE_USER && parts.only_results) {
-        m->role = ROLE_TOOL;
-    }
-    *t->last = m;
-    t->last = &m->next;
-    return 0;
+    if (!system && read_role(t, v[0], path, &role) < 0)
+        return -1;
+    if (role != ROLE_ASSISTANT || t->message == NULL || t->message->role != ROLE_ASSISTANT)
+        begin_message(t, role, path);
+    return read_parts(&t->parts, v[1], request_path(t->r, path, names[1]));
 }
 
 int gemini_read_contents(struct request_reader *r, struct span system, struct span contents)
@@ -508,5 +523,6 @@ int gemini_read_contents(struct request_reader *r, struct span system, struct sp
     for (; gemini_list_next(&l, r, &item, &at); t.content++)
         if (read_content(&t, item, at, false) < 0)
             return -1;
+    end_message(&t);
     return 0;
 }
