@@ -96,6 +96,12 @@ struct dialect {
      */
     void (*write_end)(struct strbuf *out);
 
+    /* The request with turns put behind the client's last one: `assistant`, and `user` where it is
+     * not empty (both plain text), and with `used_tokens` fewer to write where it sets a limit.
+     * *out is as read_request leaves it, in the arena. -1 with *e where that cannot be. */
+    int (*extend)(const struct chat_request *req, struct span assistant, struct span user,
+                  uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
+
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
      * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
      * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e

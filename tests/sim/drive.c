@@ -288,7 +288,7 @@ void request_token(struct sim *s, struct request *r, struct call *c)
     if (sim_chance(s, 10))
         request_step(s, r, &ev);
     else
-        failover_progress(&r->f, s->now);
+        failover_progress(&r->f, true, s->now);
 }
 
 /* ---- a request begins ----------------------------------------------------------------------- */
