@@ -33,7 +33,7 @@ static int check_model(struct span model, struct err *e)
 }
 
 /* The model is one segment of the path: its own slashes and colons are encoded (RFC 3986 2.1). */
-struct span gemini_path(struct span base_path, struct span model, bool stream, struct arena *a)
+struct span gemini_path(struct span base_path, struct span model, const char *verb, struct arena *a)
 {
     struct strbuf path = strbuf_in(a, base_path.n + 3 * model.n + 64);
 
@@ -46,7 +46,7 @@ struct span gemini_path(struct span base_path, struct span model, bool stream, s
             strbuf_add_char(&path, model.p[i]);
         else
             strbuf_addf(&path, "%%%02X", (unsigned char)model.p[i]);
-    strbuf_add(&path, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+    strbuf_add(&path, verb);
     return strbuf_span(&path);
 }
 
@@ -214,6 +214,14 @@ static void add_thinking(struct gemini_writer *w, struct span name)
     strbuf_add(&w->out, effort == EFFORT_NONE ? "}" : ",\"includeThoughts\":true}");
 }
 
+/* The most that a model of the family writes; others know their own. */
+static uint64_t most_tokens(const struct gemini_writer *w, struct span name)
+{
+    if (w->generation == 0)
+        return UINT64_MAX;
+    return w->generation > 2 || span_starts(name, "gemini-2.5") ? 65536 : 8192;
+}
+
 static int add_config(struct gemini_writer *w, struct span name)
 {
     const struct conversation *c = w->c;
@@ -225,8 +233,12 @@ static int add_config(struct gemini_writer *w, struct span name)
     add_raw(&w->out, "topP", c->top_p);
     add_raw(&w->out, "topK", c->top_k);
     if (c->max_tokens != 0) {
+        uint64_t most = most_tokens(w, name);
+
+        if (c->max_tokens > most)
+            drop_field(w->drops, c->max_tokens_path);
         add_key(&w->out, "maxOutputTokens");
-        strbuf_add_u64(&w->out, c->max_tokens);
+        strbuf_add_u64(&w->out, c->max_tokens < most ? c->max_tokens : most);
     }
     if (add_stop(w) < 0)
         return -1;
@@ -430,7 +442,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
     if (w.out.failed)
         return err_set(e, ERR_TOO_BIG, "the request is larger than %zu bytes", MAX_BODY);
     *out = (struct dialect_request){
-        .path = gemini_path(target->base_path, model, c->stream, a),
+        .path = gemini_path(target->base_path, model, c->stream ? GEMINI_STREAM : GEMINI_WHOLE, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
         .body = {strbuf_span(&w.out)},
         .body_bytes = w.out.len,
@@ -451,6 +463,7 @@ const struct dialect dialect_gemini = {
     .write_event = gemini_write_event,
     .follow = gemini_follow,
     .write_answer = gemini_write_answer,
+    .is_count = gemini_is_count,
     .write_model = gemini_write_model,
     .write_models = gemini_write_models,
     .write_request = gemini_write_request,

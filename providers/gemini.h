@@ -94,8 +94,13 @@ enum failure gemini_find_error(struct span body, bool certain, struct chat_error
 
 /* ---- the client side ---- */
 
+#define GEMINI_WHOLE  ":generateContent"
+#define GEMINI_STREAM ":streamGenerateContent?alt=sse"
+#define GEMINI_COUNT  ":countTokens"
+
 /* Where a model's answer stands, with its base path. The name may hold slashes and colons. */
-struct span gemini_path(struct span base_path, struct span model, bool stream, struct arena *a);
+struct span gemini_path(struct span base_path, struct span model, const char *verb,
+                        struct arena *a);
 void gemini_add_key(struct strbuf *head, struct span key);
 
 /* 1, 2, 3; 0: none of the Gemini family. `name`: without what may stand before it. */
@@ -114,6 +119,8 @@ int gemini_read_conversation(struct span body, struct arena *a, struct conversat
 void gemini_write_event(struct answer_writer *w, const struct chat_event *ev, struct strbuf *out);
 void gemini_follow(struct answer_writer *w, const struct sse_event *ev, enum dialect_event kind);
 void gemini_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out);
+
+bool gemini_is_count(struct span body);
 
 void gemini_write_error(const struct chat_error *error, struct strbuf *out);
 void gemini_write_stream_error(const struct chat_error *error, struct strbuf *out);

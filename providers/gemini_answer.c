@@ -331,6 +331,8 @@ static void write_end(struct answer_writer *w, struct strbuf *out)
 
     get_choice(w, 0);
     first = w->state;
+    for (struct written_choice *c = first; c != NULL; c = c->next)
+        write_calls(w, c, out); /* some come behind their reason to stop */
     strbuf_add(out, "data: {\"candidates\":[");
     for (struct written_choice *c = first; c != NULL; c = c->next) {
         if (c != first)

@@ -133,15 +133,14 @@ static int read_blob(struct parts *to, struct span raw, struct span path, enum p
     return 0;
 }
 
-static void bind(struct request_reader *r, struct span path)
+int gemini_refuse_bound(struct request_reader *r, struct span path)
 {
-    if (r->out->pinned)
-        return;
-    r->out->pinned = true;
-    r->out->pinned_by = path;
+    return err_set(r->e, ERR_VALUE,
+                   "%.*s: lives at Google, expected a request that stands alone for a provider of "
+                   "another dialect",
+                   SPAN_ARG(path));
 }
 
-/* What lives at Google can be read by nobody else. */
 static int read_file(struct parts *to, struct span raw, struct span path, enum part_kind *kind,
                      struct part *p)
 {
@@ -159,7 +158,7 @@ static int read_file(struct parts *to, struct span raw, struct span path, enum p
     if (!is_text(v[URI]))
         return request_expected(r, request_path(r, path, names[URI]), "a file's URI", v[URI]);
     if (!request_is_web_url(uri) || span_starts(uri, "https://generativelanguage.googleapis.com/"))
-        bind(r, request_path(r, path, names[URI]));
+        return gemini_refuse_bound(r, request_path(r, path, names[URI]));
     p->url = v[URI];
     *kind = span_starts(p->mime, "image/")   ? PART_IMAGE
             : span_starts(p->mime, "audio/") ? PART_AUDIO
@@ -377,7 +376,8 @@ static int read_text(struct parts *to, const struct span *v, struct span path, b
     if (json_type_of(v[TEXT]) != JSON_STRING)
         return request_expected(to->t->r, at, "a string", v[TEXT]);
     if (thought && to->role == ROLE_ASSISTANT) {
-        add_thought(to, v[TEXT], path);
+        if (v[TEXT].n > 2)
+            add_thought(to, v[TEXT], path);
     } else if (thought) { /* nobody else thinks */
         request_other(to->t->r, path);
     } else if (v[TEXT].n > 2) {

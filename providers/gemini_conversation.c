@@ -463,10 +463,8 @@ int gemini_read_conversation(struct span body, struct arena *a, struct conversat
         gemini_read_contents(&r, v[SYSTEM], v[CONTENTS]) < 0 || read_tools(&r, v[TOOLS]) < 0 ||
         read_tool_config(&r, v[TOOL_CONFIG]) < 0 || read_config(&r, v[CONFIG]) < 0)
         return -1;
-    if (v[CACHED].n != 0 && !c.pinned) {
-        c.pinned = true;
-        c.pinned_by = span_of(gemini_field_names[CACHED]);
-    }
+    if (v[CACHED].n != 0)
+        return gemini_refuse_bound(&r, span_of(gemini_field_names[CACHED]));
     *out = c;
     return 0;
 }

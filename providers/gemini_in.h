@@ -28,6 +28,9 @@ bool gemini_list_begin(struct gemini_list *l, struct span raw, struct span path)
 bool gemini_list_next(struct gemini_list *l, struct request_reader *r, struct span *item,
                       struct span *path);
 
+/* What lives at Google can be read by nobody else. Fills *e and returns -1. */
+int gemini_refuse_bound(struct request_reader *r, struct span path);
+
 int gemini_read_contents(struct request_reader *r, struct span system, struct span contents);
 
 /* A schema of Google's (a subset of OpenAPI's) in the words of JSON Schema. What it cannot say is

@@ -28,10 +28,10 @@ bool gemini_is_name(struct span key, const char *name)
 
 /* The keys we read. Each may stand once: with two, we and the provider could believe different
  * ones. */
-enum field { CONTENTS, TOOLS, CONFIG, CACHED, MODEL, FIELDS };
+enum field { CONTENTS, TOOLS, CONFIG, CACHED, MODEL, COUNTED, FIELDS };
 
 static const char *const field_names[FIELDS] = {
-    "contents", "tools", "generationConfig", "cachedContent", "model",
+    "contents", "tools", "generationConfig", "cachedContent", "model", "generateContentRequest",
 };
 
 static int read_fields(struct span body, struct span *value, struct err *e)
@@ -180,7 +180,8 @@ static bool has_own_file(struct span contents)
 int gemini_read_request(struct span body, struct arena *a, struct chat_request *out, struct err *e)
 {
     struct span value[FIELDS] = {0}, thinking;
-    struct chat_request req = {.model = out->model, .stream = out->stream};
+    struct chat_request req = {
+        .model = out->model, .stream = out->stream, .counting = out->counting};
     struct tools_found tools;
 
     (void)a;
@@ -191,7 +192,9 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
         return top_expected(e, "model", "a model's name in the path", (struct span){0});
     if (read_fields(body, value, e) < 0)
         return -1;
-    if (!is_filled(value[CONTENTS]))
+    if (req.counting && is_there(value[COUNTED])) /* what is counted may stand in a wrapping */
+        value[MODEL] = member(value[COUNTED], "model");
+    else if (!is_filled(value[CONTENTS]))
         return top_expected(e, "contents", "an array with at least one content", value[CONTENTS]);
     tools = look_at_tools(value[TOOLS]);
     thinking = member(value[CONFIG], "thinkingConfig");
@@ -392,19 +395,22 @@ static void rewrite_contents(struct rewriter *r, struct span raw)
     strbuf_add_char(&r->out, ']');
 }
 
-static struct span rewrite(struct rewriter *r, struct span body)
+static void rewrite_object(struct rewriter *r, struct span body)
 {
     struct json j = json_read(body);
     struct span key;
     bool first = true;
 
-    r->out = strbuf_in(r->arena, 3 * body.n + r->model.n + 64);
-    json_enter(&j, JSON_OBJECT);
+    if (!json_enter(&j, JSON_OBJECT)) {
+        strbuf_add_span(&r->out, body);
+        return;
+    }
     strbuf_add_char(&r->out, '{');
     while (json_member(&j, &key)) {
         bool is_model = span_is(key, "model") && r->model.n != 0;
         bool is_config = gemini_is_name(key, "generationConfig");
         bool is_contents = span_is(key, "contents");
+        bool is_wrapping = gemini_is_name(key, field_names[COUNTED]);
         struct span raw_key = j.raw_key, value = json_take(&j);
 
         add_member(r, raw_key, &first);
@@ -414,11 +420,26 @@ static struct span rewrite(struct rewriter *r, struct span body)
             rewrite_config(r, value);
         else if (is_contents)
             rewrite_contents(r, value);
+        else if (is_wrapping)
+            rewrite_object(r, value);
         else
             strbuf_add_span(&r->out, value);
     }
     strbuf_add_char(&r->out, '}');
+}
+
+static struct span rewrite(struct rewriter *r, struct span body)
+{
+    r->out = strbuf_in(r->arena, 3 * body.n + r->model.n + 64);
+    rewrite_object(r, body);
     return strbuf_span(&r->out);
+}
+
+bool gemini_is_count(struct span body)
+{
+    int64_t n;
+
+    return json_valid(body) && json_to_i64(member(body, "totalTokens"), &n);
 }
 
 void gemini_write_request(const struct chat_request *req, const struct dialect_target *target,
@@ -433,7 +454,11 @@ void gemini_write_request(const struct chat_request *req, const struct dialect_t
     if (target->rewrite_model && is_there(req->model_raw))
         r.model = chat_quote(span_of(arena_printf(a, "models/%.*s", SPAN_ARG(model))), a);
     *out = (struct dialect_request){
-        .path = gemini_path(target->base_path, model, req->stream, a),
+        .path = gemini_path(target->base_path, model,
+                            req->counting ? GEMINI_COUNT
+                            : req->stream ? GEMINI_STREAM
+                                          : GEMINI_WHOLE,
+                            a),
         .head_fields = strbuf_in(a, MAX_HEAD),
         .body = {req->body},
     };

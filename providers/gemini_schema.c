@@ -51,9 +51,16 @@ static void add_count(struct converter *c, struct span raw)
         strbuf_add_span(&c->out, raw);
 }
 
+/* By its name in either case, or by its number, as proto JSON takes both. */
 static void add_type(struct converter *c, struct span raw, bool nullable)
 {
+    static const char *const numbered[] = {"STRING", "NUMBER", "INTEGER", "BOOLEAN",
+                                           "ARRAY",  "OBJECT", "NULL"};
     struct span text = json_text(raw, c->r->arena);
+    int64_t n;
+
+    if (json_to_i64(raw, &n) && n >= 1 && n <= (int64_t)ARRAY_LEN(numbered))
+        text = span_of(numbered[n - 1]);
 
     strbuf_add(&c->out, nullable ? "[\"" : "\"");
     for (size_t i = 0; i < text.n; i++)
@@ -216,7 +223,8 @@ static void add_known(struct converter *c, struct span key, struct span value,
         return;
     }
     add_key(c, name, first);
-    if (strcmp(name, "type") == 0 && json_type_of(value) == JSON_STRING)
+    if (strcmp(name, "type") == 0 &&
+        (json_type_of(value) == JSON_STRING || json_type_of(value) == JSON_NUMBER))
         add_type(c, value, m->nullable);
     else if (strcmp(name, "properties") == 0)
         add_properties(c, value, m->order, request_path(c->r, path, name));

@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_gemini};
+const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_anthropic_messages,
+                                               &dialect_gemini};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -12,6 +13,8 @@ static const struct row {
     const struct dialect *dialect;
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
+    {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
+    {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
 };
 
 size_t door_dialect_index(const struct dialect *d)
@@ -66,10 +69,12 @@ static bool same_path(struct span path, const char *wanted)
 
 static const struct verb {
     const char *name;
+    enum door_kind kind;
     bool stream;
 } verbs[] = {
-    {"generateContent", false},
-    {"streamGenerateContent", true},
+    {"generateContent", DOOR_ANSWER, false},
+    {"streamGenerateContent", DOOR_ANSWER, true},
+    {"countTokens", DOOR_COUNT, false},
 };
 
 /* The value of a query's parameter; p == NULL where it is missing. */
@@ -101,7 +106,7 @@ static void find_verb(struct span target, struct door *d)
     name = (struct span){colon + 1, (size_t)(d->model.p + d->model.n - colon - 1)};
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (span_is(name, verbs[i].name)) {
-            d->kind = DOOR_ANSWER;
+            d->kind = verbs[i].kind;
             d->dialect = &dialect_gemini;
             d->model.n = (size_t)(colon - d->model.p);
             d->stream = verbs[i].stream;
@@ -153,7 +158,9 @@ bool door_model(struct span model, struct arena *a, struct span *out)
 struct door door_find(struct span target, const struct door_hints *hints)
 {
     bool google = hints->google || query_value(target, "key").p != NULL;
-    struct door d = {.dialect = google ? &dialect_gemini : &dialect_openai_chat};
+    struct door d = {.dialect = hints->anthropic ? &dialect_anthropic_messages
+                                : google         ? &dialect_gemini
+                                                 : &dialect_openai_chat};
     struct span path = skip_slashes(without_query(target)), rest = path, first = segment(&rest);
 
     if (same_path(path, "livez"))
@@ -166,6 +173,8 @@ struct door door_find(struct span target, const struct door_hints *hints)
         path = rest;
         first = segment(&rest);
     }
+    if (span_is(first, "messages")) /* also below it, where nothing is */
+        d.dialect = &dialect_anthropic_messages;
     if (span_is(first, "models")) {
         d.kind = rest.n == 0 ? DOOR_MODELS : DOOR_MODEL;
         d.model = rest; /* may hold slashes: "openai/gpt-4o" */

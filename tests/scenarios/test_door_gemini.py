@@ -205,6 +205,23 @@ def test_nothing_left_tells_the_true_class_of_error(upstream, holdfast, stream):
     assert answer.header("content-type") == "application/json"
 
 
+def test_tokens_are_counted_by_googles_models_and_by_nobody_else(upstream, holdfast):
+    door = Door(upstream, holdfast, "openai", "gemini")
+    door.providers[1].recording = [b'{"totalTokens": 7, "x": 1}']
+    door.say("ok", "replay")
+    answer = door.ask({"generateContentRequest": {"model": "models/m", **HELLO}},
+                      path="/v1beta/models/m:countTokens")
+    assert answer.status == 200 and answer.body == b'{"totalTokens": 7, "x": 1}'
+    assert not door.providers[0].attempts
+    sent = door.last(1)
+    assert sent.path == f"/v1/models/{MODELS['gemini']}:countTokens"
+    assert sent.json["generateContentRequest"] == {"model": f"models/{MODELS['gemini']}", **HELLO}
+
+    door = Door(upstream, holdfast, "openai")
+    answer = door.ask(path="/v1beta/models/m:countTokens")
+    assert answer.status == 404 and answer.json["error"]["status"] == "NOT_FOUND"
+
+
 def test_models_are_listed_as_google_lists_them(upstream, holdfast):
     a = upstream("A")
     proxy = holdfast(a, routes=[{"model": "gpt-4o", "targets": ["a/gpt-4o"]}])

@@ -126,6 +126,15 @@ TEST(calls_go_out_whole_and_in_order_however_their_pieces_come)
                       "STOP\"", ""));
 }
 
+TEST(a_call_behind_the_reason_to_stop_is_not_lost)
+{
+    begin(false);
+    check_event(of(CHAT_STOP, "\"tool_calls\""), "");
+    check_event(call(0, "\"c\"", "\"f\""), "");
+    check_event(end, FRAGMENT("{\"functionCall\":{\"id\":\"c\",\"name\":\"f\",\"args\":{}}" MARK
+                              "}") LAST("STOP\"", ""));
+}
+
 TEST(bare_arguments_are_taken_as_they_are)
 {
     begin(false);
@@ -150,8 +159,9 @@ TEST(a_call_that_cannot_be_read_is_told_and_not_made_up)
     check_whole(WHOLE("{\"text\":\"\"}", MALFORMED, ""));
 }
 
-#define STATE "\"aG9sZGZhc3Q6czphbnRocm9waWNfbWVzc2FnZXM6YzJsbg==\"" /* s:anthropic_messages:c2ln  \
-                                                                      */
+#define STATE                                                                                      \
+    "\"aG9sZGZhc3Q6czphbnRocm9waWNfbWVzc2FnZXM6YzJsbg==\"" /* s:anthropic_messages:c2ln            \
+                                                            */
 #define BARE          "\"aG9sZGZhc3Q6YjphbnRocm9waWNfbWVzc2FnZXM6YzJsbg==\"" /* b:... */
 #define HIDDEN        "\"aG9sZGZhc3Q6cjphbnRocm9waWNfbWVzc2FnZXM6YzJsbg==\"" /* r:... */
 #define SIGNED(state) "{\"text\":\"\",\"thought\":true,\"thoughtSignature\":" state "}"

@@ -103,14 +103,15 @@ TEST(media_are_read_in_either_alphabet_of_base64)
                  "");
 }
 
-TEST(files_at_google_bind_a_request_to_it)
+#define BOUND                                                                                      \
+    ": lives at Google, expected a request that stands alone for a provider of another dialect"
+
+TEST(what_lives_at_google_is_told_to_nobody_else)
 {
-    CHECK(read_it(
-        TURNS(USER("{\"fileData\":{\"mimeType\":\"video/mp4\",\"fileUri\":\"gs://b/v\"}}"))));
-    CHECK(c.pinned);
-    CHECK_SPAN(c.pinned_by, "contents[0].parts[0].fileData.fileUri");
-    CHECK(read_it("{" HI ",\"cachedContent\":\"cachedContents/1\"}") && c.pinned);
-    CHECK_SPAN(c.pinned_by, "cachedContent");
+    check_refused(
+        TURNS(USER("{\"fileData\":{\"mimeType\":\"video/mp4\",\"fileUri\":\"gs://b/v\"}}")),
+        "contents[0].parts[0].fileData.fileUri" BOUND);
+    check_refused("{" HI ",\"cachedContent\":\"cachedContents/1\"}", "cachedContent" BOUND);
 }
 
 TEST(code_that_ran_at_google_is_text_elsewhere)
