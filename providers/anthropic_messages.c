@@ -539,6 +539,7 @@ const struct dialect dialect_anthropic_messages = {
     .id_field = "request-id",
     .exhausted = 529, /* overloaded_error: Claude Code then gives up after three tries */
     .read_request = anthropic_read_request,
+    .extend = anthropic_extend,
     .read_conversation = anthropic_read_conversation,
     .write_error = anthropic_write_error,
     .write_stream_error = anthropic_write_stream_error,

@@ -98,6 +98,10 @@ const char *anthropic_path(struct arena *a, struct span path, const char *name);
 int anthropic_read_request(struct span body, struct arena *a, struct chat_request *out,
                            struct err *e);
 
+int anthropic_extend(const struct chat_request *req, struct span assistant, struct span user,
+                     uint64_t used_tokens, struct arena *a, struct chat_request *out,
+                     struct err *e);
+
 /* The names of a request's own fields; ends with NULL. */
 extern const char *const anthropic_field_names[];
 

@@ -83,3 +83,14 @@ int anthropic_read_request(struct span body, struct arena *a, struct chat_reques
     *out = req;
     return 0;
 }
+
+int anthropic_extend(const struct chat_request *req, struct span assistant, struct span user,
+                     uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e)
+{
+    struct span body = top_extend(req->body, assistant, user, used_tokens, a);
+
+    if (body.n == 0)
+        return err_set(e, ERR_VALUE, "messages: no place for another one was found");
+    *out = (struct chat_request){0};
+    return anthropic_read_request(body, a, out, e);
+}

@@ -1,7 +1,5 @@
 #include "providers/conversation.h"
 
-#include <stdio.h>
-
 #include "proxy/base/json.h"
 
 #define MAX_PATH 512 /* bytes of a path with the client's own name in it */
@@ -50,7 +48,6 @@ void name_for_client(const struct field_name *names, struct err *e)
     struct err was = *e;
     struct span path = {was.msg, strcspn(was.msg, ":")}, name = as_client_names(names, path, mem);
     struct strbuf out = strbuf_on(e->msg, sizeof(e->msg));
-
     size_t rest = strlen(was.msg) - path.n;
 
     strbuf_add_span(&out, name);

@@ -456,6 +456,7 @@ const struct dialect dialect_gemini = {
     .id_prefix = "",
     .client_fields = (const char *const[]){NULL},
     .read_request = gemini_read_request,
+    .extend = gemini_extend,
     .read_conversation = gemini_read_conversation,
     .write_error = gemini_write_error,
     .write_stream_error = gemini_write_stream_error,

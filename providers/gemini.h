@@ -111,6 +111,8 @@ struct span gemini_last_segment(struct span model);
 bool gemini_is_name(struct span key, const char *name);
 
 int gemini_read_request(struct span body, struct arena *a, struct chat_request *out, struct err *e);
+int gemini_extend(const struct chat_request *req, struct span assistant, struct span user,
+                  uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 void gemini_write_request(const struct chat_request *req, const struct dialect_target *target,
                           struct arena *a, struct dialect_request *out, struct drops *drops);
 int gemini_read_conversation(struct span body, struct arena *a, struct conversation *out,

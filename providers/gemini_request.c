@@ -204,11 +204,63 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
     req.tools = tools.functions;
     req.pinned = tools.provided || is_there(value[CACHED]) || has_own_file(value[CONTENTS]);
     req.structured = is_structured(value[CONFIG]);
+    req.logprobs = json_type_of(member(value[CONFIG], "responseLogprobs")) == JSON_TRUE;
+    req.audio = is_there(member(value[CONFIG], "speechConfig"));
     req.choices = choices(member(value[CONFIG], "candidateCount"));
     req.reasoning = reasons(req.model, thinking);
     req.reasoning_asked = asks_for_thoughts(thinking);
     *out = req;
     return 0;
+}
+
+/* ---- the same request, to carry an answer on ---- */
+
+#define LEAST_TOKENS 16 /* it is no answer any more with less */
+
+static void add_turn(struct strbuf *out, const char *role, struct span text)
+{
+    if (text.n == 0)
+        return;
+    strbuf_addf(out, ",{\"role\":\"%s\",\"parts\":[{\"text\":", role);
+    json_add_string(out, text);
+    strbuf_add(out, "}]}");
+}
+
+/* Behind the last content; a limit is less by what was used of it. */
+int gemini_extend(const struct chat_request *req, struct span assistant, struct span user,
+                  uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e)
+{
+    size_t most = req->body.n + 6 * (assistant.n + user.n) + 256, n = 0;
+    struct strbuf turns = strbuf_in(a, most), body = strbuf_in(a, most);
+    struct span value[FIELDS] = {0}, last = {0}, limit;
+    struct json_edit edits[2];
+    struct json j;
+    int64_t tokens;
+
+    if (read_fields(req->body, value, e) < 0)
+        return -1;
+    j = json_read(value[CONTENTS]);
+    if (json_enter(&j, JSON_ARRAY))
+        while (json_item(&j))
+            last = json_take(&j);
+    if (last.n == 0)
+        return err_set(e, ERR_VALUE, "contents: no place for another one was found");
+    add_turn(&turns, "model", assistant);
+    add_turn(&turns, "user", user);
+    edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
+    limit = member(value[CONFIG], "maxOutputTokens");
+    if (json_to_i64(limit, &tokens) && tokens > 0) {
+        size_t at = limit.p < last.p ? 0 : 1;
+
+        tokens = (uint64_t)tokens > used_tokens + LEAST_TOKENS ? tokens - (int64_t)used_tokens
+                                                               : LEAST_TOKENS;
+        edits[1] = edits[0];
+        edits[at] = (struct json_edit){limit, span_of(arena_printf(a, "%lld", (long long)tokens))};
+        n++;
+    }
+    json_splice(&body, req->body, edits, n);
+    *out = (struct chat_request){.model = req->model, .stream = req->stream};
+    return gemini_read_request(strbuf_span(&body), a, out, e);
 }
 
 /* ---- the same, for a Gemini: what must change in it ---- */

@@ -769,6 +769,8 @@ static void extend_request(struct exchange *x, enum seam_way way, uint64_t used,
     *longer = x->request;
     if (x->dialect->extend(&x->request, ask.assistant, ask.user, used, &x->arena, longer, e) < 0)
         return;
+    c->model = longer->model;
+    c->stream = longer->stream;
     if (translates && x->dialect->read_conversation(longer->body, &x->arena, c, e) < 0)
         return;
     brief->request = longer;

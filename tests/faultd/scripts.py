@@ -144,6 +144,9 @@ def canonical(x, first=0, gap=15, cut=0, stall=0, silent=30000, garbled=0, done=
         return x.answer(code, bodies.error(message, kind, word) if x.voice == "openai" else
                         voices.error(x.voice, code, message))
     words = story.pieces(story.answer_to(x.request, turn))
+    if x.voice != "openai" and x.stream and cut:
+        voices.half(x, words[:cut])
+        return x.close()
     if x.voice != "openai":
         return voices.speak(x, words, "", 0, "", first / 1000, gap / 1000)
     if not x.stream:

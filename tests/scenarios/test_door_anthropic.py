@@ -5,6 +5,7 @@ import json
 import pytest
 
 from client import Raw, http_get, request_bytes
+from faultd import story
 from test_conformance import CALM
 from test_conformance_requests import a_check
 
@@ -244,6 +245,26 @@ def test_a_broken_stream_ends_in_an_error_and_an_abort(door, kind):
     assert name == "error" and last["error"]["type"] == "api_error"
     assert last["request_id"] == answer.header("request-id")
     assert not any(n in ("message_delta", "message_stop") for n, _ in events(answer))
+
+
+@pytest.mark.parametrize("first,then", [("openai", "anthropic"), ("anthropic", "openai"),
+                                        ("gemini", "anthropic"), ("anthropic", "anthropic")])
+def test_a_broken_answer_is_carried_on_in_one_message(door, first, then):
+    proxy, a, b = door(first, then)
+    a.default, b.default = "canonical?cut=20", "canonical"
+    answer = ask(proxy.port, True)
+    message = message_of(answer)
+    assert text_of(message) == story.TEXT and len(message["content"]) == 1
+    assert message["stop_reason"] == "end_turn" and message["usage"]["output_tokens"] > 0
+    assert [o for _, o, _ in answer.trail] == ["ok"] and len(b.attempts) == 1
+    assert b"seam from=a/" in answer.body
+
+
+def test_a_call_that_was_cut_never_reached_the_client(door):
+    proxy, a, b = door("openai", "anthropic")
+    a.default, b.default = "cut?tools=1&how=rst", "ok?tools=1"
+    message = message_of(ask(proxy.port, True, tools=TOOLS))
+    assert [c["input"] for c in message["content"]] == [ZURICH | {"n": 0}]
 
 
 # -- reasoning -------------------------------------------------------------------------------------

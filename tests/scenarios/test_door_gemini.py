@@ -9,6 +9,7 @@ import json
 import pytest
 
 from client import Raw, http_get, request_bytes
+from faultd import story
 from test_conformance import CALM
 from test_conformance_requests import a_check, g_check
 
@@ -174,6 +175,21 @@ def test_a_stream_that_breaks_ends_with_a_framed_error_and_an_abort(upstream, ho
         error = found[-1]["error"]
         assert error["code"] >= 500 and error["status"] in ("INTERNAL", "UNAVAILABLE")
         assert finish_of(found) == []
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("first,then", [("openai", "gemini"), ("gemini", "openai"),
+                                        ("anthropic", "gemini"), ("gemini", "gemini")])
+def test_a_broken_answer_is_carried_on_by_another(upstream, holdfast, first, then, as_list):
+    door = Door(upstream, holdfast, first, then)
+    door.say("canonical?cut=20", "canonical")
+    answer = door.ask(path="/v1beta/models/m:streamGenerateContent" + ("" if as_list
+                                                                       else "?alt=sse"))
+    found = fragments(answer)
+    assert text_of(found) == story.TEXT and finish_of(found) == ["STOP"]
+    assert len({f["responseId"] for f in found}) == 1
+    assert found[-1]["usageMetadata"]["candidatesTokenCount"] > 0
+    assert answer.end == "complete" and len(door.providers[1].attempts) == 1
 
 
 def test_errors_have_googles_envelope(upstream, holdfast):

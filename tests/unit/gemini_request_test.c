@@ -98,6 +98,29 @@ TEST(what_cannot_be_read_is_refused_with_its_name)
     CHECK(!read_request("{" HI ",}") && e.code == ERR_SYNTAX);
 }
 
+/* ---- carrying on ---- */
+
+TEST(a_request_is_extended_behind_its_last_content)
+{
+    struct chat_request longer;
+
+    CHECK(read_request("{\"generationConfig\":{\"max_output_tokens\":100}," HI ",\"x\":1}"));
+    CHECK_INT(d->extend(&req, SPAN("so\n"), SPAN("go on"), 30, &a, &longer, &e), 0);
+    CHECK_SPAN(longer.body,
+               "{\"generationConfig\":{\"max_output_tokens\":70},\"contents\":[{\"parts\":[{"
+               "\"text\":\"hi\"}]},{\"role\":\"model\",\"parts\":[{\"text\":\"so\\n\"}]},{\"role\":"
+               "\"user\",\"parts\":[{\"text\":\"go on\"}]}],\"x\":1}");
+    CHECK_SPAN(longer.model, "m");
+    CHECK(longer.stream);
+    CHECK(read_request("{" HI ",\"generationConfig\":{\"maxOutputTokens\":20}}"));
+    CHECK_INT(d->extend(&req, SPAN("so"), SPAN(""), 30, &a, &longer, &e), 0);
+    CHECK_SPAN(longer.body, "{\"contents\":[{\"parts\":[{\"text\":\"hi\"}]},{\"role\":\"model\","
+                            "\"parts\":[{\"text\":\"so\"}]}],\"generationConfig\":{"
+                            "\"maxOutputTokens\":16}}");
+    CHECK(read_request("{\"contents\":{\"parts\":{\"text\":\"hi\"}}}"));
+    CHECK_INT(d->extend(&req, SPAN("so"), SPAN(""), 0, &a, &longer, &e), -1);
+}
+
 /* ---- writing ---- */
 
 static struct dialect_request out;
