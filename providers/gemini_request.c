@@ -504,7 +504,11 @@ void gemini_write_request(const struct chat_request *req, const struct dialect_t
                          .generation = gemini_generation(gemini_last_segment(model))};
 
     if (target->rewrite_model && is_there(req->model_raw))
-        r.model = chat_quote(span_of(arena_printf(a, "models/%.*s", SPAN_ARG(model))), a);
+        r.model =
+            chat_quote(span_of(arena_printf(
+                           a, "%s%.*s", span_starts(req->model_raw, "\"models/") ? "models/" : "",
+                           SPAN_ARG(model))),
+                       a);
     *out = (struct dialect_request){
         .path = gemini_path(target->base_path, model,
                             req->counting ? GEMINI_COUNT
