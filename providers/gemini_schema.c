@@ -159,7 +159,7 @@ static void add_properties(struct converter *c, struct span raw, struct span ord
 
 /* Two keys change how others are written. */
 struct modifiers {
-    bool nullable, typed;
+    bool nullable;
     struct span order;
 };
 
@@ -182,12 +182,11 @@ static struct modifiers look_ahead(struct converter *c, struct span raw, struct 
 
     json_enter(&j, JSON_OBJECT);
     while (json_member(&j, &key)) {
-        bool nullable = span_is(key, "nullable"), typed = span_is(key, "type");
+        bool nullable = span_is(key, "nullable");
         bool order = gemini_is_name(key, "propertyOrdering");
         struct span value = json_take(&j);
 
         m.nullable |= nullable && json_type_of(value) == JSON_TRUE;
-        m.typed |= typed;
         if (order)
             m.order = value;
     }
@@ -232,7 +231,7 @@ static void add_known(struct converter *c, struct span key, struct span value,
         add_list(c, value, (struct span){0}, m->nullable ? "null" : NULL);
     else if (strcmp(name, "anyOf") == 0 || strcmp(name, "prefixItems") == 0)
         add_list(c, value, request_path(c->r, path, name),
-                 m->nullable && !m->typed && name[0] == 'a' ? "{\"type\":\"null\"}" : NULL);
+                 m->nullable && name[0] == 'a' ? "{\"type\":\"null\"}" : NULL);
     else if (is_count(name))
         add_count(c, value);
     else /* items, additionalProperties */

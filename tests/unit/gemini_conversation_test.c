@@ -234,6 +234,7 @@ TEST(a_signature_whose_text_is_gone_is_dropped_and_named)
                  SENT("{\"role\":\"user\",\"content\":\"hi\"},"
                       "{\"role\":\"assistant\",\"content\":\"a\"}]" STREAM "}"),
                  "contents[1].parts[1].thoughtSignature");
+    CHECK(thought(0) == NULL); /* nor does Claude get it with another text */
 }
 
 TEST(geminis_own_signatures_are_dropped_and_named_elsewhere)
