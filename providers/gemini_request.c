@@ -215,7 +215,7 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
 
 /* ---- the same request, to carry an answer on ---- */
 
-#define LEAST_TOKENS 16 /* it is no answer any more with less */
+#define LEAST_TOKENS 16 /* it is no answer any more with less, if it was one before */
 
 static void add_turn(struct strbuf *out, const char *role, struct span text)
 {
@@ -249,7 +249,7 @@ int gemini_extend(const struct chat_request *req, struct span assistant, struct 
     add_turn(&turns, "user", user);
     edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
     limit = member(value[CONFIG], "maxOutputTokens");
-    if (json_to_i64(limit, &tokens) && tokens > 0) {
+    if (json_to_i64(limit, &tokens) && tokens > LEAST_TOKENS) {
         size_t at = limit.p < last.p ? 0 : 1;
 
         tokens = (uint64_t)tokens > used_tokens + LEAST_TOKENS ? tokens - (int64_t)used_tokens

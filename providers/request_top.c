@@ -136,7 +136,7 @@ static struct span less(struct span limit, uint64_t used, struct arena *a)
 {
     int64_t n;
 
-    if (!json_to_i64(limit, &n) || n <= 0)
+    if (!json_to_i64(limit, &n) || n <= LEAST_TOKENS)
         return limit;
     n = (uint64_t)n > used + LEAST_TOKENS ? n - (int64_t)used : LEAST_TOKENS;
     return span_of(arena_printf(a, "%lld", (long long)n));

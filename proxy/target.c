@@ -824,7 +824,7 @@ bool target_no_prefill(const struct target *t, uint64_t now_ms)
 {
     uint64_t at = atomic_load_explicit(&t->no_prefill_ms, memory_order_relaxed);
 
-    return at != 0 && now_ms - at < PREFILL_MEMORY_MS;
+    return at != 0 && now_ms < at + PREFILL_MEMORY_MS;
 }
 
 void target_begin(struct target *t, bool earns, uint64_t now_ms)
