@@ -257,8 +257,18 @@ static void write_state(const struct answer_writer *w, struct written *s,
     close_block(s, out);
 }
 
-/* Its start, and what there is of its arguments. "null" and nothing mean that it has none, and so
- * does the empty object that clients begin with. */
+/* "null" and nothing mean what the empty object means that clients begin with. */
+static bool has_arguments(const struct answer_writer *w, const struct written_call *call)
+{
+    struct span raw = strbuf_span(&call->arguments);
+
+    if (call->scan.begun || raw.n == 0)
+        return raw.n != 0;
+    raw = span_of(arena_printf(w->arena, "%.*s\"", SPAN_ARG(raw)));
+    return !raw_is_blank(raw) && !json_is_string(raw, "null");
+}
+
+/* Its start, and what there is of its arguments. */
 static void write_call(const struct answer_writer *w, struct written *s, struct written_call *call,
                        struct strbuf *out)
 {
@@ -273,7 +283,7 @@ static void write_call(const struct answer_writer *w, struct written *s, struct 
     s->open = OPEN_TOOL;
     s->open_call = call;
     call->place = CALL_OPEN;
-    if (call->arguments.len > 1 && !span_is(strbuf_span(&call->arguments), "\"null")) {
+    if (has_arguments(w, call)) {
         struct strbuf *all = &call->arguments;
 
         open_delta(s, "input_json_delta", out);
@@ -369,7 +379,7 @@ static void add_arguments(struct answer_writer *w, struct written *s, struct wri
     }
     raw_add_joined(&call->arguments, raw, call->arguments.len == 0, "");
     out->failed |= call->arguments.failed;
-    if (!is_whole(call) && s->open != OPEN_TOOL && is_next(s, call) && call->arguments.len > 1)
+    if (call->scan.begun && !is_whole(call) && s->open != OPEN_TOOL && is_next(s, call))
         write_call(w, s, call, out);
 }
 

@@ -135,7 +135,7 @@ static int read_blob(struct parts *to, struct span raw, struct span path, enum p
 
 int gemini_refuse_bound(struct request_reader *r, struct span path)
 {
-    return err_set(r->e, ERR_VALUE,
+    return err_set(r->e, ERR_BOUND,
                    "%.*s: lives at Google, expected a request that stands alone for a provider of "
                    "another dialect",
                    SPAN_ARG(path));

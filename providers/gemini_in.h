@@ -14,6 +14,9 @@
 #include "providers/gemini.h"
 #include "providers/openai_chat_conversation.h"
 
+/* The names of a request's own fields; ends with NULL. */
+extern const char *const gemini_field_names[];
+
 /* One item after the other of a list, or of what stands for a list of one. */
 struct gemini_list {
     struct json j;
