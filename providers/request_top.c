@@ -131,7 +131,8 @@ static void add_turn(struct strbuf *out, const char *role, struct span text)
     strbuf_add_char(out, '}');
 }
 
-/* What is left of a limit, as text; it is no answer any more with less than a few tokens. */
+/* What is left of a limit, as text; it is no answer any more with less than a few tokens, if it was
+ * one before. */
 static struct span less(struct span limit, uint64_t used, struct arena *a)
 {
     int64_t n;

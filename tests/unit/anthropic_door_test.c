@@ -188,6 +188,17 @@ TEST(a_file_in_a_result_follows_the_results)
                "");
 }
 
+TEST(results_go_on_with_the_turn_whatever_is_said_beside_them)
+{
+    struct conversation c = converse(
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+        "\"text\":\"t\"},{\"type\":\"tool_result\",\"tool_use_id\":\"i\"}]},{\"role\":\"user\","
+        "\"content\":\"t\"}]}");
+
+    CHECK_INT(c.messages->role, ROLE_TOOL);
+    CHECK_INT(c.messages->next->role, ROLE_USER);
+}
+
 TEST(thinking_becomes_an_effort)
 {
     static const struct {
@@ -396,6 +407,15 @@ TEST(claude_does_not_see_what_it_cannot_verify)
                   t, "messages[1].content[0]"),
               "{\"model\":\"m\",\"thinking\":{\"type\":\"adaptive\"}," TURN(
                   USE) ",{\"role\":\"user\",\"content\":\"q\"}]}");
+    /* Nor where there is no call. */
+    CHECK_STR(
+        fit("{\"model\":\"m\",\"thinking\":{\"type\":\"adaptive\"},\"messages\":[{"
+            "\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":[" FOREIGN
+            ",{\"type\":\"text\",\"text\":\"a\"}]}]}",
+            t, "messages[1].content[0]"),
+        "{\"model\":\"m\",\"thinking\":{\"type\":\"adaptive\"},\"messages\":[{"
+        "\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":["
+        "{\"type\":\"text\",\"text\":\"a\"}]}]}");
     /* A message with nothing else goes. */
     CHECK_STR(fit("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},"
                   "{\"role\":\"assistant\",\"content\":[" FOREIGN "]}]}",
