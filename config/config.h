@@ -73,7 +73,8 @@ struct config_provider {
     char *base_url; /* without a trailing slash; NULL for a local type */
     char **keys;    /* n_keys of them; may be none */
     size_t n_keys;
-    char *text; /* scripted: what it says */
+    char *text;     /* scripted: what it says */
+    char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
 };
 
@@ -138,8 +139,19 @@ struct config {
         uint64_t window, open_base, open_cap;
     } breaker;
     struct {
+        char *commit; /* first_content, window or full */
+        unsigned window_tokens;
+        uint64_t window_time;
+        char *midstream;      /* auto, continue or error */
+        char *tool_calls;     /* atomic or stream */
+        uint64_t seam_memory; /* bytes of an answer that are kept, to carry it on */
         uint64_t heartbeat_after;
+        char *resume; /* on or off */
     } stream;
+    struct {
+        uint64_t ttl;
+        uint64_t answer, memory; /* bytes: of one, and of all together (0: nothing is kept) */
+    } replay;
     struct {
         uint64_t delay, timeout;
     } drain;

@@ -24,7 +24,12 @@ struct provider_type {
     bool short_ids;     /* takes no ids of tool calls but nine letters and digits */
     bool text_only;     /* takes no images, audio or files, whatever the model */
     bool needs_key;
+    const char *prefills; /* patterns of models that go on inside an assistant's message at the end
+                             of a request, space between; NULL: none is known to */
 };
+
+/* Is `model` one of them? */
+bool catalog_prefills(const struct provider_type *type, struct span model);
 
 const struct provider_type *provider_type_find(const char *name); /* NULL if unknown */
 

@@ -92,64 +92,15 @@ static bool origin_allowed(const struct config *c, const struct admit_request *r
 
 /* ---- what it wants -------------------------------------------------------------------------- */
 
-/* Takes one path segment, with the slashes before it: "//v1///models" works as "/v1/models". */
-static struct span segment(struct span *path)
-{
-    struct span s;
-
-    while (path->n > 0 && path->p[0] == '/') {
-        path->p++;
-        path->n--;
-    }
-    s = (struct span){path->p, 0};
-    while (s.n < path->n && s.p[s.n] != '/')
-        s.n++;
-    path->p += s.n;
-    path->n -= s.n;
-    return s;
-}
-
-static struct span without_query(struct span target)
-{
-    const char *q = memchr(target.p, '?', target.n);
-
-    return q == NULL ? target : (struct span){target.p, (size_t)(q - target.p)};
-}
-
-static enum admit_endpoint find_endpoint(struct span target, struct span *model)
-{
-    struct span path = without_query(target), first = segment(&path), second;
-
-    if (span_is(first, "v1"))
-        first = segment(&path);
-    else if (path.n == 0 && span_is(first, "livez"))
-        return ENDPOINT_LIVEZ;
-    else if (path.n == 0 && span_is(first, "readyz"))
-        return ENDPOINT_READYZ;
-    if (span_is(first, "models")) {
-        segment(&path); /* only to step over the slashes */
-        path = without_query(target);
-        second = (struct span){first.p + first.n, (size_t)(path.p + path.n - first.p) - first.n};
-        while (second.n > 0 && second.p[0] == '/') {
-            second.p++;
-            second.n--;
-        }
-        *model = second; /* may hold slashes: "openai/gpt-4o" */
-        return second.n == 0 ? ENDPOINT_MODELS : ENDPOINT_MODEL;
-    }
-    second = segment(&path);
-    if (span_is(first, "chat") && span_is(second, "completions") && segment(&path).n == 0)
-        return ENDPOINT_CHAT;
-    return ENDPOINT_NONE;
-}
-
 static bool method_fits(const struct admit_request *r, struct admission *out)
 {
-    bool post = out->endpoint == ENDPOINT_CHAT;
+    bool post = door_asks(out->door.kind);
 
-    if (post ? span_is(r->method, "POST") : span_is(r->method, "GET") || span_is(r->method, "HEAD"))
+    if (post ? span_is(r->method, "POST") : span_is(r->method, "GET"))
         return true;
-    out->allow = post ? "POST" : "GET, HEAD";
+    if (!post && out->door.kind != DOOR_STREAM && span_is(r->method, "HEAD"))
+        return true;
+    out->allow = post ? "POST" : out->door.kind == DOOR_STREAM ? "GET" : "GET, HEAD";
     return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
                   r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
 }
@@ -182,16 +133,43 @@ static struct span query_key(struct span target)
     return (struct span){NULL, 0};
 }
 
+#define KEY_PLACES 5
+
+static void shown_keys(const struct admit_request *r, struct span out[KEY_PLACES])
+{
+    out[0] = bearer(r->authorization);
+    out[1] = r->x_api_key;
+    out[2] = r->x_goog_api_key;
+    out[3] = r->api_key;
+    out[4] = query_key(r->target);
+}
+
+void admit_caller(const struct admit_request *r, const struct admission *a,
+                  uint8_t out[HASH_SHA256_BYTES])
+{
+    struct span shown[KEY_PLACES];
+    size_t i = 0;
+
+    if (a->client != NULL) {
+        memcpy(out, a->client->key_sha256, HASH_SHA256_BYTES);
+        return;
+    }
+    shown_keys(r, shown);
+    while (i + 1 < KEY_PLACES && shown[i].n == 0)
+        i++;
+    hash_sha256(shown[i], out);
+}
+
 static bool authenticate(const struct config *c, const struct admit_request *r,
                          struct admission *out)
 {
-    struct span shown[] = {bearer(r->authorization), r->x_api_key, r->x_goog_api_key, r->api_key,
-                           query_key(r->target)};
+    struct span shown[KEY_PLACES];
     uint8_t digest[HASH_SHA256_BYTES];
 
     if (c->n_clients == 0)
         return true;
-    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+    shown_keys(r, shown);
+    for (size_t i = 0; i < KEY_PLACES; i++) {
         if (shown[i].n == 0)
             continue;
         hash_sha256(shown[i], digest);
@@ -239,6 +217,11 @@ static bool body_fits(const struct config *c, const struct admit_request *r, str
 bool admit(const struct config *c, const struct admit_request *r, struct admission *out)
 {
     *out = (struct admission){0};
+    out->door = door_find(
+        r->target, &(struct door_hints){
+                       .anthropic = r->anthropic_version.p != NULL,
+                       .google = r->x_goog_api_key.p != NULL || r->x_goog_api_client.p != NULL,
+                   });
     if (!host_allowed(c, r->host))
         return refuse(out, 421, "host_not_allowed",
                       "host \"%.*s\" is none of this proxy's names; add it to hosts: in the "
@@ -248,20 +231,22 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         return refuse(out, 403, "origin_not_allowed",
                       "requests from web pages are refused; add the page's origin to origins: in "
                       "the configuration");
-    out->endpoint = find_endpoint(r->target, &out->model);
-    if (out->endpoint == ENDPOINT_LIVEZ || out->endpoint == ENDPOINT_READYZ)
+    if (out->door.kind == DOOR_LIVEZ || out->door.kind == DOOR_READYZ)
         return method_fits(r, out);
     if (!authenticate(c, r, out))
         return false;
-    if (out->endpoint == ENDPOINT_NONE) {
-        struct span path = without_query(r->target);
+    if (out->door.kind == DOOR_NONE) {
+        const char *q = memchr(r->target.p, '?', r->target.n);
+        size_t n = q != NULL ? (size_t)(q - r->target.p) : r->target.n;
 
-        return refuse(out, 404, "not_found",
-                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions and "
-                      "GET /v1/models",
-                      path.n > 200 ? 200 : (int)path.n, path.p);
+        return refuse(
+            out, 404, "not_found",
+            "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
+            "/v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
+            ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
+            n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))
         return false;
-    return out->endpoint != ENDPOINT_CHAT || body_fits(c, r, out);
+    return !door_asks(out->door.kind) || body_fits(c, r, out);
 }

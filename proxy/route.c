@@ -26,6 +26,8 @@ uint64_t route_total_ms(const struct config *c, const struct config_route *r)
 
 enum pace_kind route_kind(const struct chat_request *req)
 {
+    if (req->counting)
+        return PACE_COUNT;
     if (req->reasoning)
         return req->stream ? PACE_STREAM_REASONING : PACE_WHOLE_REASONING;
     return req->stream ? PACE_STREAM : PACE_WHOLE;
@@ -83,7 +85,9 @@ static bool fits(const struct config_target *ct, const struct target *t,
 {
     bool media = t->provider->type->text_only || ct->context_window != 0
                      ? has_part(req->body, "\"image_url\"") ||
-                           has_part(req->body, "\"input_audio\"") || has_part(req->body, "\"file\"")
+                           has_part(req->body, "\"input_audio\"") ||
+                           has_part(req->body, "\"file\"") || has_part(req->body, "\"image\"") ||
+                           has_part(req->body, "\"document\"")
                      : false;
 
     if (media)
@@ -127,9 +131,25 @@ static void rank(const struct config_route *r, struct target_set *set, uint64_t 
     }
 }
 
+/* How the target can be asked to carry on an answer that broke elsewhere. */
+static unsigned ways_of(const struct target *t, const struct chat_request *req)
+{
+    const unsigned align = SEAM_BIT(SEAM_ALIGN), turn = align | SEAM_BIT(SEAM_TURN),
+                   prefill = turn | SEAM_BIT(SEAM_PREFILL);
+    const char *wish = t->provider->conf->carry_on;
+
+    if (t->provider->type->dialect == NULL || strcmp(wish, "off") == 0)
+        return 0;
+    if (strcmp(wish, "auto") == 0)
+        return catalog_prefills(t->provider->type, t->model.p != NULL ? t->model : req->model)
+                   ? prefill
+                   : turn;
+    return strcmp(wish, "prefill") == 0 ? prefill : strcmp(wish, "turn") == 0 ? turn : align;
+}
+
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
-                const struct chat_request *req, bool only_first, uint64_t session,
-                struct failover *f)
+                const struct chat_request *req, const struct dialect *client, bool only_first,
+                uint64_t session, struct failover *f)
 {
     size_t order[CONFIG_MAX_TARGETS];
 
@@ -145,9 +165,12 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
             .window = ct->context_window,
             .away = ct->tier != r->targets[0].tier,
             .unfit = !fits(ct, t, req),
+            .ways = ways_of(t, req),
         };
 
         assert(t != NULL);
+        if (req->counting && t->provider->type->dialect != client)
+            continue; /* each model counts in its own way */
         failover_add(f, &candidate);
         if (only_first || req->pinned)
             break;

@@ -7,23 +7,26 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/hash.h"
 #include "proxy/base/mem.h"
+#include "proxy/door.h"
 
 static struct metrics *make_metrics(const struct config *c, const struct target_set *set)
 {
     const char **routes = mem_alloc(c->n_routes * sizeof(*routes));
     struct metrics_target_label *targets = mem_alloc(set->n_targets * sizeof(*targets));
-    const char *dialects[] = {dialect_openai_chat.name};
+    const char **dialects = mem_alloc(door_n_dialects * sizeof(*dialects));
     struct metrics_labels labels = {
         .routes = routes,
         .n_routes = c->n_routes,
         .dialects = dialects,
-        .n_dialects = 1,
+        .n_dialects = door_n_dialects,
         .targets = targets,
         .n_targets = set->n_targets,
         .start_wall_ms = clock_wall_ms(),
     };
     struct metrics *m;
 
+    for (size_t i = 0; i < door_n_dialects; i++)
+        dialects[i] = door_dialects[i]->name;
     for (size_t i = 0; i < c->n_routes; i++)
         routes[i] = c->routes[i].model;
     for (size_t i = 0; i < set->n_targets; i++)
@@ -31,6 +34,7 @@ static struct metrics *make_metrics(const struct config *c, const struct target_
                                                    set->targets[i].model.p};
     m = metrics_new(&labels);
     free(routes);
+    free(dialects);
     free(targets);
     return m;
 }
@@ -101,6 +105,9 @@ int service_new(const struct config *c, struct service **out, struct err *e)
         }
     }
     s->metrics = make_metrics(c, s->targets);
+    s->resume = strcmp(c->stream.resume, "on") == 0;
+    s->replay =
+        replay_new(&(struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory});
     *out = s;
     return 0;
 }
@@ -116,6 +123,7 @@ void service_free(struct service *s)
     }
     free(s->origins);
     metrics_free(s->metrics);
+    replay_free(s->replay);
     target_set_free(s->targets);
     free(s);
 }

@@ -115,6 +115,7 @@ class Exchange:
         self.server, self.conn, self.sock, self.attempt = server, conn, sock, attempt
         self.chunked = False
         self.keep_alive = True
+        self.body_left = None  # bytes after which the body breaks off, wherever that is
         try:
             self.request = json.loads(attempt.body) if attempt.body else {}
         except ValueError:
@@ -156,6 +157,11 @@ class Exchange:
 
     def part(self, data):
         """A piece of a stream's body, in the framing that stream_head announced."""
+        if self.body_left is not None and len(data) >= self.body_left:
+            self.send(b"%x\r\n" % len(data) * self.chunked + data[:self.body_left])
+            self.close()
+        if self.body_left is not None:
+            self.body_left -= len(data)
         if data:
             self.send(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
 
@@ -219,7 +225,8 @@ class Faultd:
 
     name        goes into every text it answers with, so that a test sees who spoke
     queue       specs for the next requests; when it is empty, `default`
-    models      {model: spec} for requests for these models, before the queue
+    models      {model: spec} for requests for these models, before the queue; a list of specs is for
+                its requests one after another, the last one for all that follow
     on_accept   for the next connections: serve | close | rst | silent (never reads nor writes) |
                 delay?ms=N (serves after N ms); when the list is empty, `accept_default`
     tls         None | a kind of certs.py | h2 (a good certificate; offers h2 before http/1.1) |
@@ -237,6 +244,7 @@ class Faultd:
         self.specs, self.accepts = list(queue), list(on_accept)
         self.attempts, self.connections, self.pending = [], [], {}
         self.released = threading.Event()
+        self.since = time.monotonic()  # its start, or when its log was last cleared
         self.lock, self.stopping, self.socks = threading.Lock(), False, set()
         self.listener = socket.create_server((host, port), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -273,6 +281,7 @@ class Faultd:
     def clear_log(self):
         with self.lock:
             self.attempts.clear()
+            self.since = time.monotonic()
 
     def open_connections(self):
         return [c for c in self.connections if c.closed_at is None]
@@ -473,7 +482,8 @@ class Faultd:
         if x.model.startswith("fault:"):
             return x.model[len("fault:"):]
         if x.model in self.models:
-            return self.models[x.model]
+            spec = self.models[x.model]
+            return spec if isinstance(spec, str) else spec[min(self.asked(x.model), len(spec)) - 1]
         return self.specs.pop(0) if self.specs else self.default
 
     def _control(self, sock, method, path, body):

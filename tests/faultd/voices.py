@@ -50,21 +50,21 @@ def speak(x, words, text, tools, thinks, first, gap):
     return x.end()
 
 
-def pieces(x, words):
+def error_event(voice, code, message):
+    """An error inside a stream."""
+    body = error(voice, code, message)
+    return b"event: error\ndata: " * (voice == "anthropic") + b"data: " * (voice == "gemini") + body + b"\n\n"
+
+
+def pieces(x, words, tools=0, thinks=""):
     """A stream that says these words, in its events."""
-    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, 0, "")
+    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, tools, thinks)
     next(parts)
     return parts
 
 
-def half(x, words):
-    """The start of a stream that says these words and has no end."""
-    x.stream_head()
-    for piece in pieces(x, words):
-        if b"message_stop" in piece or b"content_block_stop" in piece or b"finishReason" in piece:
-            break
-        x.part(piece)
-    x.pause(0.03)
+def is_output(piece):
+    return b'"content_block_delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
 
 
 def calls_of(n):

@@ -197,31 +197,35 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
 {
     static const struct {
         const char *target;
-        enum admit_endpoint endpoint;
+        enum door_kind kind;
         const char *model;
     } rows[] = {
-        {"/livez", ENDPOINT_LIVEZ, NULL},
-        {"/livez?verbose", ENDPOINT_LIVEZ, NULL},
-        {"//livez", ENDPOINT_LIVEZ, NULL},
-        {"/readyz", ENDPOINT_READYZ, NULL},
-        {"/v1/livez", ENDPOINT_NONE, NULL},
-        {"/livez/x", ENDPOINT_NONE, NULL},
-        {"/v1/models", ENDPOINT_MODELS, NULL},
-        {"/v1/models/", ENDPOINT_MODELS, NULL},
-        {"/models?limit=3", ENDPOINT_MODELS, NULL},
-        {"//v1///models", ENDPOINT_MODELS, NULL},
-        {"/v1/models/gpt-4o", ENDPOINT_MODEL, "gpt-4o"},
-        {"/models//gpt-4o?a/b", ENDPOINT_MODEL, "gpt-4o"},
-        {"/v1/models/openai/gpt-4o", ENDPOINT_MODEL, "openai/gpt-4o"},
-        {"/v1/modelsx", ENDPOINT_NONE, NULL},
-        {"/v1", ENDPOINT_NONE, NULL},
-        {"/", ENDPOINT_NONE, NULL},
-        {"", ENDPOINT_NONE, NULL},
-        {"*", ENDPOINT_NONE, NULL},
-        {"/v1/v1/models", ENDPOINT_NONE, NULL},
-        {"/v2/models", ENDPOINT_NONE, NULL},
-        {"/v1/embeddings", ENDPOINT_NONE, NULL},
-        {"/V1/models", ENDPOINT_NONE, NULL},
+        {"/livez", DOOR_LIVEZ, NULL},
+        {"/livez?verbose", DOOR_LIVEZ, NULL},
+        {"//livez", DOOR_LIVEZ, NULL},
+        {"/readyz", DOOR_READYZ, NULL},
+        {"/v1/livez", DOOR_NONE, NULL},
+        {"/livez/x", DOOR_NONE, NULL},
+        {"/v1/models", DOOR_MODELS, NULL},
+        {"/v1/models/", DOOR_MODELS, NULL},
+        {"/models?limit=3", DOOR_MODELS, NULL},
+        {"//v1///models", DOOR_MODELS, NULL},
+        {"/v1/models/gpt-4o", DOOR_MODEL, "gpt-4o"},
+        {"/models//gpt-4o?a/b", DOOR_MODEL, "gpt-4o"},
+        {"/v1/models/openai/gpt-4o", DOOR_MODEL, "openai/gpt-4o"},
+        {"/v1/modelsx", DOOR_NONE, NULL},
+        {"/v1", DOOR_NONE, NULL},
+        {"/", DOOR_NONE, NULL},
+        {"", DOOR_NONE, NULL},
+        {"*", DOOR_NONE, NULL},
+        {"/v1/v1/models", DOOR_NONE, NULL},
+        {"/v2/models", DOOR_NONE, NULL},
+        {"/v1/streams/0a1b", DOOR_STREAM, "0a1b"},
+        {"//streams//0a1b?x", DOOR_STREAM, "0a1b"},
+        {"/v1/streams/0a1b/2", DOOR_STREAM, "0a1b/2"}, /* whose id is wrong */
+        {"/v1/streams/", DOOR_NONE, NULL},
+        {"/v1/embeddings", DOOR_NONE, NULL},
+        {"/V1/models", DOOR_NONE, NULL},
     };
     struct config *c = parse(LOCAL_ONLY);
 
@@ -230,12 +234,96 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         struct admission out;
         bool in = admit(c, &r, &out);
 
-        if (out.endpoint != rows[i].endpoint || in != (rows[i].endpoint != ENDPOINT_NONE))
-            fail_msg("%s leads to %d", rows[i].target, out.endpoint);
+        if (out.door.kind != rows[i].kind || in != (rows[i].kind != DOOR_NONE))
+            fail_msg("%s leads to %d", rows[i].target, out.door.kind);
         CHECK_INT(out.error.status, in ? 0 : 404);
-        CHECK_SPAN(out.model, rows[i].model != NULL ? rows[i].model : "");
+        CHECK_SPAN(out.door.model, rows[i].model != NULL ? rows[i].model : "");
     }
     config_free(c);
+}
+
+TEST(googles_paths_tell_the_model_what_is_asked_and_in_which_form)
+{
+    static const struct {
+        const char *target, *model;
+        enum door_kind kind;
+        bool stream, list;
+    } rows[] = {
+        {"/v1beta/models/m:generateContent", "m", DOOR_ANSWER, false, false},
+        {"/v1/models/m:generateContent?key=k", "m", DOOR_ANSWER, false, false},
+        {"/models/m:generateContent?alt=sse", "m", DOOR_ANSWER, false, false},
+        {"//v1beta//models/a/b:8b:streamGenerateContent?x=1&alt=sse", "a/b:8b", DOOR_ANSWER, true,
+         false},
+        {"/v1beta/models/m:streamGenerateContent", "m", DOOR_ANSWER, true, true},
+        {"/v1beta/models/m:streamGenerateContent?alt=json&xalt=sse", "m", DOOR_ANSWER, true, true},
+        {"/v1beta/models/m:countTokens", "m", DOOR_COUNT, false, false},
+        {"/v1beta/models/m:predict", "m:predict", DOOR_MODEL, false, false},
+        {"/v1beta/models", "", DOOR_MODELS, false, false},
+        {"/v1beta/models/m", "m", DOOR_MODEL, false, false},
+        {"/v1beta/files", "", DOOR_NONE, false, false},
+        {"/v1/x?key=k", "", DOOR_NONE, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct door d = door_find(span_of(rows[i].target), &(struct door_hints){0});
+
+        if (d.kind != rows[i].kind || d.stream != rows[i].stream || d.list != rows[i].list)
+            fail_msg("%s leads to %d", rows[i].target, d.kind);
+        CHECK_SPAN(d.model, rows[i].model);
+        CHECK(d.dialect == &dialect_gemini);
+    }
+}
+
+TEST(a_model_in_a_path_is_plain_text_that_any_path_may_hold)
+{
+    static const char *const bad[] = {"",    "a..b",  "a%2e.b", "%",    "a%4", "a%4g",
+                                      "a b", "a%20b", "a%00",   "a\"b", "a?b", "a#b"};
+    struct arena a;
+    struct span out;
+    char name[DOOR_MAX_MODEL + 2];
+
+    arena_init(&a);
+    CHECK(door_model(SPAN("openai%2Fgpt-4%6f.1:8b@x_+"), &a, &out));
+    CHECK_SPAN(out, "openai/gpt-4o.1:8b@x_+");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (door_model(span_of(bad[i]), &a, &out))
+            fail_msg("%s is taken", bad[i]);
+    memset(name, 'a', sizeof(name));
+    CHECK(door_model((struct span){name, DOOR_MAX_MODEL}, &a, &out));
+    CHECK(!door_model((struct span){name, DOOR_MAX_MODEL + 1}, &a, &out));
+    arena_release(&a);
+}
+
+TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
+{
+    const struct dialect *openai = &dialect_openai_chat, *anthropic = &dialect_anthropic_messages;
+    const struct {
+        const char *target;
+        bool version; /* anthropic-version is there */
+        enum door_kind kind;
+        const struct dialect *dialect;
+    } rows[] = {
+        {"/v1/messages", false, DOOR_ANSWER, anthropic},
+        {"//messages?beta=true", true, DOOR_ANSWER, anthropic},
+        {"/v1/messages/count_tokens?beta=true", true, DOOR_COUNT, anthropic},
+        {"/v1/messages/batches", false, DOOR_NONE, anthropic},
+        {"/v1/messages/count_tokens/x", false, DOOR_NONE, anthropic},
+        {"/v1/messagesx", false, DOOR_NONE, openai},
+        {"/v1/files", true, DOOR_NONE, anthropic},
+        {"/v1/files", false, DOOR_NONE, openai},
+        {"/v1/models", true, DOOR_MODELS, anthropic},
+        {"/v1/models/m", true, DOOR_MODEL, anthropic},
+        {"/v1/models", false, DOOR_MODELS, openai},
+        {"/v1/chat/completions", true, DOOR_ANSWER, openai},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct door d =
+            door_find(span_of(rows[i].target), &(struct door_hints){.anthropic = rows[i].version});
+
+        if (d.kind != rows[i].kind || d.dialect != rows[i].dialect)
+            fail_msg("%s leads to %d of %s", rows[i].target, d.kind, d.dialect->name);
+    }
 }
 
 TEST(chat_is_found_under_all_its_spellings)
@@ -292,6 +380,9 @@ TEST(each_endpoint_has_its_methods)
         {"HEAD", "/v1/models", 0, NULL},
         {"POST", "/v1/models", 405, "GET, HEAD"},
         {"DELETE", "/v1/models/x", 405, "GET, HEAD"},
+        {"GET", "/v1/streams/x", 0, NULL},
+        {"HEAD", "/v1/streams/x", 405, "GET"},
+        {"POST", "/v1/streams/x", 405, "GET"},
         {"POST", "/v1/chat/completions", 0, NULL},
         {"GET", "/v1/chat/completions", 405, "POST"},
         {"post", "/v1/chat/completions", 405, "POST"},
@@ -422,6 +513,34 @@ TEST(without_clients_no_key_is_asked_for)
 
 /* ---- what it brings
  * ------------------------------------------------------------------------------ */
+
+TEST(whose_an_answer_is_depends_on_the_key_alone_and_not_on_where_it_stands)
+{
+    struct config *with = parse(CLIENTS LOCAL_ONLY), *without = parse(LOCAL_ONLY);
+    uint8_t callers[6][HASH_SHA256_BYTES];
+    struct admit_request r[6] = {post(), post(), post(), post(), post(), post()};
+    struct admission out;
+
+    r[0].authorization = SPAN("Bearer alpha-key");
+    r[1].x_api_key = SPAN("alpha-key");
+    r[2].target = SPAN("/v1/chat/completions?key=alpha-key");
+    r[3].authorization = SPAN("Bearer beta-key");
+    r[4].authorization = SPAN("Bearer none-of-ours"), r[4].x_api_key = SPAN("beta-key");
+    for (size_t i = 0; i < 5; i++) {
+        CHECK(admit(with, &r[i], &out));
+        admit_caller(&r[i], &out, callers[i]);
+        CHECK_INT(memcmp(callers[i], callers[0], sizeof(callers[0])) == 0, i < 3);
+    }
+    CHECK(memcmp(callers[4], callers[3], sizeof(callers[0])) == 0);
+    for (size_t i = 0; i < 6; i++) { /* nobody is asked for a key, but some show one */
+        CHECK(admit(without, &r[i], &out));
+        admit_caller(&r[i], &out, callers[i]);
+        CHECK_INT(memcmp(callers[i], callers[0], sizeof(callers[0])) == 0, i < 3);
+    }
+    CHECK(memcmp(callers[5], callers[4], sizeof(callers[0])) != 0);
+    config_free(with);
+    config_free(without);
+}
 
 TEST(a_body_is_json_in_plain_and_says_so)
 {
