@@ -43,7 +43,7 @@ def outcomes(answer):
 @pytest.mark.tsan
 @pytest.mark.parametrize("how", ENDS)
 def test_a_call_that_was_cut_starts_anew_elsewhere_unseen(two, how):
-    p, a, b = two(f"cut?tools=1&how={how}", "ok?tools=1", timeouts={"idle_tools": "400ms"})
+    p, a, b = two(f"cut?tools=1&how={how}", "ok?tools=1")
     answer = p.chat(stream=True, **TOOLS)
     assert calls(answer) == CALLS[1] and finish(answer) == ["tool_calls"] and answer.done == 1
     assert seams(answer) == [] and {c["model"] for c in answer.chunks} == {"model-b"}
@@ -150,8 +150,8 @@ def test_a_third_gives_the_calls_when_the_second_fails_too(two, second):
 
 def test_a_silence_inside_a_call_is_given_the_time_of_calls(two):
     """Some providers make all arguments before they send one."""
-    script = "canonical?gap=0&text=none&tools=1&stall=3&silent=700"
-    p, a, b = two(script, "ok?tools=1", timeouts={"idle": "300ms", "idle_tools": "3s"}, failover=DEFAULT)
+    script = "canonical?gap=0&text=none&tools=1&stall=3&silent=2500"
+    p, a, b = two(script, "ok?tools=1", timeouts={"idle": "2s", "idle_tools": "15s"}, failover=DEFAULT)
     answer = p.chat(stream=True, **TOOLS)
     assert calls(answer) == CALLS[1]
-    assert 0.65 < answer.seconds < 2.5, "waited for the first one, which then was cut"
+    assert 2.4 < answer.seconds < 12, "waited for the first one, which then was cut"
