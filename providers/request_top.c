@@ -153,7 +153,7 @@ struct span top_extend(struct span request, struct span assistant, struct span u
     size_t n = 0;
 
     if (find_places(request, &last, limit) < 0)
-        return last;
+        return (struct span){0};
     add_turn(&turns, "assistant", assistant);
     add_turn(&turns, "user", user);
     edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
