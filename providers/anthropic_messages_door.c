@@ -77,7 +77,7 @@ int anthropic_read_request(struct span body, struct arena *a, struct chat_reques
     req.structured =
         is_set(value[OUTPUT_FORMAT]) || is_set(top_member(value[OUTPUT_CONFIG], "format"));
     req.choices = 1;
-    req.reasoning = thinks(value[THINKING]);
+    req.reasoning = req.reasoning_asked = thinks(value[THINKING]);
     user = top_member(value[METADATA], "user_id");
     req.session = json_type_of(user) == JSON_STRING ? user : (struct span){0};
     *out = req;

@@ -64,7 +64,7 @@ struct answer_writer {
     struct span id, model;                 /* plain text: for every event of the answer */
     uint64_t created;                      /* seconds since 1970 */
     bool usage_asked;                      /* the client wants token counts in its stream */
-    bool reasoning_asked;                  /* ... asked for reasoning, in words of its dialect */
+    bool reasoning_asked;                  /* ... and to see the reasoning */
     const struct tool_alias *tool_aliases; /* of the request; NULL: none */
     struct arena *arena;
 
@@ -110,7 +110,8 @@ struct dialect {
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
-     * field of the request ends up in it: the ones that nothing stands for in `others`. -1 with *e
+     * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
+     * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e
      * (for the client: 400). */
     int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
                              struct err *e);
@@ -173,6 +174,6 @@ struct dialect {
 
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_anthropic_messages;
-extern const struct dialect dialect_gemini; /* provider side */
+extern const struct dialect dialect_gemini;
 
 #endif

@@ -41,12 +41,15 @@ static bool translate(const struct dialect *client, const char *members, const s
     struct drops drops = {.names = &t->dropped};
     struct dialect_request out;
 
+    req->model = c->model = span_of(model); /* where a path says it */
     *t =
         (struct trial){.sent = request_text(members, model, a), .dropped = strbuf_in(a, MAX_NAMES)};
-    if (client->read_request(t->sent, a, req, &t->e) < 0 ||
-        client->read_conversation(t->sent, a, c, &t->e) < 0)
+    t->read = client->read_request(t->sent, a, req, &t->e) == 0 &&
+              client->read_conversation(t->sent, a, c, &t->e) == 0;
+    if (!t->read) {
+        t->read = t->e.code == ERR_BOUND; /* to the client's own dialect */
         return false;
-    t->read = true;
+    }
     drops.client = c->names;
     if (d->write_conversation(c, &target, a, &out, &drops, &t->e) < 0) {
         name_for_client(c->names, &t->e);
@@ -126,7 +129,7 @@ static struct field_verdict try_untouched(const struct dialect *client, const st
     struct trial none = {0}, t = {.dropped = strbuf_in(a, MAX_NAMES)};
     struct drops drops = {.names = &t.dropped};
     struct dialect_request out;
-    struct chat_request req = {0};
+    struct chat_request req = {.model = span_of(model)};
     struct err e;
 
     if (client->read_request(sent, a, &req, &e) < 0)
@@ -184,6 +187,7 @@ static const struct {
 } clients[] = {
     {&dialect_openai_chat, "OpenAI's chat completions", fields_of_openai_chat},
     {&dialect_anthropic_messages, "Anthropic's messages", fields_of_anthropic_messages},
+    {&dialect_gemini, "Gemini's generateContent", fields_of_gemini},
 };
 
 const struct field_probe *fields_probe(const struct dialect *client, size_t i)

@@ -239,10 +239,12 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         const char *q = memchr(r->target.p, '?', r->target.n);
         size_t n = q != NULL ? (size_t)(q - r->target.p) : r->target.n;
 
-        return refuse(out, 404, "not_found",
-                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
-                      "/v1/messages and /v1/messages/count_tokens, and GET /v1/models",
-                      n > 200 ? 200 : (int)n, r->target.p);
+        return refuse(
+            out, 404, "not_found",
+            "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
+            "/v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
+            ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
+            n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))
         return false;

@@ -326,7 +326,32 @@ static bool leave_out(struct attempt *a)
 {
     a->gap = true;
     log_warn("%s: an event of its answer could not be read and was left out", a->target->name);
+    if (!a->client->comments)
+        return true;
     return pass_on(a, SPAN(": an event of the provider could not be read and was left out\n\n"));
+}
+
+/* Is it one data line and nothing else, with something in it? */
+static bool is_plain(const struct sse_event *ev)
+{
+    static const char name[] = "data: ";
+
+    return span_starts(ev->raw, name) && ev->data.n != 0 &&
+           ev->data.p == ev->raw.p + sizeof(name) - 1 &&
+           ev->raw.n - ev->data.n <= sizeof(name) - 1 + 4 && !span_is(ev->data, "[DONE]");
+}
+
+/* Clients that know no comments know no other lines and no marks either: they get the event's data,
+ * and nothing where there is none. */
+static bool take_plain(struct attempt *a, const struct sse_event *ev, enum dialect_event kind)
+{
+    if (ev->has_data && ev->data.n != 0 && !span_is(span_trim(ev->data), "[DONE]")) {
+        strbuf_add(&a->words, "data: ");
+        for (size_t i = 0; i < ev->data.n; i++) /* in JSON it is white space */
+            strbuf_add_char(&a->words, ev->data.p[i] == '\n' ? ' ' : ev->data.p[i]);
+        strbuf_add(&a->words, "\n\n");
+    }
+    return take_words(a, kind);
 }
 
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
@@ -367,6 +392,12 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         return take_words(a, kind);
     if (a->said != NULL && !a->held_back)
         a->client->follow(&a->writer, ev, kind);
+    if (!a->client->comments && !is_plain(ev)) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+        return take_plain(a, ev, kind);
+    }
     /* Neighbours in the input go out together; an event that was put together from several reads
      * stands elsewhere, and only until the next one is asked for. */
     if (run->n > 0 && run->p + run->n != ev->raw.p) {
@@ -843,7 +874,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .model = arena_copy(arena, t->model.p != NULL ? t->model : a->request->model),
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
-        .reasoning_asked = a->request->reasoning,
+        .reasoning_asked = a->request->reasoning_asked,
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };

@@ -14,6 +14,7 @@
 #include "proxy/outlet.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
+#include "providers/sse_list.h"
 
 #define MAX_SPARE      64
 #define MAX_FIELDS     6144 /* header lines of an answer */
@@ -69,6 +70,7 @@ struct exchange {
     struct attempt *owner;    /* the one whose answer goes to the client, once committed */
     struct chat_usage used;   /* by those that owned it before, as far as it is known or guessed */
     bool opened, committed;
+    struct sse_list list;                    /* of a stream that the client wants as a JSON array */
     unsigned status;                         /* what the client got */
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
     uint64_t answer_bytes;
@@ -709,12 +711,28 @@ static void happened(struct attempt *a, const struct failover_event *ev)
     step(x, &now);
 }
 
+/* Whole events of a stream, in the framing that the client asked for. */
+static void send_events(struct exchange *x, struct span events)
+{
+    struct strbuf out;
+
+    if (!x->admission.door.list) {
+        x->answer_bytes += events.n;
+        outlet_write(&x->out, events);
+        return;
+    }
+    out = strbuf_heap(events.n + 16); /* shorter than "data: " and the empty line of each */
+    sse_list_add(&x->list, events, &out);
+    x->answer_bytes += out.len;
+    outlet_write(&x->out, strbuf_span(&out));
+    strbuf_release(&out);
+}
+
 static void write_out(struct attempt *a, struct span bytes)
 {
     struct exchange *x = a->ctx;
 
-    x->answer_bytes += bytes.n;
-    outlet_write(&x->out, bytes);
+    send_events(x, bytes);
     if (!outlet_taken(&x->out)) /* it cannot end from within its attempt */
         loop_timer_set(x->space->loop, &x->alone, loop_now_ms(x->space->loop));
 }
@@ -750,6 +768,8 @@ static void need_conversation(struct exchange *x)
     if (x->conversation != NULL || x->conversation_error.msg[0] != '\0')
         return;
     c = arena_zalloc(&x->arena, sizeof(*c));
+    c->model = x->request.model;
+    c->stream = x->request.stream;
     if (x->dialect->read_conversation(strbuf_span(&x->body), &x->arena, c,
                                       &x->conversation_error) == 0)
         x->conversation = c;
@@ -821,6 +841,8 @@ static void extend_request(struct exchange *x, enum seam_way way, uint64_t used,
     *longer = x->request;
     if (x->dialect->extend(&x->request, ask.assistant, ask.user, used, &x->arena, longer, e) < 0)
         return;
+    c->model = longer->model;
+    c->stream = longer->stream;
     if (translates && x->dialect->read_conversation(longer->body, &x->arena, c, e) < 0)
         return;
     brief->request = longer;
@@ -926,8 +948,9 @@ static void open_stream(struct exchange *x, const struct attempt *a)
     add_dropped(a, &fields);
     if (a != NULL)
         strbuf_add_span(&fields, strbuf_span(&a->fields));
-    strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-                        "X-Accel-Buffering: no\r\n");
+    strbuf_add(&fields, x->admission.door.list ? "Content-Type: application/json\r\n"
+                                               : "Content-Type: text/event-stream\r\n");
+    strbuf_add(&fields, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
     if (x->out.ids.stream[0] != '\0')
         strbuf_addf(&fields, "x-holdfast-stream: %s\r\n", x->out.ids.stream);
     assert(!fields.failed); /* each part of them is bounded */
@@ -952,6 +975,8 @@ static void correct_head(struct exchange *x, const struct attempt *a)
     char mem[MAX_FIELDS], text[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem)), out = strbuf_on(text, sizeof(text));
 
+    if (!x->dialect->comments)
+        return;
     relay_fields(&x->failover, a->number, x->request.model, loop_now_ms(x->space->loop), &fields);
     add_dropped(a, &fields);
     for (size_t i = 0, start = 0; i < fields.len; i++)
@@ -970,10 +995,8 @@ static void send_held(struct exchange *x, struct attempt *a)
 {
     struct span held = attempt_own(a);
 
-    if (held.n > 0) {
-        x->answer_bytes += held.n;
-        outlet_write(&x->out, held);
-    }
+    if (held.n > 0)
+        send_events(x, held);
     attempt_held_sent(a);
 }
 
@@ -1076,8 +1099,14 @@ static void finish(struct exchange *x)
         struct strbuf last = strbuf_in(&x->arena, 65536);
 
         attempt_write_end(a, &last);
-        x->answer_bytes += last.len;
-        outlet_write(&x->out, strbuf_span(&last));
+        send_events(x, strbuf_span(&last));
+    }
+    if (outlet_taken(&x->out) && x->admission.door.list) {
+        struct strbuf close = strbuf_in(&x->arena, 16);
+
+        sse_list_end(&x->list, &close);
+        x->answer_bytes += close.len;
+        outlet_write(&x->out, strbuf_span(&close));
     }
     record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
     outlet_end(&x->out);
@@ -1105,9 +1134,8 @@ static void break_off(struct exchange *x)
     if (x->owner != NULL)
         settle(x, x->owner);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
-    x->answer_bytes += event.len;
+    send_events(x, strbuf_span(&event));
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
-    outlet_write(&x->out, strbuf_span(&event));
     outlet_abort(&x->out, failover_outcome(&x->failover));
     end(x);
 }
@@ -1247,7 +1275,10 @@ static void name_request(struct exchange *x, uint8_t key[HASH_SHA256_BYTES],
     hash_sha256(strbuf_span(&x->body), request);
     strbuf_clear(&text);
     strbuf_add_n(&text, request, HASH_SHA256_BYTES);
-    strbuf_add(&text, x->request.stream ? "stream " : "whole ");
+    strbuf_add(&text, x->admission.door.list ? "list "
+                      : x->request.stream    ? "stream "
+                      : x->request.counting  ? "count "
+                                             : "whole ");
     strbuf_add_span(&text, x->admission.door.model);
     assert(!text.failed); /* a head is smaller */
     hash_sha256(strbuf_span(&text), request);
@@ -1445,9 +1476,17 @@ static void serve_chat(struct exchange *x)
     struct service *s = x->space->service;
     struct failover_policy policy;
     struct failover_orders orders;
+    const struct door *door = &x->admission.door;
     struct err e;
 
-    x->request.counting = x->admission.door.kind == DOOR_COUNT;
+    x->request =
+        (struct chat_request){.stream = door->stream, .counting = door->kind == DOOR_COUNT};
+    if (door->model.n != 0 && !door_model(door->model, &x->arena, &x->request.model)) {
+        refuse_saying(x, 400, "invalid_request", "model",
+                      "the model in the path: expected a name of 1 to 200 letters, digits and "
+                      "._:/@+- without two dots in a row");
+        return;
+    }
     if (x->dialect->read_request(strbuf_span(&x->body), &x->arena, &x->request, &e) < 0) {
         refuse_saying(x, 400, e.code == ERR_SYNTAX ? "invalid_json" : "invalid_request", "", e.msg);
         return;

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faultd import story
+
 MODULES = Path(os.environ.get("HOLDFAST_NODE_MODULES",
                               Path(__file__).resolve().parents[2] / "build/e2e/node_modules"))
 pytestmark = [
@@ -42,6 +44,12 @@ def test_text_and_tools_of_others(upstream, holdfast, kind, what):
 def test_text(upstream, holdfast, what):
     seen = node(holdfast(upstream("A")), what)
     assert seen["text"] == TEXT and "error" not in seen
+
+
+def test_the_helper_reads_over_a_seam(upstream, holdfast):
+    seen = node(holdfast(upstream("A", default="canonical?gap=1&cut=20"),
+                         upstream("B", default="canonical?gap=1")), "helper")
+    assert seen["text"] == story.TEXT and "error" not in seen
 
 
 def test_tools(upstream, holdfast):

@@ -1,5 +1,9 @@
 """The official Python SDK as a client: what its users see of the proxy, which is nothing."""
+import itertools
+
 import pytest
+
+from faultd import story
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed")
 
@@ -105,3 +109,59 @@ def test_a_raw_response_carries_the_trail(upstream, holdfast):
     r = sdk(holdfast(upstream("A", default="status?code=503"), upstream("B"))) \
         .chat.completions.with_raw_response.create(model="m", messages=HELLO)
     assert r.headers["x-holdfast-provider"] == "b" and "a/model-a=" in r.headers["x-holdfast-trail"]
+
+
+# -- answers that broke and were carried on -------------------------------------------------------
+KINDS = ("openai", "anthropic", "gemini")
+CUT = "canonical?gap=1&cut=20"
+TOOLS = [{"type": "function", "function": {"name": "look_up_0", "parameters": {"type": "object"}}}]
+
+
+def of_kinds(upstream, holdfast, kinds, *scripts):
+    """The SDK's client before two providers of these kinds."""
+    return sdk(holdfast(*({"type": k, "base_url": upstream(n, default=s).base_url, "api_key": "sk-x"}
+                          for n, k, s in zip("AB", kinds, scripts)),
+                        timeouts={"first_token": "5s", "idle": "5s"}))
+
+
+@pytest.mark.parametrize("kinds", itertools.product(KINDS, KINDS), ids="-".join)
+def test_a_stream_that_two_providers_made_is_one_answer(upstream, holdfast, kinds):
+    client = of_kinds(upstream, holdfast, kinds, CUT, "canonical?gap=1&turn=repeats")
+    got = list(client.chat.completions.create(model="m", messages=HELLO, stream=True,
+                                              stream_options={"include_usage": True}))
+    choices = [c.choices[0] for c in got if c.choices]
+    assert "".join(c.delta.content or "" for c in choices) == story.TEXT
+    assert [c.finish_reason for c in choices if c.finish_reason] == ["stop"]
+    assert len({c.id for c in got}) == 1 and got[-1].usage.completion_tokens >= 60
+    assert (got[0].model, got[-1].model) == ("model-a", "model-b")
+
+
+def test_the_stream_helper_reads_over_a_seam(upstream, holdfast):
+    client = of_kinds(upstream, holdfast, ("openai",) * 2, CUT, "canonical?gap=1")
+    with client.chat.completions.stream(model="m", messages=HELLO) as s:
+        for _ in s:
+            pass
+        assert s.get_final_completion().choices[0].message.content == story.TEXT
+
+
+@pytest.mark.parametrize("kinds", itertools.product(KINDS, KINDS), ids="-".join)
+def test_a_tool_call_that_was_cut_is_called_once(upstream, holdfast, kinds):
+    calls = "canonical?gap=1&text=none&tools=2"
+    client = of_kinds(upstream, holdfast, kinds, calls + "&cut=1", calls)
+    with client.chat.completions.stream(model="m", messages=HELLO, tools=TOOLS) as s:
+        for _ in s:
+            pass
+        choice = s.get_final_completion().choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert [(c.function.name, c.function.arguments.replace(" ", "")) for c in choice.message.tool_calls] \
+        == [(f"look_up_{i}", '{"city":"Z\u00fcrich","n":%d}' % i) for i in range(2)]
+
+
+def test_what_nobody_can_carry_on_raises_behind_its_content(upstream, holdfast):
+    client = of_kinds(upstream, holdfast, ("openai",) * 2, CUT, "canonical?gap=1&text=other")
+    got = ""
+    with pytest.raises(openai.APIError) as e:
+        for c in client.chat.completions.create(model="m", messages=HELLO, stream=True):
+            got += (c.choices[0].delta.content or "") if c.choices else ""
+    assert story.TEXT.startswith(got) and len(story.pieces(got)) == 20
+    assert "a/model-a" in e.value.message

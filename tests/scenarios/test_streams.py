@@ -87,6 +87,28 @@ def test_who_goes_on_without_a_parameter_is_asked_in_the_same_way(upstream, hold
     assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
 
 
+def test_a_400_to_the_same_request_is_no_refusal_to_go_on(upstream, holdfast):
+    """Asked anew, in the client's own words: it is the request that is wrong, for whomever."""
+    a, c = upstream("A", default="canonical?cut=20"), upstream("C", default="canonical?turn=repeats")
+    b = upstream("B", default="status?code=400")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "align"}, c)
+    answer = p.chat(stream=True)
+    assert answer.end == "aborted" and len(b.attempts) == 1 and c.attempts == []
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
+    assert p.metric("holdfast_attempts_total", outcome="bad_request") == 1
+
+
+def test_a_refusal_that_does_not_speak_of_prefill_is_not_remembered(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", queue=["status?code=400"], default="canonical?turn=repeats")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "prefill"},
+                 failover={"max_attempts": 4, "per_target": 2})
+    for way in (b" way=turn ", b" way=prefill "):
+        answer = p.chat(stream=True)
+        assert answer.text == story.TEXT and way in answer.body
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 1
+
+
 @pytest.mark.parametrize("how", ["eof", "stall", "error"])
 def test_an_answer_that_is_held_to_its_end_fails_unseen(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")

@@ -2,6 +2,7 @@
 
 #include "providers/anthropic_messages.h"
 #include "providers/fields.h"
+#include "providers/gemini_in.h"
 #include "providers/openai_chat_conversation.h"
 
 #include "tests/unit/check.h"
@@ -12,6 +13,7 @@ static const struct {
 } clients[] = {
     {&dialect_openai_chat, openai_chat_field_names},
     {&dialect_anthropic_messages, anthropic_field_names},
+    {&dialect_gemini, gemini_field_names},
 };
 
 static const struct {
@@ -115,6 +117,10 @@ static void check_losses(const struct dialect *client)
         "response_format.json_schema.strict", /* both hold to every schema */
         "thinking",                           /* "disabled" where a model does not think */
         "output_config.effort",               /* where it does not, `thinking` is named */
+        "generationConfig.thinkingConfig.thinkingLevel",  /* MINIMAL where it does not */
+        "generationConfig.responseMimeType",              /* "text/plain", as above */
+        "generationConfig.responseModalities",            /* TEXT, the same */
+        "generationConfig.thinkingConfig.thinkingBudget", /* 0, as above */
     };
 
     for (size_t i = 0; fields_probe(client, i) != NULL; i++)
