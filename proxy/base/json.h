@@ -116,6 +116,10 @@ bool json_to_i64(struct span raw, int64_t *out);
  * \u0000 gives a NUL byte; a lone surrogate gives U+FFFD. {NULL, 0} for what is not a string. */
 struct span json_text(struct span raw, struct arena *a);
 
+/* Appends the text of a raw string. False where that is not the whole text: `raw` is no string
+ * (nothing is added), or a lone surrogate became U+FFFD. */
+bool json_add_text(struct strbuf *out, struct span raw);
+
 /* Appends `text` as a JSON string with its quotes. Each byte that is not part of well-formed UTF-8
  * becomes U+FFFD, so that what we write is always valid. */
 void json_add_string(struct strbuf *out, struct span text);

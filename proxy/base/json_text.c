@@ -185,6 +185,25 @@ struct span json_text(struct span raw, struct arena *a)
     return (struct span){copy, n};
 }
 
+bool json_add_text(struct strbuf *out, struct span raw)
+{
+    struct span rest;
+    char escape[4];
+    bool whole = true;
+
+    if (json_type_of(raw) != JSON_STRING)
+        return false;
+    rest = without_quotes(raw);
+    while (rest.n > 0) {
+        struct span at = rest, piece = next_piece(&rest, escape);
+
+        if (piece.p == escape && at.p[1] == 'u' && at.n - rest.n == 6)
+            whole &= !is_surrogate(hex4(at.p + 2));
+        strbuf_add_span(out, piece);
+    }
+    return whole;
+}
+
 /* ---- writing ---- */
 
 static void add_escape(struct strbuf *out, char c)

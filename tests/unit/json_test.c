@@ -697,4 +697,23 @@ TEST(a_splice_changes_only_what_it_names)
     strbuf_release(&s);
 }
 
+TEST(texts_are_appended_and_one_that_lost_half_a_character_says_so)
+{
+    struct strbuf s = strbuf_heap(1000);
+
+    CHECK(json_add_text(&s, SPAN("\"plain\"")));
+    CHECK(json_add_text(&s, SPAN("\" a\\n\\u00e9\\ud83d\\ude00\"")));
+    CHECK(json_add_text(&s, SPAN("\"\"")));
+    CHECK(json_add_text(&s, SPAN("\"\\ufffd\"")));
+    CHECK_SPAN(strbuf_span(&s), "plain a\n\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbd");
+    CHECK(!json_add_text(&s, SPAN("null")));
+    CHECK(!json_add_text(&s, (struct span){0}));
+    CHECK_INT(s.len, 17);
+    strbuf_clear(&s);
+    CHECK(!json_add_text(&s, SPAN("\"a\\ud83d\"")));
+    CHECK(!json_add_text(&s, SPAN("\"\\ude00!\"")));
+    CHECK_SPAN(strbuf_span(&s), "a\xef\xbf\xbd\xef\xbf\xbd!");
+    strbuf_release(&s);
+}
+
 TEST_MAIN()
