@@ -23,6 +23,8 @@ struct config_type {
     const char *base_url; /* default; NULL: the configuration must give one */
     bool needs_key;       /* api_key or keys must be given while base_url is the default */
     bool local;           /* answers inside the process; takes `text`, no URL and no key */
+    bool openai_like;     /* takes `dialect` ... */
+    bool both;            /* ... and speaks both of them at its own base_url */
 };
 
 /* One provider of zero configuration. */
@@ -75,6 +77,7 @@ struct config_provider {
     size_t n_keys;
     char *text; /* scripted: what it says */
     bool allow_http;
+    char *dialect; /* "chat", "responses" or "both"; NULL for types that take none */
 };
 
 struct config_target {

@@ -76,8 +76,11 @@ static const struct option rows[] = {
      .help = "type `scripted`: what it answers"},
     {"providers.*.allow_http", OPTION_BOOLEAN, "false", IN(config_provider, allow_http), READY,
      .help = "plain `http` also to a public host: keys and prompts then travel readable"},
-    {"providers.*.dialect", OPTION_ENUM, LATER, .words = "chat responses both",
-     .help = "what an OpenAI-type provider speaks"},
+    {"providers.*.dialect", OPTION_ENUM, IN(config_provider, dialect), READY,
+     .words = "chat responses both",
+     .help = "types of OpenAI's kind: what it speaks. Without it both for OpenAI and xAI themselves, "
+             "`chat` for every other `base_url`. Clients of a dialect that it does not speak are "
+             "translated"},
 
     {"routes", OPTION_OBJECTS, READY, NOWHERE,
      .help = "which targets serve which model names; the first route that matches wins"},

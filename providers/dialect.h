@@ -154,6 +154,7 @@ struct dialect {
 };
 
 extern const struct dialect dialect_openai_chat;
+extern const struct dialect dialect_openai_responses;
 extern const struct dialect dialect_anthropic_messages; /* provider side */
 extern const struct dialect dialect_gemini;             /* provider side */
 

@@ -98,6 +98,11 @@ static bool method_fits(const struct admit_request *r, struct admission *out)
 
     if (post ? span_is(r->method, "POST") : span_is(r->method, "GET") || span_is(r->method, "HEAD"))
         return true;
+    if (post && span_find_nocase(r->upgrade, "websocket") != NULL)
+        return refuse(
+            out, 426, "no_websocket",
+            "this proxy speaks no WebSocket; send the request as POST, and its answer comes "
+            "as server-sent events");
     out->allow = post ? "POST" : "GET, HEAD";
     return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
                   r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
@@ -211,8 +216,8 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         size_t n = q != NULL ? (size_t)(q - r->target.p) : r->target.n;
 
         return refuse(out, 404, "not_found",
-                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions and "
-                      "GET /v1/models",
+                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
+                      "POST /v1/responses and GET /v1/models",
                       n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))

@@ -664,7 +664,7 @@ static void scripted_turn(struct loop_task *t)
 
 bool attempt_translates(const struct target *t, const struct dialect *client)
 {
-    const struct dialect *d = t->provider->type->dialect;
+    const struct dialect *d = provider_dialect(t->provider, client);
 
     return d != NULL && d != client;
 }
@@ -682,7 +682,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->events = events;
     a->ctx = ctx;
     a->number = brief->number;
-    a->dialect = t->provider->type->dialect;
+    a->dialect = provider_dialect(t->provider, brief->client);
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
     a->request = brief->request;

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat};
+const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -12,6 +12,7 @@ static const struct row {
     const struct dialect *dialect;
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
+    {"responses", DOOR_ANSWER, &dialect_openai_responses},
 };
 
 size_t door_dialect_index(const struct dialect *d)

@@ -279,6 +279,8 @@ static void refuse(struct exchange *x, const struct chat_error *error)
                                              : "x-should-retry: false\r\n");
     if (x->admission.allow != NULL)
         strbuf_addf(&fields, "Allow: %s\r\n", x->admission.allow);
+    if (error->status == 426) /* RFC 9110 15.5.22 wants one named: what we do speak */
+        strbuf_add(&fields, "Upgrade: HTTP/1.1\r\n");
     if (error->status == 401)
         strbuf_add(&fields, "WWW-Authenticate: Bearer\r\n");
     x->dialect->write_error(error, &body);
@@ -355,6 +357,7 @@ static struct admit_request to_admit(const struct http1_head *h)
         .x_goog_api_client = http1_find(h, "x-goog-api-client"),
         .content_type = http1_find(h, "content-type"),
         .content_encoding = http1_find(h, "content-encoding"),
+        .upgrade = http1_find(h, "upgrade"),
         .has_length = h->framing == HTTP1_LENGTH,
         .length = h->length,
     };
@@ -1021,8 +1024,8 @@ static void serve_chat(struct exchange *x)
     x->answer_id = span_of(arena_printf(&x->arena, "%s%s", x->dialect->id_prefix, x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
-    route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, session_of(x),
-               &x->failover);
+    route_plan(s->config, x->route, s->targets, &x->request, x->dialect, x->no_failover,
+               session_of(x), &x->failover);
     x->planned = true;
     failover_begin(&x->failover, loop_now_ms(x->space->loop), &orders);
     carry_out(x, &orders);
