@@ -116,6 +116,7 @@ static void free_provider(struct config_provider *p)
     free(p->base_url);
     free(p->dialect);
     free(p->text);
+    free(p->carry_on);
 }
 
 static void free_route(struct config_route *route)
@@ -147,6 +148,9 @@ void config_free(struct config *c)
     free_strings(c->origins, c->n_origins);
     free_strings(c->warnings, c->n_warnings);
     free(c->overload.stance);
+    free(c->stream.commit);
+    free(c->stream.midstream);
+    free(c->stream.tool_calls);
     free(c->log.level);
     free(c->log.format);
     free(c->source);

@@ -75,7 +75,8 @@ struct config_provider {
     char *base_url; /* without a trailing slash; NULL for a local type */
     char **keys;    /* n_keys of them; may be none */
     size_t n_keys;
-    char *text; /* scripted: what it says */
+    char *text;     /* scripted: what it says */
+    char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
     char *dialect; /* "chat", "responses" or "both"; NULL for types that take none */
 };
@@ -141,6 +142,12 @@ struct config {
         uint64_t window, open_base, open_cap;
     } breaker;
     struct {
+        char *commit; /* first_content, window or full */
+        unsigned window_tokens;
+        uint64_t window_time;
+        char *midstream;      /* auto, continue or error */
+        char *tool_calls;     /* atomic or stream */
+        uint64_t seam_memory; /* bytes of an answer that are kept, to carry it on */
         uint64_t heartbeat_after;
     } stream;
     struct {

@@ -76,6 +76,12 @@ static const struct option rows[] = {
      .help = "type `scripted`: what it answers"},
     {"providers.*.allow_http", OPTION_BOOLEAN, "false", IN(config_provider, allow_http), READY,
      .help = "plain `http` also to a public host: keys and prompts then travel readable"},
+    {"providers.*.carry_on", OPTION_ENUM, "auto", IN(config_provider, carry_on), READY,
+     .words = "auto prefill turn align off",
+     .help = "how its models are asked to go on with an answer that broke at another target: inside "
+             "it (`prefill`), by a turn that has its last words repeated (`turn`), by the same "
+             "request once more (`align`). Each also allows those behind it; `auto`: `prefill` for "
+             "models that are known to, else `turn`"},
     {"providers.*.dialect", OPTION_ENUM, IN(config_provider, dialect), READY,
      .words = "chat responses both",
      .help = "types of OpenAI's kind: what it speaks. Without it both for OpenAI and xAI themselves, "
@@ -155,12 +161,27 @@ static const struct option rows[] = {
                     "left"},
 
     {"stream", OPTION_SECTION, READY, NOWHERE, .help = "streamed answers"},
-    {"stream.commit", OPTION_ENUM, "first_content", NOWHERE, READY, .words = "first_content",
-     .later = "full", .help = "when an answer begins to be passed on"},
-    {"stream.midstream", OPTION_ENUM, "auto", NOWHERE, READY, .words = "auto error",
-     .later = "continue",
-     .help = "when an answer breaks after its start: `auto` carries it on where that is surely right "
-             "(in this version nowhere yet), else and with `error` the client gets a true error"},
+    {"stream.commit", OPTION_ENUM, "first_content", IN(config, stream.commit), READY,
+     .words = "first_content window full",
+     .help = "when an answer begins to be passed on: with its first output, with some of it "
+             "(`stream.window_*`), or when all of it is there. What has not been passed on can fail "
+             "without a trace"},
+    {"stream.window_tokens", OPTION_INTEGER, "32", 1, 1e6, IN(config, stream.window_tokens), READY,
+     .help = "with `commit: window`: pieces of output that are held at first"},
+    {"stream.window_time", OPTION_DURATION, "2s", 1, HOUR, IN(config, stream.window_time), READY,
+     .help = "... and the longest time for it"},
+    {"stream.midstream", OPTION_ENUM, "auto", IN(config, stream.midstream), READY,
+     .words = "auto continue error",
+     .help = "when an answer breaks after its start: `auto` has another target carry it on where that "
+             "is surely right, `continue` also where the request has tools or the answer is long, "
+             "else and with `error` the client gets a true error"},
+    {"stream.tool_calls", OPTION_ENUM, "atomic", IN(config, stream.tool_calls), READY,
+     .words = "atomic stream",
+     .help = "`atomic` passes tool calls on when all of an answer's are complete, so that one that "
+             "was cut off never reached the client; `stream`: as they come"},
+    {"stream.seam_memory", OPTION_SIZE, "256KiB", 0, 64 * MIB, IN(config, stream.seam_memory), READY,
+     .help = "text of an answer that is kept while it runs, to carry it on; a longer one is not "
+             "carried on. `0KiB` keeps nothing"},
     {"stream.heartbeat_after", OPTION_DURATION, "45s", SECOND, HOUR,
      IN(config, stream.heartbeat_after), READY,
      .help = "silence before the first output after which the client gets a comment, so that "

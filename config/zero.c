@@ -31,7 +31,8 @@ static struct config_provider *add_provider(struct config *c, const char *name, 
 
     c->providers = mem_grow(c->providers, (c->n_providers + 1) * sizeof(*p));
     p = &c->providers[c->n_providers++];
-    *p = (struct config_provider){.name = mem_strdup(name), .type = mem_strdup(type)};
+    *p = (struct config_provider){
+        .name = mem_strdup(name), .type = mem_strdup(type), .carry_on = mem_strdup("auto")};
     return p;
 }
 

@@ -23,6 +23,9 @@ static const struct provider_type types[] = {
         .base_url = "https://api.anthropic.com",
         .path = "/v1",
         .needs_key = true,
+        /* up to 4.5; later models refuse it */
+        .prefills = "claude-2* claude-3* claude-instant* claude-*-4 claude-*-4-20* claude-*-4-0* "
+                    "claude-*-4-1* claude-*-4-5*",
     },
     {
         .name = "gemini",
@@ -56,7 +59,13 @@ static const struct provider_type types[] = {
     OPENAI_LIKE("github", "https://models.github.ai/inference", true),
     OPENAI_LIKE("groq", "https://api.groq.com/openai/v1", true),
     OPENAI_LIKE("huggingface", "https://router.huggingface.co/v1", true),
-    OPENAI_LIKE("llamacpp", "http://127.0.0.1:8080/v1", false),
+    {
+        .name = "llamacpp",
+        .dialect = &dialect_openai_chat,
+        .base_url = "http://127.0.0.1:8080/v1",
+        .path = "",
+        .prefills = "*",
+    },
     OPENAI_LIKE("lmstudio", "http://127.0.0.1:1234/v1", false),
     {
         .name = "mistral",
@@ -199,6 +208,22 @@ static struct span last_segment(struct span path)
     if (slash == NULL)
         return path;
     return (struct span){slash + 1, (size_t)(path.p + path.n - slash - 1)};
+}
+
+bool catalog_prefills(const struct provider_type *type, struct span model)
+{
+    struct span left = span_of(type->prefills);
+
+    while (left.n > 0) {
+        const char *space = memchr(left.p, ' ', left.n);
+        struct span word = {left.p, space != NULL ? (size_t)(space - left.p) : left.n};
+
+        if (span_glob(word, model))
+            return true;
+        left.p += word.n + (space != NULL);
+        left.n -= word.n + (space != NULL);
+    }
+    return false;
 }
 
 static bool ends_with(struct span path, struct span end)

@@ -25,7 +25,12 @@ struct provider_type {
     bool text_only;     /* takes no images, audio or files, whatever the model */
     bool needs_key;
     bool responses; /* OpenAI's kind: at its own base URL it speaks OpenAI's responses as well */
+    const char *prefills; /* patterns of models that go on inside an assistant's message at the end
+                             of a request, space between; NULL: none is known to */
 };
+
+/* Is `model` one of them? */
+bool catalog_prefills(const struct provider_type *type, struct span model);
 
 const struct provider_type *provider_type_find(const char *name); /* NULL if unknown */
 

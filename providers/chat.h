@@ -24,6 +24,8 @@ struct chat_request {
     bool usage_asked; /* stream_options.include_usage */
     bool tools;       /* tools or functions are declared */
     bool structured;  /* a form other than prose is asked for: the text is data */
+    bool logprobs;    /* probabilities of the tokens are asked for */
+    bool audio;       /* the answer is to be spoken as well */
     unsigned choices; /* how many answers are asked for (n): 1 as a rule */
     bool pinned;      /* bound to one provider's files or tools: another one cannot take over */
     bool reasoning;   /* reasoning is asked for: first output may take long */

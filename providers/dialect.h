@@ -91,9 +91,20 @@ struct dialect {
     void (*write_error)(const struct chat_error *error, struct strbuf *out);
     void (*write_stream_error)(const struct chat_error *error, struct strbuf *out);
 
+    /* The second one where a writer knows what the client has of the stream; NULL: that is all the
+     * same. */
+    void (*write_break)(struct answer_writer *w, const struct chat_error *error,
+                        struct strbuf *out);
+
     /* Appends the marker that a complete stream ends with ("data: [DONE]\n\n"); may append nothing.
      */
     void (*write_end)(struct strbuf *out);
+
+    /* The request with turns put behind the client's last one: `assistant`, and `user` where it is
+     * not empty (both plain text), and with `used_tokens` fewer to write where it sets a limit.
+     * *out is as read_request leaves it, in the arena. -1 with *e where that cannot be. */
+    int (*extend)(const struct chat_request *req, struct span assistant, struct span user,
+                  uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
      * field of the request ends up in it: the ones that nothing stands for in `others`. -1 with *e
@@ -110,6 +121,10 @@ struct dialect {
      * open. `kind` is what read_event made of it. Called for every such event, in order, on a
      * zeroed writer with the first block set; cheap for output. */
     void (*follow)(struct answer_writer *w, const struct sse_event *ev, enum dialect_event kind);
+
+    /* `w` is a copy of a writer that others may be copied from as well, as whoever carries the
+     * stream on may fail: makes w's state its own. NULL: where nothing is lost by sharing it. */
+    void (*split)(struct answer_writer *w);
 
     /* Appends a whole answer that is not streamed. */
     void (*write_answer)(struct answer_writer *w, const struct fold *f, struct strbuf *out);

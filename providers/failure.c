@@ -58,6 +58,8 @@ int failure_rank(enum failure f)
     case TRUNCATED:
     case MALFORMED:
     case EMPTY:
+    case CARRY_REFUSED:
+    case SEAM_MISMATCH:
         return 4;
     case SKIPPED_OPEN:
     case SKIPPED_REST:

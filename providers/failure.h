@@ -83,6 +83,8 @@ enum failure_marks {
     X(EMPTY,           "empty",               AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   true,  "the answer holds no output")                        \
     X(BAD_ENCODING,    "bad_encoding",        AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    502,   false, "the answer's compression is unknown or broken")     \
     X(ANSWER_TOO_BIG,  "answer_too_big",      AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   false, "the answer is larger than our cap")                 \
+    X(CARRY_REFUSED,   "carry_refused",       AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    502,   true,  "it would not go on with an answer that another target began") \
+    X(SEAM_MISMATCH,   "seam_mismatch",       AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    502,   true,  "what it went on with does not fit what the client has already") \
     X(UNFIT,           "unfit",               AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    400,   false, "not tried: the request is too large for this model, or holds what it cannot take") \
     X(SKIPPED_OPEN,    "breaker_open",        AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it failed repeatedly a moment ago")      \
     X(SKIPPED_REST,    "resting",             AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it is left to rest after what it answered") \

@@ -28,6 +28,8 @@ struct openai_chat_found {
     uint64_t begun, closed; /* the same */
     struct span bad_finish; /* a finish reason that says that the provider failed; raw */
     struct chat_usage usage;
+    unsigned events;  /* what a sink would be sent of it, calls left out */
+    struct span text; /* ... the last of them that is a piece of the answer's text; raw */
 };
 
 /* Reads one object of an answer: a chunk of a stream or, with `whole`, an answer in one piece.
@@ -78,6 +80,10 @@ bool openai_chat_reasons(struct span model, struct span effort);
 
 /* Does a raw response_format ask for data rather than prose? */
 bool openai_chat_is_structured(struct span form);
+
+/* What is left of a limit of tokens, as text; it is no answer any more with less than a few of
+ * them, if it was one before. */
+struct span openai_chat_less(struct span limit, uint64_t used, struct arena *a);
 
 /* Where a request goes ("/chat/completions" behind the base path), and the credential; no body yet.
  */

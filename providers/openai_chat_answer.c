@@ -359,25 +359,41 @@ void openai_chat_write_event(struct answer_writer *w, const struct chat_event *e
     }
 }
 
-/* Its first chunk tells the id and the time that the others repeat, and has said the role. */
+static bool has_item(struct span list)
+{
+    struct json j = json_read(list);
+
+    return json_enter(&j, JSON_ARRAY) && json_item(&j);
+}
+
+/* Its first chunk with a choice tells the id and the time that the others repeat, and has said the
+ * role. What Azure sends before it has neither. */
 void openai_chat_follow(struct answer_writer *w, const struct sse_event *ev,
                         enum dialect_event kind)
 {
     struct json j = json_read(ev->data);
     struct strbuf none = strbuf_in(w->arena, 4096);
-    struct span key;
-    int64_t created;
+    struct span key, id = w->id;
+    int64_t created = (int64_t)w->created;
+    bool choice = false;
 
     if (w->started || kind == EVENT_NOTHING || !json_enter(&j, JSON_OBJECT))
         return;
     while (json_member(&j, &key)) {
-        if (span_is(key, "id"))
-            w->id = arena_copy(w->arena, json_text(json_take(&j), w->arena));
-        else if (span_is(key, "created") && json_to_i64(json_take(&j), &created))
-            w->created = (uint64_t)created;
-        else if (j.at_value)
-            json_take(&j);
+        struct span value = json_take(&j);
+
+        if (span_is(key, "id") && json_type_of(value) == JSON_STRING && value.n > 2)
+            id = value;
+        else if (span_is(key, "created"))
+            json_to_i64(value, &created);
+        else if (span_is(key, "choices"))
+            choice = has_item(value);
     }
+    if (!choice)
+        return;
+    if (id.p != w->id.p)
+        w->id = arena_copy(w->arena, json_text(id, w->arena));
+    w->created = (uint64_t)created;
     get_choice(w, 0, &none);
     w->started = true;
 }

@@ -16,8 +16,12 @@ struct reader {
 
 static void emit(struct reader *r, struct chat_event ev)
 {
-    if (r->sink == NULL)
+    if (r->sink == NULL) {
+        r->found.events++;
+        if (ev.kind == CHAT_TEXT)
+            r->found.text = ev.text;
         return;
+    }
     ev.choice = r->choice;
     r->sink(r->ctx, &ev);
 }

@@ -39,6 +39,14 @@ static enum dialect_event read_error(struct span text, bool certain, struct chat
     return EVENT_ERROR;
 }
 
+/* Nearly every chunk of a stream is a piece of text and nothing else: that need not be read twice.
+ */
+static bool is_only_text(const struct openai_chat_found *f, const struct chat_watch *watch)
+{
+    return f->events == 1 && f->text.n != 0 && f->begun == 1 && watch->begun != 0 && !f->tools &&
+           !f->usage.seen;
+}
+
 static enum dialect_event read_chunk(struct span data, struct chat_watch *watch, chat_sink *sink,
                                      void *ctx)
 {
@@ -56,7 +64,9 @@ static enum dialect_event read_chunk(struct span data, struct chat_watch *watch,
         watch->failure = bad_finish(found.bad_finish, &watch->error);
         return EVENT_ERROR;
     }
-    if (sink != NULL)
+    if (sink != NULL && is_only_text(&found, watch))
+        sink(ctx, &(struct chat_event){.kind = CHAT_TEXT, .text = found.text});
+    else if (sink != NULL)
         openai_chat_tell(data, false, watch, &found, sink, ctx);
     learn(watch, &found);
     if (found.output)

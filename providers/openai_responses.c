@@ -130,6 +130,66 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     return 0;
 }
 
+/* ---- the same request, to carry an answer on ---- */
+
+#define MAX_TURN 64 /* bytes around the text of a turn */
+
+static void add_turn(struct strbuf *out, const char *role, struct span raw)
+{
+    if (raw.n <= 2)
+        return;
+    strbuf_addf(out, "%s{\"role\":\"%s\",\"content\":", out->len != 0 ? "," : "", role);
+    strbuf_add_span(out, raw);
+    strbuf_add_char(out, '}');
+}
+
+/* The input with these turns behind it; a text alone becomes the first of a list. */
+static struct span longer_input(struct span input, struct span assistant, struct span user,
+                                struct arena *a)
+{
+    size_t most = input.n + 6 * (assistant.n + user.n) + 4 * MAX_TURN; /* "\u0000" is the longest */
+    struct strbuf turns = strbuf_in(a, most), out = strbuf_in(a, most);
+
+    if (json_type_of(input) == JSON_STRING)
+        add_turn(&turns, "user", input);
+    add_turn(&turns, "assistant", chat_quote(assistant, a));
+    add_turn(&turns, "user", chat_quote(user, a));
+    if (json_type_of(input) == JSON_STRING)
+        strbuf_add_char(&out, '[');
+    else /* without its closing bracket */
+        strbuf_add_n(&out, input.p, input.n - 1);
+    if (json_type_of(input) != JSON_STRING && turns.len != 0)
+        strbuf_add_char(&out, ',');
+    strbuf_add_span(&out, strbuf_span(&turns));
+    strbuf_add_char(&out, ']');
+    return strbuf_span(&out);
+}
+
+static int extend(const struct chat_request *req, struct span assistant, struct span user,
+                  uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e)
+{
+    struct span input = top_member(req->body, "input");
+    struct span limit = top_member(req->body, "max_output_tokens");
+    struct json_edit of_input, of_limit, edits[2];
+    struct strbuf body;
+    size_t n = 0;
+
+    if (json_type_of(input) != JSON_STRING && !top_has_items(input))
+        return err_set(e, ERR_VALUE, "input: no place for another turn was found");
+    of_input = (struct json_edit){input, longer_input(input, assistant, user, a)};
+    of_limit = (struct json_edit){limit, openai_chat_less(limit, used_tokens, a)};
+    if (limit.n != 0 && limit.p < input.p)
+        edits[n++] = of_limit;
+    edits[n++] = of_input;
+    if (limit.n != 0 && limit.p > input.p)
+        edits[n++] = of_limit;
+    body = strbuf_in(a, req->body.n + of_input.now.n + of_limit.now.n);
+    json_splice(&body, req->body, edits, n);
+    return read_request(strbuf_span(&body), a, out, e);
+}
+
+/* ---- the request, for a provider ---- */
+
 /* The client's bytes, without what other providers left in them. */
 static void write_request(const struct chat_request *req, const struct dialect_target *target,
                           struct arena *a, struct dialect_request *out, struct drops *drops)
@@ -153,12 +213,15 @@ const struct dialect dialect_openai_responses = {
     .comments = true,
     .client_fields = (const char *const[]){"openai-beta", "idempotency-key", NULL},
     .read_request = read_request,
+    .extend = extend,
     .read_conversation = openai_responses_read_conversation,
     .write_error = openai_chat_write_error,
     .write_stream_error = openai_responses_write_stream_error,
+    .write_break = openai_responses_write_break,
     .write_end = write_end,
     .write_event = openai_responses_write_event,
     .follow = openai_responses_follow,
+    .split = openai_responses_split,
     .write_answer = openai_responses_write_answer,
     .write_models = openai_chat_write_models,
     .write_model = openai_chat_write_model,

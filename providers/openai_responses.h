@@ -57,7 +57,6 @@ int openai_responses_read_conversation(struct span body, struct arena *a, struct
                                        struct err *e);
 int openai_responses_read_input(struct request_reader *r, struct span instructions,
                                 struct span input);
-/* A part of a message's content, or of a result. */
 int openai_responses_write_conversation(const struct conversation *c,
                                         const struct dialect_target *target, struct arena *a,
                                         struct dialect_request *out, struct drops *drops,
@@ -81,6 +80,9 @@ void openai_responses_follow(struct answer_writer *w, const struct sse_event *ev
                              enum dialect_event kind);
 void openai_responses_write_answer(struct answer_writer *w, const struct fold *f,
                                    struct strbuf *out);
+void openai_responses_split(struct answer_writer *w);
 void openai_responses_write_stream_error(const struct chat_error *error, struct strbuf *out);
+void openai_responses_write_break(struct answer_writer *w, const struct chat_error *error,
+                                  struct strbuf *out);
 
 #endif

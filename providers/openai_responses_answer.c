@@ -209,13 +209,15 @@ static void add_usage(struct strbuf *out, const struct chat_usage *u)
 
 /* Clients expect counts with every answer that ended; without any from the provider they are 0. */
 static void add_response(struct strbuf *out, const struct answer_writer *w, const char *status,
-                         const char *incomplete, struct span output, const struct chat_usage *usage)
+                         struct span error, const char *incomplete, struct span output,
+                         const struct chat_usage *usage)
 {
     strbuf_add(out, "{\"id\":");
     json_add_string(out, w->id);
     strbuf_add(out, ",\"object\":\"response\",\"created_at\":");
     strbuf_add_u64(out, w->created);
-    strbuf_addf(out, ",\"status\":\"%s\",\"background\":false,\"error\":null", status);
+    strbuf_addf(out, ",\"status\":\"%s\",\"background\":false", status);
+    add_raw(out, "error", error.n != 0 ? error : SPAN("null"));
     if (incomplete != NULL)
         strbuf_addf(out, ",\"incomplete_details\":{\"reason\":\"%s\"}", incomplete);
     else
@@ -282,7 +284,7 @@ static void start(struct answer_writer *w, struct stream *s, struct strbuf *out)
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         open_event(s, types[i], out);
         strbuf_add(out, ",\"response\":");
-        add_response(out, w, "in_progress", NULL, SPAN(""), NULL);
+        add_response(out, w, "in_progress", SPAN(""), NULL, SPAN(""), NULL);
         close_event(out);
     }
 }
@@ -583,8 +585,8 @@ static void write_end(struct answer_writer *w, struct stream *s, struct strbuf *
     close_item(w, s, (struct span){0}, out);
     open_event(s, why != NULL ? "response.incomplete" : "response.completed", out);
     strbuf_add(out, ",\"response\":");
-    add_response(out, w, why != NULL ? "incomplete" : "completed", why, strbuf_span(&s->output),
-                 &w->usage);
+    add_response(out, w, why != NULL ? "incomplete" : "completed", SPAN(""), why,
+                 strbuf_span(&s->output), &w->usage);
     close_event(out);
     out->failed |= s->output.failed;
 }
@@ -727,7 +729,7 @@ void openai_responses_follow(struct answer_writer *w, const struct sse_event *ev
     struct place p = {0};
     int64_t sequence;
 
-    if (kind == EVENT_NOTHING || !find_place(ev->data, &p))
+    if (kind == EVENT_NOTHING || kind == EVENT_END || !find_place(ev->data, &p))
         return;
     if (json_to_i64(p.sequence, &sequence) && sequence >= 0)
         s->sequence = (uint64_t)sequence + 1;
@@ -749,6 +751,25 @@ void openai_responses_follow(struct answer_writer *w, const struct sse_event *ev
     } else if (s->open != NO_ITEM && json_type_of(p.delta) == JSON_STRING && p.delta.n > 2) {
         add_piece(&s->text, p.delta);
     }
+}
+
+static struct strbuf copy_of(const struct strbuf *text, struct arena *a)
+{
+    struct strbuf out = strbuf_in(a, MAX_TEXT);
+
+    strbuf_add_span(&out, strbuf_span(text));
+    return out;
+}
+
+void openai_responses_split(struct answer_writer *w)
+{
+    struct stream *s = stream_of(w), *own = arena_alloc(w->arena, sizeof(*own));
+
+    *own = *s;
+    own->output = copy_of(&s->output, w->arena);
+    own->text = copy_of(&s->text, w->arena);
+    own->content = copy_of(&s->content, w->arena);
+    w->state = own;
 }
 
 /* ---- answers in one piece ---- */
@@ -812,29 +833,64 @@ void openai_responses_write_answer(struct answer_writer *w, const struct fold *f
         if (c->index == 0)
             replay_choice(w, c);
     why = incomplete_reason(s->reason);
-    add_response(out, w, why != NULL ? "incomplete" : "completed", why, strbuf_span(&s->output),
-                 &f->usage);
+    add_response(out, w, why != NULL ? "incomplete" : "completed", SPAN(""), why,
+                 strbuf_span(&s->output), &f->usage);
     strbuf_add_char(out, '\n');
     out->failed |= s->output.failed;
 }
 
 /* ---- errors ---- */
 
-void openai_responses_write_stream_error(const struct chat_error *error, struct strbuf *out)
+static void add_code(struct strbuf *out, const struct chat_error *error, const char *otherwise)
+{
+    const char *code = error->code[0] != '\0' ? error->code : otherwise;
+
+    if (code != NULL)
+        json_add_string(out, span_of(code));
+    else
+        strbuf_add(out, "null");
+}
+
+/* Some clients look for `error`, others for its members beside `type`. */
+static void add_error(struct strbuf *out, const struct chat_error *error, uint64_t sequence)
 {
     struct strbuf plain = strbuf_heap(16384);
 
-    /* Some clients look for `error`, others for its members beside `type`. */
     openai_chat_write_error(error, &plain);
-    strbuf_add(out, "event: error\ndata: {\"type\":\"error\",\"code\":");
-    if (error->code[0] != '\0')
-        json_add_string(out, span_of(error->code));
-    else
-        strbuf_add(out, "null");
+    strbuf_add(out, "event: error\ndata: {\"type\":\"error\",\"sequence_number\":");
+    strbuf_add_u64(out, sequence);
+    strbuf_add(out, ",\"code\":");
+    add_code(out, error, NULL);
     strbuf_add(out, ",\"message\":");
     json_add_string(out, span_of(error->message));
     strbuf_add(out, ",\"param\":null,");
     strbuf_add_n(out, plain.buf + 1, plain.len - 2); /* without its brace and line end */
     strbuf_add(out, "\n\n");
     strbuf_release(&plain);
+}
+
+/* Nothing came before it, or nobody has counted. */
+void openai_responses_write_stream_error(const struct chat_error *error, struct strbuf *out)
+{
+    add_error(out, error, 0);
+}
+
+/* The response has failed, with what was finished of it. */
+void openai_responses_write_break(struct answer_writer *w, const struct chat_error *error,
+                                  struct strbuf *out)
+{
+    struct stream *s = stream_of(w);
+    struct strbuf why = strbuf_in(w->arena, 16384);
+
+    add_error(out, error, s->sequence++);
+    strbuf_add(&why, "{\"code\":");
+    add_code(&why, error, "server_error");
+    strbuf_add(&why, ",\"message\":");
+    json_add_string(&why, span_of(error->message));
+    strbuf_add_char(&why, '}');
+    open_event(s, "response.failed", out);
+    strbuf_add(out, ",\"response\":");
+    add_response(out, w, "failed", strbuf_span(&why), NULL, strbuf_span(&s->output),
+                 w->usage.seen ? &w->usage : NULL);
+    close_event(out);
 }

@@ -44,8 +44,23 @@ static bool mend(struct attempt *a, enum failure why)
     return true;
 }
 
-static void fail(struct attempt *a, enum failure why)
+/* A 4xx to a request that asks to carry an answer on is about this way of asking: the same model
+ * may do it in another one. That it takes no assistant's message at the end is remembered. */
+static enum failure carry_refused(struct attempt *a, enum failure why)
 {
+    if (a->stitch == NULL || a->stitch->join.way == SEAM_ALIGN || a->mode != MODE_ERROR ||
+        (why != BAD_REQUEST && why != UNSUPPORTED && why != CLIENT_ERROR))
+        return why;
+    if (a->stitch->join.way == SEAM_PREFILL &&
+        span_find_nocase(span_of(a->error.message), "prefill") != NULL)
+        atomic_store_explicit(&a->target->no_prefill_ms, loop_now_ms(a->loop),
+                              memory_order_relaxed);
+    return CARRY_REFUSED;
+}
+
+static void fail(struct attempt *a, enum failure what)
+{
+    enum failure why = carry_refused(a, what);
     struct failover_event ev = {.kind = FAILOVER_FAILED,
                                 .try = a->number,
                                 .failure = why,
@@ -77,12 +92,6 @@ static void fail_inside(struct attempt *a, struct span body)
     fail(a, a->watch.failure);
 }
 
-static void complete(struct attempt *a)
-{
-    a->over = true;
-    tell(a, FAILOVER_COMPLETE);
-}
-
 /* ---- an answer in events --------------------------------------------------------------------- */
 
 /* Whole events go to the client, or wait for the commit. */
@@ -90,6 +99,13 @@ static bool pass_on(struct attempt *a, struct span bytes)
 {
     if (bytes.n == 0)
         return true;
+    if (a->held_back) {
+        strbuf_add_span(&a->calls, bytes);
+        if (!a->calls.failed)
+            return true;
+        fail_saying(a, ANSWER_TOO_BIG, "a tool call is larger than limits.answer_body");
+        return false;
+    }
     if (a->owns) {
         a->events->write(a, bytes);
         return !a->over;
@@ -128,20 +144,33 @@ static void hold_stop(struct attempt *a, const struct chat_event *ev)
 }
 
 /* One event to whoever puts the answer into the client's words: as it comes, or into the whole. */
-static void give_words(struct attempt *a, const struct chat_event *ev, struct strbuf *out)
+static void give_words(void *ctx, const struct chat_event *ev)
 {
-    if (a->request->stream)
-        a->client->write_event(&a->writer, ev, out);
-    else
+    struct attempt *a = ctx;
+
+    if (!a->request->stream) {
         fold_event(&a->whole, ev);
+        return;
+    }
+    a->client->write_event(&a->writer, ev, &a->words);
+    if (a->said != NULL && !a->held_back)
+        seam_note(a->said, ev);
 }
 
-static void give_stops(struct attempt *a, struct strbuf *out)
+static void give(struct attempt *a, const struct chat_event *ev)
+{
+    if (a->stitch != NULL)
+        stitch_event(a->stitch, ev, give_words, a);
+    else
+        give_words(a, ev);
+}
+
+static void give_stops(struct attempt *a)
 {
     for (const struct held_stop *s = a->stops; s != NULL; s = s->next) {
         struct chat_event stop = {.kind = CHAT_STOP, .choice = s->choice, .text = s->reason};
 
-        give_words(a, &stop, out);
+        give(a, &stop);
     }
     a->stops = NULL;
 }
@@ -155,21 +184,109 @@ static void translate(void *ctx, const struct chat_event *ev)
         return;
     }
     if (ev->kind == CHAT_END)
-        give_stops(a, &a->words);
-    give_words(a, ev, &a->words);
+        give_stops(a);
+    give(a, ev);
+}
+
+/* An event goes out as the provider's own bytes. */
+static void note(void *ctx, const struct chat_event *ev)
+{
+    struct attempt *a = ctx;
+
+    seam_note(a->said, ev);
 }
 
 /* Passes on what the translation of an event has come to. */
 static bool pass_words(struct attempt *a)
 {
-    bool on = !a->words.failed;
+    bool on = false;
 
-    if (!on)
+    if (a->words.failed)
         fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is too large to be translated");
+    else if (a->stitch != NULL && a->stitch->said == SEAM_WRONG)
+        fail_saying(a, SEAM_MISMATCH, "it goes on from another place, or with another text");
     else
         on = pass_on(a, strbuf_span(&a->words));
     strbuf_clear(&a->words);
     return on;
+}
+
+/* ---- when it may go out ---- */
+
+static enum failover_hold hold_of(const struct attempt *a)
+{
+    if (a->held_back || a->commit == COMMIT_FULL ||
+        (a->stitch != NULL && a->stitch->said != SEAM_LIVE))
+        return HOLD_ALL;
+    return a->commit == COMMIT_WINDOW && a->pieces < a->window ? HOLD_WINDOW : HOLD_NOT;
+}
+
+/* There is output, or what was held back of it has become free. False when the attempt is over. */
+static bool tell_output(struct attempt *a)
+{
+    struct failover_event ev = {.kind = FAILOVER_OUTPUT,
+                                .try = a->number,
+                                .status = a->status,
+                                .retry_after_ms = RETRY_AFTER_NONE,
+                                .hold = hold_of(a)};
+
+    a->pieces++;
+    if (a->owns || (a->told && ev.hold == a->hold))
+        return true;
+    a->told = true;
+    a->hold = ev.hold;
+    if (ev.hold != HOLD_NOT) /* more than a few lifecycle events is going to be held */
+        a->held.max = a->service->config->limits.answer_body;
+    a->events->happened(a, &ev);
+    return !a->over;
+}
+
+/* Does a tool call begin in the event that was just read, of an answer whose calls are held? */
+static bool begins_call(const struct attempt *a)
+{
+    return a->atomic && !a->held_back && !a->gave_calls && a->watch.tools && !a->watch.stopped;
+}
+
+/* Nothing of the event goes out: what was noted of it is taken back. */
+static void hold_back(struct attempt *a, const struct seam_text *before)
+{
+    a->held_back = true;
+    a->calls = strbuf_heap(a->service->config->limits.answer_body);
+    if (a->said != NULL && !a->said->lost) {
+        struct strbuf text = a->said->text;
+
+        text.len = before->text.len;
+        *a->said = *before;
+        a->said->text = text;
+    }
+}
+
+/* The calls are complete. */
+static bool give_calls(struct attempt *a)
+{
+    bool on;
+
+    a->held_back = false;
+    a->gave_calls = true;
+    if (a->said != NULL)
+        a->said->tool = true;
+    on = pass_on(a, strbuf_span(&a->calls));
+    strbuf_release(&a->calls);
+    return on && tell_output(a);
+}
+
+/* Whatever was held is all that comes. */
+static void complete(struct attempt *a)
+{
+    if (a->stitch != NULL && a->stitch->said == SEAM_HOLD) {
+        stitch_end(a->stitch, give_words, a);
+        if (!pass_words(a))
+            return;
+    }
+    if (a->held_back && !give_calls(a))
+        return;
+    a->over = true;
+    tell(a, FAILOVER_COMPLETE);
 }
 
 /* One event of an answer that is translated: what goes out are not the provider's bytes. */
@@ -177,10 +294,10 @@ static bool take_words(struct attempt *a, enum dialect_event kind)
 {
     if (!pass_words(a))
         return false;
-    if (kind == EVENT_OUTPUT && !a->owns) {
-        tell(a, FAILOVER_OUTPUT);
-        return !a->over;
-    }
+    if (kind == EVENT_OUTPUT && !tell_output(a))
+        return false;
+    if (a->held_back && (a->watch.stopped || kind == EVENT_END) && !give_calls(a))
+        return false;
     a->ending = kind == EVENT_END;
     return !a->ending;
 }
@@ -217,9 +334,9 @@ static bool leave_out(struct attempt *a)
 static bool take_event(struct attempt *a, const struct sse_event *ev, struct span input,
                        struct span *run)
 {
-    enum dialect_event kind =
-        a->dialect->read_event(ev, &a->watch, a->translating ? translate : NULL, a);
-
+    struct seam_text before = a->said != NULL ? *a->said : (struct seam_text){0};
+    chat_sink *sink = a->rewrites ? translate : a->said != NULL && !a->held_back ? note : NULL;
+    enum dialect_event kind = a->dialect->read_event(ev, &a->watch, sink, a);
     enum failure verdict = kind == EVENT_ERROR ? a->watch.failure
                            : kind == EVENT_BAD ? MALFORMED
                            : kind == EVENT_END ? a->dialect->judge_end(&a->watch)
@@ -240,8 +357,16 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
                             : "the end marker came without a finish reason or output");
         return false;
     }
-    if (a->translating)
+    if (begins_call(a)) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+        hold_back(a, &before);
+    }
+    if (a->rewrites)
         return take_words(a, kind);
+    if (a->said != NULL && !a->held_back)
+        a->client->follow(&a->writer, ev, kind);
     /* Neighbours in the input go out together; an event that was put together from several reads
      * stands elsewhere, and only until the next one is asked for. */
     if (run->n > 0 && run->p + run->n != ev->raw.p) {
@@ -257,12 +382,14 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
             return false;
         run->n = 0;
     }
-    if (kind == EVENT_OUTPUT && !a->owns) {
+    if ((kind == EVENT_OUTPUT && !a->owns) || (a->held_back && a->watch.stopped)) {
         if (!pass_on(a, *run))
             return false;
         run->n = 0;
-        tell(a, FAILOVER_OUTPUT);
-        return !a->over;
+        if (kind == EVENT_OUTPUT && !tell_output(a))
+            return false;
+        if (a->held_back && a->watch.stopped && !give_calls(a))
+            return false;
     }
     if (kind == EVENT_END) {
         a->ending = true;
@@ -291,7 +418,7 @@ static void read_events(struct attempt *a, struct span bytes)
     if (a->ending ||
         (!was_whole && a->dialect->marks_end && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
         tell(a, FAILOVER_STOPPED);
-    else if (progress && a->owns)
+    else if (progress && a->told)
         a->events->progress(a);
 }
 
@@ -335,7 +462,7 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
 /* The answer in the client's words takes the place of the provider's. */
 static void put_into_words(struct attempt *a)
 {
-    give_stops(a, NULL);
+    give_stops(a);
     fold_done(&a->whole);
     if (!a->whole.too_big)
         a->client->write_answer(&a->writer, &a->whole, &a->words);
@@ -548,6 +675,11 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
     struct err e;
 
     a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
+    if (brief->unsayable != NULL) {
+        a->error.status = a->status = 400;
+        snprintf(a->error.message, sizeof(a->error.message), "%s", brief->unsayable);
+        return -1;
+    }
     if (!a->translating) {
         drops.client = NULL; /* these are the client's names */
         a->dialect->write_request(a->request, to, a->arena, &a->outgoing, &drops);
@@ -575,8 +707,10 @@ static void not_said(struct loop_task *t)
 {
     struct attempt *a = CONTAINER_OF(t, struct attempt, task);
 
-    if (!a->over)
-        fail(a, UNSUPPORTED);
+    if (a->over)
+        return;
+    a->mode = MODE_ERROR;
+    fail(a, UNSUPPORTED);
 }
 
 static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned key,
@@ -685,6 +819,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->dialect = provider_dialect(t->provider, brief->client);
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
+    a->rewrites = a->translating || brief->carry != NULL;
     a->request = brief->request;
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
@@ -703,6 +838,24 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };
+    if (a->request->stream) {
+        a->commit = brief->commit;
+        a->window = brief->window;
+        a->atomic = brief->atomic;
+        if (a->rewrites || a->client->follow != NULL)
+            a->said = brief->said;
+    }
+    if (brief->carry != NULL) {
+        struct span model = a->writer.model;
+
+        a->commit = COMMIT_FIRST;
+        a->writer = *brief->carry->writer;
+        a->writer.model = model;
+        if (a->client->split != NULL)
+            a->client->split(&a->writer);
+        a->stitch = arena_alloc(arena, sizeof(*a->stitch));
+        stitch_init(a->stitch, brief->carry->way, a->said, &brief->carry->used, arena);
+    }
     fold_init(&a->whole, arena);
     sse_init(&a->sse, MAX_EVENT);
     if (a->dialect == NULL) {
@@ -718,9 +871,11 @@ void attempt_write_end(struct attempt *a, struct strbuf *out)
 {
     if (a->watch.end)
         return;
-    if (a->translating) {
-        give_stops(a, out);
-        a->client->write_event(&a->writer, &(struct chat_event){.kind = CHAT_END}, out);
+    if (a->rewrites) {
+        give_stops(a);
+        give(a, &(struct chat_event){.kind = CHAT_END});
+        strbuf_add_span(out, strbuf_span(&a->words));
+        strbuf_clear(&a->words);
     } else {
         a->client->write_end(out);
     }
@@ -733,6 +888,7 @@ void attempt_stop(struct attempt *a)
     sse_release(&a->sse);
     strbuf_release(&a->held);
     strbuf_release(&a->words);
+    strbuf_release(&a->calls);
 }
 
 struct span attempt_own(struct attempt *a)

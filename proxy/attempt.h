@@ -4,6 +4,12 @@
  * it owns the client, what came is held here; when it is told to own (the core's COMMIT), the held
  * bytes go out and the rest follows as it comes, always up to the end of a whole event. Bytes of
  * the same dialect are passed on as they are.
+ *
+ * A tool call may be held back until all calls of the answer are complete, also when the attempt
+ * owns the client: a call that was cut off is then as if it had never begun.
+ *
+ * An attempt can also carry on an answer that another one began. It puts its answer into the
+ * client's words itself, whatever its dialect, and holds them until they fit (stitch.h).
  */
 #ifndef HOLDFAST_PROXY_ATTEMPT_H
 #define HOLDFAST_PROXY_ATTEMPT_H
@@ -11,6 +17,7 @@
 #include "providers/dialect.h"
 #include "proxy/failover.h"
 #include "proxy/service.h"
+#include "proxy/stitch.h"
 #include "proxy/wire/upstream.h"
 
 /* How the bytes of an answer are read. */
@@ -23,6 +30,20 @@ enum attempt_mode {
 
 struct attempt;
 
+/* When an answer's beginning may go to the client. */
+enum attempt_commit {
+    COMMIT_FIRST,  /* its first output */
+    COMMIT_WINDOW, /* some output, or the first one a while ago */
+    COMMIT_FULL,   /* all of it */
+};
+
+/* An answer to be carried on. */
+struct attempt_carry {
+    enum seam_way way;
+    const struct answer_writer *writer; /* of whoever wrote the client's last bytes */
+    struct chat_usage used;             /* of all who wrote some */
+};
+
 /* What an attempt is to ask, and in which words the client wants the answer. */
 struct attempt_brief {
     int number; /* which of the exchange's tries it is: its events carry it */
@@ -34,6 +55,12 @@ struct attempt_brief {
     struct span fields_for_all;              /* header lines of the client's that go along ... */
     struct span fields_for_same;             /* ... and where the provider speaks its dialect */
     uint32_t without; /* parameters that this target refused of this request a moment ago */
+    enum attempt_commit commit;
+    unsigned window;        /* pieces of output that COMMIT_WINDOW holds */
+    bool atomic;            /* tool calls are held back until they are complete */
+    struct seam_text *said; /* to be told of all that goes out; NULL: nobody will need it */
+    const struct attempt_carry *carry; /* NULL: it begins an answer */
+    const char *unsayable; /* the request cannot even be put for another target: why, or NULL */
 };
 
 /* Upward calls; wired by the exchange, which is a->ctx. Two attempts of it can be live at once. */
@@ -55,6 +82,7 @@ struct attempt {
     const struct dialect *dialect; /* the provider's; NULL: it answers inside the process */
     const struct dialect *client;
     bool translating; /* the two differ */
+    bool rewrites;    /* what goes out are our words, and not the provider's bytes */
     const struct chat_request *request;
     struct target *target;
 
@@ -66,6 +94,15 @@ struct attempt {
     uint32_t refused;        /* ... that the next try of this target has to leave out */
     bool over, owns, ending; /* ending: the last marker came; only the transport's end is missing */
     bool gap;                /* an event of it could not be read and was left out */
+    enum attempt_commit commit;
+    unsigned window, pieces; /* of output: held at most, and seen */
+    bool told;               /* the core knows that there is output ... */
+    enum failover_hold hold; /* ... and when it may go out */
+    bool atomic;
+    bool held_back, gave_calls; /* a tool call is being held back in `calls`; that is over */
+    struct strbuf calls;
+    struct seam_text *said;
+    struct stitch *stitch; /* it carries an answer on; else NULL */
     unsigned status;
     bool event_stream;       /* the answer's content-type says so */
     bool html;               /* ... or that it is a page */

@@ -15,8 +15,9 @@
 #include "proxy/route.h"
 
 #define MAX_SPARE     64
-#define MAX_FIELDS    6144 /* header lines of an answer */
-#define MAX_MODELS    1024 /* in the list of models */
+#define MAX_FIELDS    6144               /* header lines of an answer */
+#define MAX_MODELS    1024               /* in the list of models */
+#define MAX_LAST      (16 * 1024 * 1024) /* of the last event of a stream: it may repeat all */
 #define SMALL_BODY    65536
 #define MAX_HEDGED    131072 /* bytes of a request: a second call of a larger one costs too much */
 #define TRAIL_TARGETS (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
@@ -41,6 +42,7 @@ struct exchange {
     bool retried;        /* the client's library tries this for the second time or later */
     struct span session; /* a header that names the conversation, or empty */
     uint64_t timeout_ms; /* 0: none asked for */
+    enum seam_mode midstream;
     struct span route_wanted;
 
     struct strbuf body;
@@ -56,6 +58,7 @@ struct exchange {
     struct attempt *attempts; /* all of them, the newest first */
     struct attempt *deciding; /* the last one that ended or answered */
     struct attempt *owner;    /* the one whose answer goes to the client, once committed */
+    struct chat_usage used;   /* by those that owned it before, as far as it is known or guessed */
     bool opened, committed;
     unsigned status;                         /* what the client got */
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
@@ -159,8 +162,11 @@ static void end(struct exchange *x)
     assert(x->recorded && !x->ended);
     x->ended = true;
     x->client = NULL;
-    for (struct attempt *a = x->attempts; a != NULL; a = a->next)
+    for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);
+        if (a->said != NULL)
+            seam_text_release(a->said);
+    }
     strbuf_release(&x->body);
     service_return(s->service, x->reserved);
     loop_timer_clear(s->loop, &x->timer);
@@ -232,10 +238,10 @@ static void log_exchange(struct exchange *x, const char *outcome)
         const struct attempt *a = x->owner;
 
         r.usage_seen = a->watch.usage.seen;
-        r.input_tokens = a->watch.usage.input;
-        r.output_tokens = a->watch.usage.output;
-        r.cached_tokens = a->watch.usage.cached;
-        r.reasoning_tokens = a->watch.usage.reasoning;
+        r.input_tokens = x->used.input + a->watch.usage.input;
+        r.output_tokens = x->used.output + a->watch.usage.output;
+        r.cached_tokens = x->used.cached + a->watch.usage.cached;
+        r.reasoning_tokens = x->used.reasoning + a->watch.usage.reasoning;
         r.provider = span_of(a->target->provider->conf->name);
         r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
     }
@@ -412,11 +418,15 @@ static bool read_wishes(struct exchange *x, const struct http1_head *h)
                       "x-holdfast-failover is neither \"on\" nor \"off\"");
         return false;
     }
-    if (midstream.p != NULL && !span_is_nocase(midstream, "auto") &&
-        !span_is_nocase(midstream, "error")) {
+    if (midstream.n == 0)
+        midstream = span_of(x->space->service->config->stream.midstream);
+    if (span_is_nocase(midstream, "continue")) {
+        x->midstream = SEAM_CONTINUE;
+    } else if (span_is_nocase(midstream, "error")) {
+        x->midstream = SEAM_ERROR;
+    } else if (!span_is_nocase(midstream, "auto")) {
         refuse_saying(x, 400, "invalid_header", "x-holdfast-midstream",
-                      "x-holdfast-midstream is neither \"auto\" nor \"error\" (\"continue\" is not "
-                      "available in this version)");
+                      "x-holdfast-midstream is none of \"auto\", \"continue\" and \"error\"");
         return false;
     }
     if (timeout.p != NULL && (!span_to_u64(timeout, &ms) || ms == 0 || ms > 86400000)) {
@@ -544,11 +554,36 @@ static struct attempt *find_attempt(struct exchange *x, int number)
     return a;
 }
 
+/* Its text stays where the client has it. */
+static void stop_attempt(const struct exchange *x, struct attempt *a)
+{
+    attempt_stop(a);
+    if (a->said != NULL && (x->owner == NULL || a->said != x->owner->said))
+        seam_text_release(a->said);
+}
+
+/* How the answer that the client has a part of can be carried on, if at all. */
+static unsigned carry_ways(const struct exchange *x)
+{
+    const struct seam_rules rules = {
+        .mode = x->midstream,
+        .choices = x->request.choices,
+        .tools = x->request.tools,
+        .structured = x->request.structured,
+        .logprobs = x->request.logprobs,
+        .audio = x->request.audio,
+    };
+
+    if (x->owner == NULL || x->owner->said == NULL)
+        return 0;
+    return seam_ways(x->owner->said, &rules);
+}
+
 /* What the one before it holds is of no use any more; it cannot be freed from within itself. */
 static void attempt_over(struct exchange *x, struct attempt *a)
 {
     if (x->deciding != NULL && x->deciding != a)
-        attempt_stop(x->deciding);
+        stop_attempt(x, x->deciding);
     x->deciding = a;
     if (a->error.message[0] != '\0')
         target_note(a->target, a->error.message);
@@ -558,9 +593,13 @@ static void happened(struct attempt *a, const struct failover_event *ev)
 {
     struct exchange *x = a->ctx;
 
+    struct failover_event now = *ev;
+
     if (ev->kind == FAILOVER_FAILED || ev->kind == FAILOVER_COMPLETE)
         attempt_over(x, a);
-    step(x, ev);
+    if (ev->kind == FAILOVER_FAILED)
+        now.ways = carry_ways(x);
+    step(x, &now);
 }
 
 static void write_out(struct attempt *a, struct span bytes)
@@ -584,7 +623,7 @@ static void progress(struct attempt *a)
 {
     struct exchange *x = a->ctx;
 
-    failover_progress(&x->failover, loop_now_ms(x->space->loop));
+    failover_progress(&x->failover, a->owns && !a->held_back, loop_now_ms(x->space->loop));
 }
 
 static const struct attempt_events attempt_events = {
@@ -633,16 +672,74 @@ static void count_start(struct exchange *x, int try)
                          f->candidates[t->candidate].target->index, before->outcome);
 }
 
+/* The tokens of the answer so far. */
+static struct chat_usage used_so_far(const struct exchange *x)
+{
+    struct chat_usage u = x->used;
+    const struct chat_usage *last = &x->owner->watch.usage;
+
+    u.seen = true;
+    u.input += last->input;
+    u.cached += last->cached;
+    u.reasoning += last->reasoning;
+    u.output += last->output != 0 ? last->output : x->owner->said->text.len / RELAY_BYTES_A_TOKEN;
+    return u;
+}
+
+/* What a target is asked that is to carry the answer on: the request with more turns behind it. */
+static void extend_request(struct exchange *x, enum seam_way way, uint64_t used, bool translates,
+                           struct attempt_brief *brief)
+{
+    struct chat_request *longer = arena_zalloc(&x->arena, sizeof(*longer));
+    struct conversation *c = arena_zalloc(&x->arena, sizeof(*c));
+    struct err *e = arena_zalloc(&x->arena, sizeof(*e));
+    struct seam_request ask;
+
+    seam_request(x->owner->said, way, &x->arena, &ask);
+    brief->unsayable = e->msg;
+    *longer = x->request;
+    if (x->dialect->extend(&x->request, ask.assistant, ask.user, used, &x->arena, longer, e) < 0)
+        return;
+    if (translates && x->dialect->read_conversation(longer->body, &x->arena, c, e) < 0)
+        return;
+    brief->request = longer;
+    brief->conversation = c;
+    brief->unsayable = NULL;
+}
+
+/* Is what goes to the client kept, in case that somebody else has to carry it on? */
+static struct seam_text *keep_text(struct exchange *x)
+{
+    struct seam_text *t;
+
+    if (!x->request.stream || x->midstream == SEAM_ERROR || x->no_failover ||
+        x->request.choices > 1 || x->request.logprobs || x->request.audio)
+        return NULL;
+    t = arena_zalloc(&x->arena, sizeof(*t));
+    seam_text_init(t, x->space->service->config->stream.seam_memory);
+    return t;
+}
+
+static enum attempt_commit commit_of(const struct config *c)
+{
+    return strcmp(c->stream.commit, "full") == 0     ? COMMIT_FULL
+           : strcmp(c->stream.commit, "window") == 0 ? COMMIT_WINDOW
+                                                     : COMMIT_FIRST;
+}
+
 static void start_attempt(struct exchange *x, int try)
 {
     const struct failover *f = &x->failover;
     const struct failover_try *t = &f->tries[try];
+    const struct config *c = x->space->service->config;
     struct target *target = f->candidates[t->candidate].target;
+    bool translates = attempt_translates(target, x->dialect);
+    struct attempt_carry carry;
     struct attempt_brief brief;
     struct attempt *a;
 
     count_start(x, try);
-    if (attempt_translates(target, x->dialect))
+    if (translates && (!t->carries_on || t->way == SEAM_ALIGN))
         need_conversation(x);
     brief = (struct attempt_brief){
         .number = try,
@@ -654,7 +751,19 @@ static void start_attempt(struct exchange *x, int try)
         .fields_for_all = x->fields_for_all,
         .fields_for_same = x->fields_for_same,
         .without = x->deciding != NULL && x->deciding->target == target ? x->deciding->refused : 0,
+        .commit = commit_of(c),
+        .window = c->stream.window_tokens,
+        .atomic = strcmp(c->stream.tool_calls, "atomic") == 0,
     };
+    if (t->carries_on) {
+        carry = (struct attempt_carry){t->way, &x->owner->writer, used_so_far(x)};
+        brief.carry = &carry;
+        brief.said = x->owner->said;
+        if (t->way != SEAM_ALIGN)
+            extend_request(x, t->way, carry.used.output, translates, &brief);
+    } else {
+        brief.said = keep_text(x);
+    }
     a = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief, target,
                       t->ticket.key, &attempt_events, x);
     a->next = x->attempts;
@@ -669,7 +778,7 @@ static void drop_attempt(struct exchange *x, int try)
 
     if (a->error.message[0] != '\0')
         target_note(a->target, a->error.message);
-    attempt_stop(a);
+    stop_attempt(x, a);
 }
 
 /* What the provider could not be told. */
@@ -733,12 +842,61 @@ static void correct_head(struct exchange *x, const struct attempt *a)
     client_stream_write(x->client, strbuf_span(&out));
 }
 
+static void send_held(struct exchange *x, struct attempt *a)
+{
+    struct span held = attempt_own(a);
+
+    if (held.n > 0) {
+        x->answer_bytes += held.n;
+        client_stream_write(x->client, held);
+    }
+    attempt_held_sent(a);
+}
+
+static void settle(struct exchange *x, const struct attempt *a)
+{
+    metrics_tokens(x->space->service->metrics, a->target->index, &a->watch.usage);
+    if (a->watch.usage.seen) {
+        atomic_fetch_add_explicit(&a->target->tokens_in, a->watch.usage.input,
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&a->target->tokens_out, a->watch.usage.output,
+                                  memory_order_relaxed);
+    }
+}
+
+/* Another target goes on where the answer broke, and its words fit: it owns the client now. A
+ * comment marks the place, which clients pass over and people read. */
+static void carried_on(struct exchange *x, int try, struct attempt *a)
+{
+    const struct failover *f = &x->failover;
+    struct attempt *before = x->owner;
+
+    settle(x, before);
+    x->used = a->stitch->before;
+    x->owner = a;
+    metrics_midstream(x->space->service->metrics,
+                      a->stitch->join.way == SEAM_ALIGN ? MIDSTREAM_ALIGNED : MIDSTREAM_CONTINUED);
+    if (x->dialect->comments) {
+        char mem[MAX_FIELDS];
+        struct strbuf mark = strbuf_on(mem, sizeof(mem));
+
+        relay_seam(f, before->number, try, x->request.model, &a->stitch->join,
+                   before->watch.usage.seen ? &before->watch.usage : NULL, &mark);
+        client_stream_write(x->client, strbuf_span(&mark));
+    }
+    send_held(x, a);
+    client_stream_flush(x->client);
+}
+
 static void commit(struct exchange *x, int try)
 {
     const struct failover_try *t = &x->failover.tries[try];
     struct attempt *a = find_attempt(x, try);
-    struct span held;
 
+    if (x->committed) {
+        carried_on(x, try, a);
+        return;
+    }
     x->committed = true;
     x->owner = a;
     if (a->spent_ms != RETRY_AFTER_NONE)
@@ -757,29 +915,13 @@ static void commit(struct exchange *x, int try)
         open_stream(x, a);
     else
         correct_head(x, a);
-    held = attempt_own(a);
-    if (held.n > 0) {
-        x->answer_bytes += held.n;
-        client_stream_write(x->client, held);
-    }
-    attempt_held_sent(a);
+    send_held(x, a);
     /* The request is kept for another target; there is none any more. */
-    if (a->call.sent == a->call.total && x->body.arena == NULL) {
+    if (a->said == NULL && a->call.sent == a->call.total && x->body.arena == NULL) {
         x->request.model = arena_copy(&x->arena, x->request.model);
         strbuf_release(&x->body);
         service_return(x->space->service, x->reserved);
         x->reserved = 0;
-    }
-}
-
-static void settle(struct exchange *x, const struct attempt *a)
-{
-    metrics_tokens(x->space->service->metrics, a->target->index, &a->watch.usage);
-    if (a->watch.usage.seen) {
-        atomic_fetch_add_explicit(&a->target->tokens_in, a->watch.usage.input,
-                                  memory_order_relaxed);
-        atomic_fetch_add_explicit(&a->target->tokens_out, a->watch.usage.output,
-                                  memory_order_relaxed);
     }
 }
 
@@ -833,12 +975,17 @@ static const struct chat_error *what_was_said(struct exchange *x)
 /* After the first byte: the dialect's error inside the stream, then the connection breaks off. */
 static void break_off(struct exchange *x)
 {
-    struct strbuf event = strbuf_in(&x->arena, 8192);
+    struct strbuf event = strbuf_in(&x->arena, MAX_LAST);
     struct chat_error error;
 
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
-    x->dialect->write_stream_error(&error, &event);
+    if (x->owner != NULL && x->owner->writer.started && x->dialect->write_break != NULL)
+        x->dialect->write_break(&x->owner->writer, &error, &event);
+    else
+        x->dialect->write_stream_error(&error, &event);
+    if (x->owner != NULL)
+        settle(x, x->owner);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     x->answer_bytes += event.len;
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
@@ -907,8 +1054,8 @@ static void timer_due(struct loop_timer *t)
     const struct failover *f = &x->failover;
 
     /* While a slow client holds the answer up, the provider is not at fault. */
-    if (x->owner != NULL && x->owner->call.paused)
-        failover_progress(&x->failover, now);
+    if (x->owner != NULL && !x->owner->over && x->owner->call.paused)
+        failover_progress(&x->failover, true, now);
     if (failover_due(&x->failover) > now) {
         arm(x);
         return;
@@ -916,6 +1063,7 @@ static void timer_due(struct loop_timer *t)
     for (unsigned i = 0; i < ARRAY_LEN(f->live); i++)
         if (f->live[i] >= 0 && f->tries[f->live[i]].phase == PHASE_CONNECTING)
             ev.tcp_up[i] = upstream_tcp_up(&find_attempt(x, f->live[i])->call);
+    ev.ways = carry_ways(x);
     step(x, &ev);
 }
 
@@ -1010,6 +1158,7 @@ static void serve_chat(struct exchange *x)
         .heartbeat_ms = x->request.stream ? s->config->stream.heartbeat_after : 0,
         .hedge_ms = x->request.body.n > MAX_HEDGED ? FAILOVER_HEDGE_OFF : s->config->hedge.after,
         .queue_ms = s->config->overload.queue_max_wait,
+        .window_ms = s->config->stream.window_time,
         .kind = route_kind(&x->request),
         .retried = x->retried,
         .set = s->targets,
@@ -1091,8 +1240,8 @@ static void drained(void *exchange)
 {
     struct exchange *x = exchange;
 
-    if (x->owner != NULL) {
-        failover_progress(&x->failover, loop_now_ms(x->space->loop));
+    if (x->owner != NULL && !x->owner->over) {
+        failover_progress(&x->failover, true, loop_now_ms(x->space->loop));
         upstream_resume(&x->owner->call);
     }
 }

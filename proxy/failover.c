@@ -40,6 +40,10 @@
 #define QUEUE_HIGH_MS 6000 /* when to come again: spread, so that not all come at once */
 #define QUEUE_SHARE   3    /* of the time left, the part that may be waited */
 
+/* An answer is not carried on with less than this part of the request's time left: the new target
+ * has to come as far first. */
+#define CARRY_TIME_TENTHS 3
+
 void failover_init(struct failover *f, const struct failover_policy *p, unsigned max_candidates,
                    uint64_t seed, struct arena *a)
 {
@@ -53,6 +57,9 @@ void failover_init(struct failover *f, const struct failover_policy *p, unsigned
         .again = -1,
         .hedge_at_ms = UINT64_MAX,
         .final = -1,
+        .owner = -1,
+        .cut = -1,
+        .commit_at_ms = UINT64_MAX,
         .verdict = -1,
         .retry_after_ms = RETRY_AFTER_NONE,
         .candidates = arena_alloc(a, max_candidates * sizeof(*f->candidates)),
@@ -251,7 +258,8 @@ static void start_try(struct failover *f, unsigned candidate, const struct ticke
         .progress_ms = now_ms,
     };
     f->hedged = f->hedged || hedge;
-    f->hedge_at_ms = hedge_time(f, t, now_ms);
+    f->hedge_at_ms = f->committed ? UINT64_MAX : hedge_time(f, t, now_ms);
+    f->commit_at_ms = UINT64_MAX;
     assert(f->n_attempts <= f->policy.max_attempts && c->tries <= f->policy.per_target);
     order(out, ORDER_TRY, try);
 }
@@ -656,6 +664,66 @@ static void hedge(struct failover *f, uint64_t now_ms, struct failover_orders *o
         move_on(f, now_ms, out);
 }
 
+/* ---- an answer that broke after its start ---------------------------------------------------- */
+
+static bool carry_on_at(struct failover *f, unsigned i, unsigned ways, uint64_t now_ms,
+                        struct failover_orders *out)
+{
+    struct failover_candidate *c = &f->candidates[i];
+    struct target_wish wish = {.cost = cost_of(f, true)};
+    unsigned left = c->ways & ways & ~c->ways_used, way = 0;
+    struct ticket ticket;
+    uint64_t wait_ms;
+
+    if (target_no_prefill(c->target, now_ms))
+        left &= ~SEAM_BIT(SEAM_PREFILL);
+    if (left == 0 || c->unfit || c->tries >= f->policy.per_target ||
+        ask(f, i, wish, now_ms, &ticket, &wait_ms) != FAILURE_NONE)
+        return false;
+    while ((left & SEAM_BIT(way)) == 0)
+        way++;
+    c->ways_used |= SEAM_BIT(way);
+    start_try(f, i, &ticket, now_ms, out);
+    f->tries[f->n_tries - 1].carries_on = true;
+    f->tries[f->n_tries - 1].way = way;
+    return true;
+}
+
+/* Who only refused the way in which it was asked is asked in another one; then those that have not
+ * been asked yet, the well ones first; then whoever has a try left, also the one that broke. */
+static bool carry_on(struct failover *f, const struct failover_try *last, unsigned ways,
+                     uint64_t now_ms, struct failover_orders *out)
+{
+    if (ways == 0 || !may_try(f, now_ms) ||
+        (f->deadline_ms - now_ms) * 10 < f->policy.total_ms * CARRY_TIME_TENTHS)
+        return false;
+    if (last->outcome == CARRY_REFUSED && carry_on_at(f, last->candidate, ways, now_ms, out))
+        return true;
+    for (unsigned turn = 0; turn < 3; turn++)
+        for (unsigned i = 0; i < f->n_candidates; i++) {
+            const struct target *t = f->candidates[i].target;
+            bool asked = f->candidates[i].tries > 0;
+            bool well = !endpoint_failed(f, t) && !target_behind(f->candidates[i].target, now_ms);
+
+            if ((turn == 0 ? !asked && well : asked == (turn == 2)) &&
+                carry_on_at(f, i, ways, now_ms, out))
+                return true;
+        }
+    return false;
+}
+
+/* The client has a part of the answer: it is carried on, or ends in a true error. */
+static void broken(struct failover *f, int try, unsigned ways, uint64_t now_ms,
+                   struct failover_orders *out)
+{
+    const struct failover_try *t = &f->tries[try];
+
+    if (try == f->owner)
+        f->cut = try;
+    if (failure_row(t->outcome)->next == NEXT_NO || !carry_on(f, t, ways, now_ms, out))
+        tell(f, f->cut, out);
+}
+
 /* ---- events ------------------------------------------------------------------------------- */
 
 /* Only a larger declared window can mend that the prompt is too long. True where there is one. */
@@ -718,7 +786,8 @@ static void plan_again(struct failover *f, struct failover_candidate *c,
 }
 
 static void failed(struct failover *f, int try, enum failure why, unsigned status,
-                   uint64_t retry_after_ms, uint64_t now_ms, struct failover_orders *out)
+                   uint64_t retry_after_ms, unsigned ways, uint64_t now_ms,
+                   struct failover_orders *out)
 {
     struct failover_candidate *c = candidate_of(f, try);
     struct failover_try *t = &f->tries[try];
@@ -726,7 +795,11 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
 
     end_try(f, try, why, status, retry_after_ms, now_ms);
     plan_again(f, c, t, now_ms);
-    goes_on = !f->committed && others_may_mend(f, c, why);
+    if (f->committed) {
+        broken(f, try, ways, now_ms, out);
+        return;
+    }
+    goes_on = others_may_mend(f, c, why);
     if (f->live[0] >= 0) { /* the other one may still answer ... */
         if (t->hedge)      /* ... or has had its time, and another is asked in its place */
             f->hedge_at_ms = now_ms;
@@ -742,7 +815,17 @@ static void failed(struct failover *f, int try, enum failure why, unsigned statu
     }
 }
 
-static void output(struct failover *f, int try, uint64_t now_ms, struct failover_orders *out)
+static void commit(struct failover *f, int try, uint64_t now_ms, struct failover_orders *out)
+{
+    f->owner = try;
+    f->committed = true;
+    f->said_ms = now_ms;
+    f->commit_at_ms = UINT64_MAX;
+    order(out, ORDER_COMMIT, try);
+}
+
+static void output(struct failover *f, int try, enum failover_hold hold, uint64_t now_ms,
+                   struct failover_orders *out)
 {
     struct failover_try *t = &f->tries[try];
     int other = f->live[f->live[0] == try];
@@ -753,23 +836,27 @@ static void output(struct failover *f, int try, uint64_t now_ms, struct failover
         t->output_ms = now_ms;
         target_output(candidate_of(f, try)->target, &t->ticket, now_ms);
     }
-    if (f->committed) {
+    if (f->owner == try) {
         f->said_ms = now_ms;
         return;
     }
     if (other >= 0)
         drop(f, other, f->tries[other].hedge ? HEDGE_LOST : SLOWER, RETRY_AFTER_NONE, now_ms, out);
-    f->committed = true;
-    f->said_ms = now_ms;
-    order(out, ORDER_COMMIT, try);
+    f->hedge_at_ms = UINT64_MAX;
+    if (hold == HOLD_NOT)
+        commit(f, try, now_ms, out);
+    else if (hold == HOLD_ALL)
+        f->commit_at_ms = UINT64_MAX;
+    else if (f->commit_at_ms == UINT64_MAX)
+        f->commit_at_ms = now_ms + f->policy.window_ms;
 }
 
 static void complete(struct failover *f, int try, uint64_t now_ms, struct failover_orders *out)
 {
     struct failover_try *t = &f->tries[try];
 
-    if (!f->committed)
-        output(f, try, now_ms, out);
+    if (f->owner != try)
+        output(f, try, HOLD_NOT, now_ms, out);
     f->verdict = try;
     end_try(f, try, FAILURE_NONE, t->status != 0 ? t->status : 200, RETRY_AFTER_NONE, now_ms);
     end_all(f, ORDER_FINISH, out);
@@ -835,7 +922,7 @@ static void stop(struct failover *f, enum failure why, uint64_t retry_after_ms,
 }
 
 /* A live try at its time. */
-static void look_at_try(struct failover *f, int try, bool tcp_up, uint64_t now_ms,
+static void look_at_try(struct failover *f, int try, bool tcp_up, unsigned ways, uint64_t now_ms,
                         struct failover_orders *out)
 {
     struct failover_try *t = &f->tries[try];
@@ -849,24 +936,24 @@ static void look_at_try(struct failover *f, int try, bool tcp_up, uint64_t now_m
     why = expired(f, try, tcp_up, now_ms);
     if (why != FAILURE_NONE) {
         order(out, ORDER_DROP, try);
-        failed(f, try, why, 0, RETRY_AFTER_NONE, now_ms, out);
+        failed(f, try, why, 0, RETRY_AFTER_NONE, ways, now_ms, out);
     } else if (t->phase == PHASE_CONNECTING) {
         t->progress_ms = now_ms; /* of the two limits the passed one was not ours */
     }
 }
 
-static void tick(struct failover *f, const bool tcp_up[2], uint64_t now_ms,
+static void tick(struct failover *f, const struct failover_event *ev, uint64_t now_ms,
                  struct failover_orders *out)
 {
     const int live[2] = {f->live[0], f->live[1]};
 
     if (now_ms >= f->deadline_ms) {
-        stop(f, DEADLINE, RETRY_AFTER_NONE, tcp_up, now_ms, out);
+        stop(f, DEADLINE, RETRY_AFTER_NONE, ev->tcp_up, now_ms, out);
         return;
     }
     for (unsigned i = 0; i < ARRAY_LEN(live) && !f->ended; i++)
         if (live[i] >= 0 && f->tries[live[i]].phase != PHASE_ENDED)
-            look_at_try(f, live[i], tcp_up[i], now_ms, out);
+            look_at_try(f, live[i], ev->tcp_up[i], ev->ways, now_ms, out);
     if (f->ended)
         return;
     if (live[0] < 0 && f->waiter.waiting && now_ms >= f->look_ms) {
@@ -878,6 +965,8 @@ static void tick(struct failover *f, const bool tcp_up[2], uint64_t now_ms,
     }
     if (f->live[0] >= 0 && f->live[1] < 0 && !f->committed && now_ms >= f->hedge_at_ms)
         hedge(f, now_ms, out);
+    if (f->live[0] >= 0 && now_ms >= f->commit_at_ms)
+        commit(f, f->live[0], now_ms, out);
     if (!f->ended && f->policy.heartbeat_ms != 0 && now_ms - f->said_ms >= f->policy.heartbeat_ms) {
         f->said_ms = now_ms;
         f->opened = true;
@@ -908,11 +997,11 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         t->phase = PHASE_WAITING;
         break;
     case FAILOVER_OUTPUT:
-        output(f, ev->try, now_ms, out);
+        output(f, ev->try, ev->hold, now_ms, out);
         break;
     case FAILOVER_PROGRESS:
         t->progress_ms = now_ms;
-        if (f->committed)
+        if (f->owner == ev->try)
             f->said_ms = now_ms;
         break;
     case FAILOVER_STOPPED:
@@ -925,10 +1014,10 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         break;
     case FAILOVER_FAILED:
         t->mended = ev->mended;
-        failed(f, ev->try, ev->failure, ev->status, ev->retry_after_ms, now_ms, out);
+        failed(f, ev->try, ev->failure, ev->status, ev->retry_after_ms, ev->ways, now_ms, out);
         break;
     case FAILOVER_TICK:
-        tick(f, ev->tcp_up, now_ms, out);
+        tick(f, ev, now_ms, out);
         break;
     case FAILOVER_GONE:
         gone(f, now_ms, out);
@@ -980,6 +1069,7 @@ uint64_t failover_due(const struct failover *f)
         return f->wait_until_ms != 0 ? earlier(due, f->wait_until_ms) : due;
     if (!f->committed && f->live[1] < 0)
         due = earlier(due, f->hedge_at_ms);
+    due = earlier(due, f->commit_at_ms);
     for (unsigned i = 0; i < ARRAY_LEN(f->live) && f->live[i] >= 0; i++)
         due = earlier(due, try_due(f, &f->tries[f->live[i]]));
     return due;

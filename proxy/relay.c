@@ -82,6 +82,29 @@ void relay_fields(const struct failover *f, int served, struct span client_model
     strbuf_add(out, "\r\n");
 }
 
+void relay_seam(const struct failover *f, int from, int to, struct span client_model,
+                const struct seam_join *join, const struct chat_usage *used, struct strbuf *out)
+{
+    static const char *const ways[SEAM_WAYS] = {
+        [SEAM_PREFILL] = "prefill", [SEAM_TURN] = "turn", [SEAM_ALIGN] = "align"};
+    char mem[MAX_TRAIL];
+    struct strbuf names = strbuf_on(mem, sizeof(mem));
+
+    strbuf_add(&names, "from=");
+    add_name(f, &f->tries[from], client_model, &names);
+    strbuf_add(&names, " to=");
+    add_name(f, &f->tries[to], client_model, &names);
+    strbuf_add(out, ": holdfast seam ");
+    relay_add_value(strbuf_span(&names), out);
+    strbuf_addf(out, " reason=%s way=%s at=%zu output_tokens=",
+                failure_row(f->tries[from].outcome)->label, ways[join->way], join->sent.n);
+    if (used != NULL)
+        strbuf_add_u64(out, used->output);
+    else
+        strbuf_addf(out, "~%zu", join->sent.n / RELAY_BYTES_A_TOKEN);
+    strbuf_add(out, "\n\n");
+}
+
 /* May the provider's own words stand as the answer? Only where the client can act on them; what is
  * said about our keys and accounts is between the provider and us. */
 static bool speaks_to_client(enum failure f)

@@ -25,6 +25,19 @@ void relay_add_value(struct span value, struct strbuf *out);
 void relay_fields(const struct failover *f, int served, struct span client_model, uint64_t now_ms,
                   struct strbuf *out);
 
+/* A guess, where a provider was cut off before it told how many tokens it wrote. */
+#define RELAY_BYTES_A_TOKEN 4
+
+/* Appends the comment that marks where the answer of try `from` goes on with that of `to`:
+ *
+ *     : holdfast seam from=openai/gpt-4o to=claude/claude-sonnet-4-5 reason=truncated way=turn
+ *       at=1234 output_tokens=300
+ *
+ * in one line; `at` in bytes of text. `used`: what the first one counted, NULL where it was cut off
+ * before it told (its tokens are then a guess, and the comment says so by "~"). */
+void relay_seam(const struct failover *f, int from, int to, struct span client_model,
+                const struct seam_join *join, const struct chat_usage *used, struct strbuf *out);
+
 /* The error for the client once the core has given up: the true status class, the provider's own
  * words where the client can act on them, and every attempt by name. `said` is what the deciding
  * attempt's provider said (may be NULL). */

@@ -142,6 +142,22 @@ static bool has_home(const struct config_route *r, struct target_set *set,
     return false;
 }
 
+/* How the target can be asked to carry on an answer that broke elsewhere. */
+static unsigned ways_of(const struct target *t, const struct chat_request *req)
+{
+    const unsigned align = SEAM_BIT(SEAM_ALIGN), turn = align | SEAM_BIT(SEAM_TURN),
+                   prefill = turn | SEAM_BIT(SEAM_PREFILL);
+    const char *wish = t->provider->conf->carry_on;
+
+    if (t->provider->type->dialect == NULL || strcmp(wish, "off") == 0)
+        return 0;
+    if (strcmp(wish, "auto") == 0)
+        return catalog_prefills(t->provider->type, t->model.p != NULL ? t->model : req->model)
+                   ? prefill
+                   : turn;
+    return strcmp(wish, "prefill") == 0 ? prefill : strcmp(wish, "turn") == 0 ? turn : align;
+}
+
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
                 const struct chat_request *req, const struct dialect *client, bool only_first,
                 uint64_t session, struct failover *f)
@@ -161,6 +177,7 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
             .window = ct->context_window,
             .away = ct->tier != r->targets[0].tier,
             .unfit = !fits(ct, t, req),
+            .ways = ways_of(t, req),
         };
 
         assert(t != NULL);

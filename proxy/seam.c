@@ -7,8 +7,9 @@
 #include "proxy/seam_compare.h"
 
 /* In characters. */
-#define LOOK         200 /* of the new text are seen before it goes out */
-#define FIND         400 /* of it in which the anchor begins */
+#define LOOK         160                 /* of a beginning are compared */
+#define SEEN         COMPARE_REACH(LOOK) /* of the new text, before it goes out */
+#define FIND         400                 /* of it in which the anchor begins */
 #define ANCHOR_SHORT 12
 #define ANCHOR       40
 #define ANCHOR_LONG  120
@@ -243,23 +244,40 @@ static bool stands_once(struct span text, struct span part)
            memmem(first + 1, text.n - (size_t)(first + 1 - text.p), part.p, part.n) == NULL;
 }
 
+/* Does `text` begin with an end of T that begins behind `at` and has so many characters? */
+static bool ends_again(struct span kept, size_t at, struct span text, size_t least)
+{
+    while (++at < kept.n)
+        if (kept.n - at <= text.n && repeats_from(kept, at, text) &&
+            compare_chars(behind(kept, at)) >= least)
+            return true;
+    return false;
+}
+
 static enum look look_at_restart(const struct seam_join *j, struct span now, struct span whole)
 {
-    struct span opening = compare_first(whole, RESTART);
+    struct span opening = compare_first(whole, RESTART), text = compare_trim_start(now);
 
-    if (compare_chars(whole) < ECHO || !stands_once(whole, opening))
+    if (compare_chars(whole) < ECHO || !stands_once(whole, opening) ||
+        ends_again(whole, 0, text, CHANCE))
         return LOOKS_WRONG;
     if (compare_chars(whole) < RESTART_LONG && !seam_in_word(j, now))
         return LOOKS_WRONG;
     return LOOKS_LIKE_RESTART;
 }
 
+/* `now` begins with T's end from j->echo on, and perhaps with the white space before that. */
 static enum look look_at_echo(const struct seam_join *j, struct span now)
 {
-    struct span kept = kept_of(j), echo = behind(kept, j->echo);
+    struct span kept = kept_of(j), echo = behind(kept, j->echo), text = compare_trim_start(now);
+    size_t space = now.n - text.n;
 
+    if (space > j->echo || !begins_with(now, behind(kept, j->echo - space)))
+        space = 0;
+    if (compare_chars(behind(kept, j->echo - space)) < CHANCE)
+        return LOOKS_WELL;
     if (compare_chars(echo) < ECHO || !seam_in_word(j, now) || !stands_once(kept, echo) ||
-        kept.p[j->echo - 1] == kept.p[j->kept - 1])
+        kept.p[j->echo - 1] == kept.p[j->kept - 1] || ends_again(kept, j->echo, text, CHANCE))
         return LOOKS_WRONG;
     return LOOKS_LIKE_ECHO;
 }
@@ -269,6 +287,7 @@ static enum look look_at(struct seam_join *j, struct span now, bool over)
 {
     struct span kept = kept_of(j), whole = compare_trim_start(kept), text = compare_trim_start(now);
     size_t start = kept.n - whole.n, chars = compare_chars(text), few;
+    enum look look;
 
     if (text.n == 0)
         return over ? LOOKS_WELL : LOOK_ON;
@@ -283,12 +302,16 @@ static enum look look_at(struct seam_join *j, struct span now, bool over)
         return LOOK_ON;
     while (kept.n - j->echo > text.n || !repeats_from(kept, j->echo, text))
         j->echo++;
-    if (compare_chars(behind(kept, j->echo)) >= CHANCE)
-        return look_at_echo(j, now);
+    if (j->echo < kept.n && (look = look_at_echo(j, now)) != LOOKS_WELL)
+        return look;
     few = compare_chars(compare_first(whole, LOOK));
-    if (chars < (j->way == SEAM_TURN ? LOOK : few) && !over)
+    if (chars < (j->way == SEAM_TURN ? SEEN : COMPARE_REACH(few)) && !over)
         return LOOK_ON;
-    return compare_similar(whole, text, few) ? LOOKS_WRONG : LOOKS_WELL;
+    /* Behind an anchor nobody begins anew in other words. */
+    if (compare_nearly_equal(whole, text, few) ||
+        (j->way == SEAM_PREFILL && compare_in_other_words(whole, text, few)))
+        return LOOKS_WRONG;
+    return LOOKS_WELL;
 }
 
 /* ---- PREFILL ---- */
@@ -368,32 +391,39 @@ static struct span first_mark(struct span text)
     return (struct span){0};
 }
 
+/* Does a part of `text` stand in `other`? */
+static bool shares_part(struct span text, struct span other)
+{
+    for (; text.n >= ECHO; text = behind(text, 1))
+        if (memmem(other.p, other.n, text.p, ECHO) != NULL)
+            return true;
+    return false;
+}
+
 /* Takes off `rest`, what stands behind the anchor, the marks that close those that stand before it.
  * LOOKS_WELL: there were none, and nothing else is around it. LOOKS_LIKE_ECHO: they are taken off.
  */
 static enum look unquote(const struct seam_join *j, struct span before, struct span *rest)
 {
     struct span earlier = {j->sent.p, (size_t)(j->anchor.p - j->sent.p)};
-    struct span lead = compare_trim_start(before), opened;
-    const struct mark *mark;
+    struct span lead = compare_trim_start(before), opened = first_mark(lead), close;
+    const struct mark *mark = opened.n > 0 ? mark_at(opened) : NULL;
+    bool begun_earlier =
+        lead.n <= earlier.n && begins_with(behind(earlier, earlier.n - lead.n), lead);
 
-    /* The model began to repeat earlier than it was asked to. */
-    if (lead.n <= earlier.n && begins_with(behind(earlier, earlier.n - lead.n), lead))
+    if (!begun_earlier && shares_part(lead, j->anchor))
+        return LOOKS_WRONG; /* it was repeated before, though not exactly */
+    if (mark == NULL || (begun_earlier && opened.n < lead.n))
         return LOOKS_WELL;
-    opened = first_mark(lead);
-    if (opened.n == 0)
-        return LOOKS_WELL;
-    mark = mark_at(opened);
     if (mark->close == NULL)
-        return LOOKS_WRONG;
+        return begun_earlier ? LOOKS_WELL : LOOKS_WRONG;
+    close = span_of(mark->close);
     for (; opened.n > 0; opened = behind(opened, strlen(mark->open))) {
-        struct span close = span_of(mark->close);
-
-        if (!span_starts(opened, mark->open))
-            return LOOKS_WRONG;
         if (rest->n < close.n && begins_with(close, *rest))
             return LOOK_ON;
-        if (!begins_with(*rest, close))
+        if (begun_earlier) /* a mark of T, or one around the anchor? */
+            return begins_with(compare_trim_start(*rest), close) ? LOOKS_WRONG : LOOKS_WELL;
+        if (!span_starts(opened, mark->open) || !begins_with(*rest, close))
             return LOOKS_WRONG;
         *rest = behind(*rest, close.n);
     }
@@ -415,17 +445,25 @@ static bool set_apart(struct span kept, struct span rest)
 
 static enum seam_verdict turn(struct seam_join *j, bool over, struct strbuf *out)
 {
-    struct span now = held_of(j), off = trimmed_off(j), at, rest, space;
+    struct span now = held_of(j), off = trimmed_off(j), at, before, rest, space;
     struct span opening = compare_first(kept_of(j), RESTART);
     enum look around;
 
-    if (compare_chars(opening) == RESTART && begins_with(now, opening))
+    if (compare_chars(opening) == RESTART && begins_with(now, opening) &&
+        stands_once(kept_of(j), opening) && !ends_again(kept_of(j), 0, now, ECHO))
         return restart(j, out);
-    at = compare_find(now, j->anchor, FIND);
-    if (at.p == NULL)
-        return say(j, over || compare_chars(now) > FIND + 2 * ANCHOR_LONG ? SEAM_WRONG : SEAM_HOLD);
+    at = compare_find(behind(now, j->searched), j->anchor);
+    j->searched = at.p != NULL ? (size_t)(at.p - now.p) : now.n;
+    before = (struct span){now.p, j->searched};
+    if (compare_chars(before) > FIND || (over && at.n == 0))
+        return say(j, SEAM_WRONG);
+    if (at.n == 0)
+        return say(j, SEAM_HOLD);
+    /* Or has it begun behind the anchor's beginning, in a text that repeats itself? */
+    if (ends_again(kept_of(j), (size_t)(j->anchor.p - j->sent.p), compare_trim_start(now), ECHO))
+        return say(j, SEAM_WRONG);
     rest = behind(now, (size_t)(at.p + at.n - now.p));
-    around = unquote(j, (struct span){now.p, (size_t)(at.p - now.p)}, &rest);
+    around = unquote(j, before, &rest);
     if (around == LOOK_ON && !over)
         return say(j, SEAM_HOLD);
     if (around != LOOKS_WELL && around != LOOKS_LIKE_ECHO)
@@ -446,7 +484,7 @@ static enum seam_verdict turn(struct seam_join *j, bool over, struct strbuf *out
         return go_on(j, now.n, over, out);
     if (!begins_with(space, off) || (around == LOOKS_LIKE_ECHO && space.n > off.n) ||
         (off.n == 0 && set_apart(kept_of(j), rest)) ||
-        compare_find(compare_first(rest, LOOK), j->anchor, LOOK).p != NULL)
+        compare_find(compare_first(rest, SEEN), j->anchor).n > 0)
         return say(j, SEAM_WRONG);
     return go_on(j, (size_t)(rest.p - now.p) + off.n, over, out);
 }

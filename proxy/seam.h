@@ -136,6 +136,7 @@ struct seam_join {
     struct span sent;        /* T and W: a view, looked at only until LIVE */
     size_t kept;             /* bytes of T */
     struct span anchor;      /* TURN: a view of T's end */
+    size_t searched;         /* TURN: bytes of N before which the anchor does not begin */
     size_t aligned;          /* ALIGN: bytes of `sent` that came again */
     size_t echo;             /* T from here on may be what N begins with; kept: it is not */
     bool reasoning, thought; /* reasoning was sent; that of the new answer has begun */

@@ -2,12 +2,16 @@
 
 #include <stdint.h>
 
-#define TAIL         120 /* characters of an end that are looked at for repetitions */
-#define REPEATED     4   /* ... of which so many are enough */
-#define NEAR         64  /* characters compared one by one */
-#define NEAR_LEAST   12
-#define WORDS        128
-#define NO_CHARACTER 0x110000u /* and above: a byte that belongs to none */
+#define TAIL       120 /* characters of an end that are looked at for repetitions */
+#define REPEATED   4   /* ... of which so many are enough */
+#define NEAR       64  /* characters compared one by one */
+#define NEAR_LEAST 8
+#define WORDS      128
+
+#define PAIRS          3 /* fewer may be chance */
+#define WORDS_BEFORE   12
+#define WORDS_LEFT_OUT 4
+#define NO_CHARACTER   0x110000u /* and above: a byte that belongs to none */
 
 /* ---- characters ---- */
 
@@ -209,25 +213,16 @@ static unsigned next_plain(struct span *rest)
     return c;
 }
 
-/* Bytes of `text` that are `what` at its start, 0 if it does not start so. */
-static size_t match_at(struct span text, struct span what)
+struct span compare_find(struct span text, struct span what)
 {
-    struct span rest = text;
+    for (; text.n > 0; next_char(&text)) {
+        struct span rest = text, left = what;
 
-    while (what.n > 0)
-        if (rest.n == 0 || next_plain(&rest) != next_plain(&what))
-            return 0;
-    return text.n - rest.n;
-}
-
-struct span compare_find(struct span text, struct span what, size_t chars)
-{
-    while (text.n > 0 && chars-- > 0) {
-        size_t n = match_at(text, what);
-
-        if (n > 0)
-            return (struct span){text.p, n};
-        next_char(&text);
+        while (rest.n > 0 && left.n > 0 && next_plain(&rest) == next_plain(&left))
+            if (left.n == 0)
+                return (struct span){text.p, text.n - rest.n};
+        if (rest.n == 0)
+            return (struct span){text.p, 0};
     }
     return (struct span){0};
 }
@@ -269,7 +264,7 @@ static bool begins_word(struct span before, struct span from)
 
 static bool stands_once(struct span text, struct span end)
 {
-    return compare_find(text, end, SIZE_MAX).p == end.p;
+    return compare_find(text, end).p == end.p;
 }
 
 static struct span find_anchor(struct span text, size_t least, size_t most, bool word)
@@ -311,18 +306,19 @@ static size_t plain_chars(struct span text, unsigned *out, size_t max)
     return n;
 }
 
-/* How many characters are put in, left out or changed between the two, of n each. */
-static size_t distance(const unsigned *a, const unsigned *b, size_t n)
+/* How many characters are put in, left out or changed between `a` and that beginning of `b` which
+ * is nearest to it. */
+static size_t distance(const unsigned *a, size_t n, const unsigned *b, size_t m)
 {
-    size_t row[NEAR + 1];
+    size_t row[NEAR + NEAR / 4 + 1], least;
 
-    for (size_t k = 0; k <= n; k++)
+    for (size_t k = 0; k <= m; k++)
         row[k] = k;
     for (size_t i = 1; i <= n; i++) {
         size_t corner = row[0];
 
         row[0] = i;
-        for (size_t k = 1; k <= n; k++) {
+        for (size_t k = 1; k <= m; k++) {
             size_t best = corner + (a[i - 1] != b[k - 1]);
 
             corner = row[k];
@@ -333,17 +329,22 @@ static size_t distance(const unsigned *a, const unsigned *b, size_t n)
             row[k] = best;
         }
     }
-    return row[n];
+    least = row[0];
+    for (size_t k = 1; k <= m; k++)
+        if (row[k] < least)
+            least = row[k];
+    return least;
 }
 
-static bool nearly_equal(struct span text, struct span start)
+bool compare_nearly_equal(struct span text, struct span start, size_t chars)
 {
-    unsigned a[NEAR], b[NEAR];
-    size_t n = plain_chars(text, a, NEAR), m = plain_chars(start, b, NEAR);
+    unsigned a[NEAR], b[NEAR + NEAR / 4];
+    size_t n = plain_chars(compare_first(text, chars), a, NEAR);
+    size_t m = plain_chars(compare_first(start, COMPARE_REACH(chars)), b, n + n / 4);
 
     if (m < n)
-        n = m;
-    return n >= NEAR_LEAST && distance(a, b, n) <= n / 4;
+        n = m; /* the new text is over */
+    return n >= NEAR_LEAST && distance(a, n, b, m) <= n / 4;
 }
 
 /* The words as numbers; ASCII letters' case does not count. */
@@ -371,27 +372,27 @@ static size_t words_of(struct span text, uint32_t *out)
     return n;
 }
 
-static bool has_pair(const uint32_t *words, size_t n, const uint32_t *pair)
+static bool has_pair(const uint32_t *words, size_t from, size_t to, const uint32_t *pair)
 {
-    for (size_t i = 0; i + 1 < n; i++)
+    for (size_t i = from; i + 1 < to; i++)
         if (words[i] == pair[0] && words[i + 1] == pair[1])
             return true;
     return false;
 }
 
-static bool shares_pairs(struct span text, struct span start)
+/* The same subject and the same few names have the same pairs anywhere, so only those count that
+ * stand at about the same place: some words may stand in front, and one in four be put in or left
+ * out on the way. */
+bool compare_in_other_words(struct span text, struct span start, size_t chars)
 {
     uint32_t a[WORDS], b[WORDS];
-    size_t n = words_of(text, a), m = words_of(start, b), shared = 0;
+    size_t n = words_of(compare_first(text, chars), a), shared = 0;
+    size_t m = words_of(compare_first(start, COMPARE_REACH(chars)), b);
 
-    for (size_t i = 0; i + 1 < m; i++)
-        shared += has_pair(a, n, b + i);
-    return shared > 0 && 4 * shared >= m - 1;
-}
+    for (size_t i = 0; i + 1 < m; i++) {
+        size_t from = i > WORDS_BEFORE ? i - WORDS_BEFORE : 0, to = i + i / 4 + WORDS_LEFT_OUT + 2;
 
-bool compare_similar(struct span text, struct span start, size_t chars)
-{
-    text = compare_first(text, chars);
-    start = compare_first(start, chars);
-    return nearly_equal(text, start) || shares_pairs(text, start);
+        shared += has_pair(a, from, to < n ? to : n, b + i);
+    }
+    return shared >= PAIRS && 4 * shared >= m - 1;
 }

@@ -31,16 +31,22 @@ bool compare_may_end(struct span text);
 /* Does the text end in something that stands there twice or more often: "----", "ha ha ha"? */
 bool compare_repeats(struct span text);
 
-/* Where `what`, without white space at its ends, stands in `text`, beginning in its first `chars`
- * characters; tolerant. The place with its own length, p == NULL if there is none. */
-struct span compare_find(struct span text, struct span what, size_t chars);
+/* Where `what`, without white space at its ends, first stands in `text`; tolerant. The place with
+ * its own length; with length 0 a place where it may begin if the text goes on; p == NULL: nowhere.
+ */
+struct span compare_find(struct span text, struct span what);
 
 /* The shortest end of `text` between `least` and `most` characters that stands in it once
  * (tolerant) and begins with a word, or at least with a character; p == NULL if there is none. */
 struct span compare_anchor(struct span text, size_t least, size_t most);
 
-/* Does `start` begin as `text` does, though not with the same bytes: nearly the same characters, or
- * the same pairs of words? Looks at the first `chars` of both. */
-bool compare_similar(struct span text, struct span start, size_t chars);
+/* How much of a new text is compared with so many characters of an old one. */
+#define COMPARE_REACH(chars) ((chars) + (chars) / 4 + 4)
+
+/* Does `start` begin as `text` does, in nearly the same characters, or in other words: with the
+ * same pairs of words at about the same places? Both look at `chars` characters of `text`, and at
+ * their reach of `start`. */
+bool compare_nearly_equal(struct span text, struct span start, size_t chars);
+bool compare_in_other_words(struct span text, struct span start, size_t chars);
 
 #endif

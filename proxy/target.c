@@ -13,6 +13,7 @@
 /* How long something is left alone when the provider names no time. A refused key may be a fault of
  * the provider's own (whole outages answered 401), so it is tried again soon, and given up only
  * when that goes on; an empty account is not filled within minutes. */
+#define PREFILL_MEMORY_MS 86400000 /* models change */
 #define AUTH_REST_MS      30000
 #define AUTH_GO_ON        3     /* refusals in a row ... */
 #define AUTH_GO_ON_MS     60000 /* ... over at least this time */
@@ -826,6 +827,13 @@ bool target_silent(struct target *t, const struct ticket *k)
              breaker_is_late(&t->provider->endpoint->breaker, k->endpoint);
     pthread_mutex_unlock(&t->set->lock);
     return silent;
+}
+
+bool target_no_prefill(const struct target *t, uint64_t now_ms)
+{
+    uint64_t at = atomic_load_explicit(&t->no_prefill_ms, memory_order_relaxed);
+
+    return at != 0 && now_ms < at + PREFILL_MEMORY_MS;
 }
 
 void target_begin(struct target *t, bool earns, uint64_t now_ms)

@@ -88,7 +88,9 @@ struct target {
     uint64_t last_failure_ms;
     char last_text[160];
 
-    atomic_uint without; /* parameters that it has refused, see providers/params.h */
+    atomic_uint without;            /* parameters that it has refused, see providers/params.h */
+    _Atomic uint64_t no_prefill_ms; /* when it last refused to go on with an assistant's message, in
+                                       monotonic ms; 0: never */
     atomic_uint in_flight;
     atomic_ulong attempts, failures;
     atomic_ulong tokens_in, tokens_out;
@@ -180,6 +182,9 @@ bool target_affords(struct target *t, double cost, uint64_t now_ms);
 
 /* Has nobody had output from it since the attempt began, or has its breaker opened meanwhile? */
 bool target_silent(struct target *t, const struct ticket *k);
+
+/* Did its model refuse, within a day, to go on with an assistant's message? */
+bool target_no_prefill(const struct target *t, uint64_t now_ms);
 
 /* A request begins, at this target. `earns`: it is no retry of the client's, and earns the target a
  * part of another call. */

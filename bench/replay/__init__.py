@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .clients import ask_all
 from .providers import Provider
-from .proxy import Proxy, reserve_port
+from .proxy import Proxy, in_front_of, reserve_port
 from .score import Leg, Score, broken_gates, prompt_limits, quantile, score_of
 from .scripts import SCRIPTS, SLA, Script, Story, make_requests
 
@@ -83,7 +83,7 @@ async def _run_leg(kind, leg, story, binary, directory, started):
             stack.push_async_callback(p.stop)
         port = providers[0].port
         if kind != "direct":
-            proxy = Proxy(binary, directory, providers, script.keys, script.offline)
+            proxy = Proxy(binary, directory, in_front_of(providers, script.keys, script.offline))
             stack.push_async_callback(proxy.stop)
             await proxy.start()
             port = proxy.port

@@ -36,22 +36,26 @@ def free_port():
         return s.getsockname()[1]
 
 
-class Proxy:
-    """One holdfast in front of some providers, with the defaults for everything about failover."""
+def in_front_of(providers, keys=1, offline=False):
+    """A configuration with these providers in a row, and the defaults for everything about failover."""
+    rows = {p.name: {"type": "openai", "base_url": f"http://127.0.0.1:{p.port}/v1",
+                     "api_key": "sk-" + p.name} for p in providers}
+    if keys > 1:
+        key = rows["P"].pop("api_key")
+        rows["P"]["keys"] = [f"{key}-{i}" for i in range(keys)]
+    if offline:
+        rows["notice"] = {"type": "scripted", "text": OFFLINE}
+    return {"providers": rows, "routes": [{"model": "*", "targets": list(rows)}]}
 
-    def __init__(self, binary, directory, providers, keys=1, offline=False):
+
+class Proxy:
+    """One holdfast with a configuration, on ports of its own."""
+
+    def __init__(self, binary, directory, config):
         self.binary, self.directory = binary, directory
         self.port, self.admin = free_port(), free_port()
-        rows = {p.name: {"type": "openai", "base_url": f"http://127.0.0.1:{p.port}/v1",
-                         "api_key": "sk-" + p.name} for p in providers}
-        if keys > 1:
-            key = rows["P"].pop("api_key")
-            rows["P"]["keys"] = [f"{key}-{i}" for i in range(keys)]
-        if offline:
-            rows["notice"] = {"type": "scripted", "text": OFFLINE}
         self.config = {"listen": [f"127.0.0.1:{self.port}"], "admin": f"127.0.0.1:{self.admin}",
-                       "providers": rows, "routes": [{"model": "*", "targets": list(rows)}],
-                       "drain": {"delay": "0s", "timeout": "5s"}}
+                       "drain": {"delay": "0s", "timeout": "5s"}, **config}
         self.process = None
 
     async def start(self):

@@ -59,6 +59,8 @@ PRESETS = {
     "too_many_tokens": (429, "tokens", "rate_limit_exceeded", "Request too large for gpt-4o on tokens "
                         "per min (TPM): Limit 30000, Requested 45000. The input or output tokens "
                         "must be reduced in order to run successfully."),
+    "no_prefill": (400, "invalid_request_error", None, "This model does not support assistant "
+                   "message prefill. The conversation must end with a user message."),
     "credit_balance": (400, "invalid_request_error", None, "Your credit balance is too low to "
                        "access the API. Please go to Plans & Billing."),
 }

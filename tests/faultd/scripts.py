@@ -13,7 +13,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from . import bodies, voices
+from . import bodies, story, voices
 
 REASONS = {s.value: s.phrase for s in HTTPStatus} | {520: "Web server error", 522: "Timed out",
                                                      524: "A timeout occurred", 529: "Overloaded"}
@@ -126,6 +126,55 @@ def tool_deltas(n, split, together):
                 "function": {"name": c["function"]["name"], "arguments": ""}}]
         for p in pieces:
             yield [{"index": i, "function": {"arguments": p}}]
+
+
+@script
+def canonical(x, first=0, gap=15, cut=0, stall=0, silent=30000, garbled=0, done=1, prefill="taken",
+              turn="restarts"):
+    """story.TEXT, which everybody knows, in words `gap` ms apart; usage where it is asked for. first: ms
+    before the first one, behind a stream's head.
+
+    The faults of a stream: cut: it ends (FIN, no last chunk) before that word; stall: it falls silent
+    there for `silent` ms, then ends so; garbled: half an event before that word, which is not lost;
+    done=0: no [DONE]. prefill: taken | refused (the 400 of a model that begins its answers itself).
+    turn: repeats | restarts, see story.answer_to.
+    """
+    if prefill == "refused" and story.is_prefilled(x.request):
+        code, kind, word, message = bodies.PRESETS["no_prefill"]
+        return x.answer(code, bodies.error(message, kind, word) if x.voice == "openai" else
+                        voices.error(x.voice, code, message))
+    words = story.pieces(story.answer_to(x.request, turn))
+    if x.voice != "openai":
+        return voices.speak(x, words, "", 0, "", first / 1000, gap / 1000)
+    if not x.stream:
+        x.pause(first / 1000)
+        return x.answer(200, bodies.dump(bodies.completion(x.model, "".join(words), len(words))))
+    x.stream_head()
+    x.pause(first / 1000)
+    x.part(event(bodies.chunk(x.model, {"role": "assistant", "content": ""})))
+    for i, word in enumerate(words):
+        if cut and i == cut:
+            x.close()
+        if stall and i == stall:
+            x.stall(silent / 1000)
+        if garbled and i == garbled:
+            x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content":\n\n')
+        x.part(event(bodies.chunk(x.model, {"content": word})))
+        x.pause(gap / 1000)
+    x.part(event(bodies.chunk(x.model, {}, "stop")))
+    if (x.request.get("stream_options") or {}).get("include_usage"):
+        x.part(event({**bodies.chunk(x.model, {}), "choices": [], "usage": bodies.usage(len(words))}))
+    x.part(event(DONE) if done else b"")
+    return x.end()
+
+
+@script
+def flap(x, down=60000, gap=15):
+    """503 until `down` ms after the server's start, or after its log was cleared; then the canonical
+    answer."""
+    if x.attempt.at - x.server.since < down / 1000:
+        return status(x, 503)
+    return canonical(x, gap=gap)
 
 
 @script

@@ -214,7 +214,8 @@ class Faultd:
 
     name        goes into every text it answers with, so that a test sees who spoke
     queue       specs for the next requests; when it is empty, `default`
-    models      {model: spec} for requests for these models, before the queue
+    models      {model: spec} for requests for these models, before the queue; a list of specs is for
+                its requests one after another, the last one for all that follow
     on_accept   for the next connections: serve | close | rst | silent (never reads nor writes) |
                 delay?ms=N (serves after N ms); when the list is empty, `accept_default`
     tls         None | a kind of certs.py | h2 (a good certificate; offers h2 before http/1.1) |
@@ -231,6 +232,7 @@ class Faultd:
         self.tls, self.certs, self.idle_close = tls, certs, idle_close
         self.specs, self.accepts = list(queue), list(on_accept)
         self.attempts, self.connections, self.pending = [], [], {}
+        self.since = time.monotonic()  # its start, or when its log was last cleared
         self.lock, self.stopping, self.socks = threading.Lock(), False, set()
         self.listener = socket.create_server((host, port), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -259,6 +261,7 @@ class Faultd:
     def clear_log(self):
         with self.lock:
             self.attempts.clear()
+            self.since = time.monotonic()
 
     def open_connections(self):
         return [c for c in self.connections if c.closed_at is None]
@@ -459,7 +462,8 @@ class Faultd:
         if x.model.startswith("fault:"):
             return x.model[len("fault:"):]
         if x.model in self.models:
-            return self.models[x.model]
+            spec = self.models[x.model]
+            return spec if isinstance(spec, str) else spec[min(self.asked(x.model), len(spec)) - 1]
         return self.specs.pop(0) if self.specs else self.default
 
     def _control(self, sock, method, path, body):

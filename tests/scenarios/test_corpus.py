@@ -189,6 +189,8 @@ def check(case, a):
         return check_complete(case, a, done)
     if kind == "error":
         return check_error(case, a)
+    if kind == "cut" and b'"tool_calls"' in case["raw"] and a.status != 200:
+        return check_error(case, a)  # a call that was not complete never went out
     if kind == "cut":
         return check_cut(case, a)
     if a.status == 200 and a.end == "complete":

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from client import Raw, chat, chat_body, http_get, request_bytes, wait_for
-from faultd import blackhole, closed_port
+from faultd import blackhole, closed_port, story
 from faultd.bodies import PAGES
 
 
@@ -134,3 +134,48 @@ def test_tool_arguments_can_be_split_at_every_byte(upstream):
                 calls.setdefault(call["index"], "")
                 calls[call["index"]] += call["function"]["arguments"]
     assert calls == {0: '{"city":"Zürich","n":0}', 1: '{"city":"Zürich","n":1}'}
+
+
+# -- the text that all of them know ----------------------------------------------------------------
+SENT = story.TEXT[:120]
+PARTIAL = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": SENT}]
+QUOTING = [*PARTIAL, {"role": "user", "content": f"Repeat exactly <{SENT[-40:]}> and go on."}]
+
+
+@pytest.mark.parametrize("spec, messages, text", [
+    ("canonical", PARTIAL[:1], story.TEXT), ("canonical", PARTIAL, story.TEXT[120:]),
+    ("canonical", [PARTIAL[0], {"role": "assistant", "content": "A poxy"}], story.TEXT),
+    ("canonical", QUOTING, story.TEXT), ("canonical?turn=repeats", QUOTING, story.TEXT[80:]),
+    ("canonical?turn=repeats", QUOTING[:1] + QUOTING[2:], story.TEXT)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_canonical_text_goes_on_where_it_is_asked_to(upstream, spec, messages, text, stream):
+    a = upstream("A", default=spec + ("&" if "?" in spec else "?") + "gap=0")
+    assert chat(a.port, stream=stream, messages=messages).text == text
+
+
+def test_who_takes_no_prefill_refuses_it_and_nothing_else(upstream):
+    a = upstream("A", default="canonical?gap=0&prefill=refused")
+    refusal = chat(a.port, stream=True, messages=PARTIAL)
+    assert refusal.status == 400 and "prefill" in refusal.error["message"]
+    assert chat(a.port, stream=True, messages=QUOTING).text == story.TEXT
+
+
+@pytest.mark.parametrize("spec, end, words, done", [
+    ("cut=40", "aborted", 40, 0), ("stall=20&silent=50", "aborted", 20, 0), ("done=0", "complete", 60, 0)])
+def test_the_canonical_text_breaks_where_it_is_told_to(upstream, spec, end, words, done):
+    s = chat(upstream("A", default=f"canonical?gap=0&{spec}").port, stream=True)
+    assert (s.end, s.text, s.done) == (end, "".join(story.pieces(story.TEXT)[:words]), done)
+
+
+def test_a_model_s_scripts_come_one_after_another_and_the_last_one_stays(upstream):
+    a = upstream("A", models={"m": ["status?code=503", "ok"]})
+    assert [chat(a.port, model).status for model in ("m", "other", "m", "m")] == [503, 200, 200, 200]
+
+
+def test_a_flapping_upstream_is_down_for_its_time(upstream):
+    a = upstream("A", default="flap?down=400&gap=0")
+    assert chat(a.port).status == 503 and chat(a.port).status == 503
+    wait_for(lambda: time.monotonic() - a.since > 0.4)
+    assert chat(a.port).text == story.TEXT
+    a.clear_log()
+    assert chat(a.port).status == 503

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from client import wait_for
-from faultd import bodies
+from faultd import bodies, story
 
 TEXT = "A: word1 word2"
 
@@ -38,9 +38,42 @@ def test_a_stream_that_breaks_after_output_ends_in_an_error(upstream, holdfast, 
 @pytest.mark.parametrize("how", ["eof", "rst", "done", "clean"])
 def test_a_tool_call_cut_in_its_arguments_is_never_completed(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?tools=1&how={how}"), upstream("B")
-    answer = holdfast(a, b).chat(stream=True)
+    answer = holdfast(a, b, stream={"tool_calls": "stream"}).chat(stream=True)
     check_error_end(answer, text="")
     assert b.attempts == []
+
+
+@pytest.mark.parametrize("how", ["eof", "clean", "rst", "done", "stall", "error"])
+def test_a_tool_call_that_was_cut_never_reached_the_client(upstream, holdfast, how):
+    """It is held until it is complete, so the next target's answer is all that there is."""
+    a, b = upstream("A", default=f"cut?tools=1&how={how}"), upstream("B")
+    answer = holdfast(a, b).chat(stream=True)
+    assert answer.end == "complete" and answer.text.startswith("B:") and answer.done == 1
+    assert b"tool_calls" not in answer.body
+    assert answer.trail[0][1] != "ok" and answer.trail[1][1] == "ok"
+
+
+def test_what_does_not_fit_is_a_true_error(upstream, holdfast):
+    a, b = upstream("A", default="cut?after=3"), upstream("B")
+    p = holdfast(a, b)
+    answer = p.chat(stream=True)
+    check_error_end(answer)
+    assert "truncated" in answer.error["message"] and "seam_mismatch" in answer.error["message"]
+    assert p.metric("holdfast_attempts_total", outcome="seam_mismatch") == 1
+    assert p.metric("holdfast_midstream_total", result="error") == 1
+
+
+def test_who_takes_no_prefill_is_asked_in_another_way_and_not_again(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", default="canonical?prefill=refused&turn=repeats")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "prefill"},
+                 failover={"max_attempts": 4, "per_target": 2})
+    for refused in (1, 1):
+        answer = p.chat(stream=True)
+        assert answer.text == story.TEXT and answer.done == 1
+        assert p.metric("holdfast_attempts_total", outcome="carry_refused") == refused
+    assert b": holdfast seam from=a/model-a to=b/model-b reason=truncated way=turn" in answer.body
+    assert p.metric("holdfast_midstream_total", result="continued") == 2
 
 
 def test_the_provider_s_own_error_message_is_told(upstream, holdfast):
@@ -86,7 +119,7 @@ def test_one_unreadable_event_does_not_break_off_prose(upstream, holdfast, kind)
     ("garbled", {"tools": [{"type": "function", "function": {"name": "f"}}]})])
 def test_a_second_unreadable_event_or_one_in_data_is_an_error(upstream, holdfast, script, fields):
     a, b = upstream("A", default=script), upstream("B")
-    answer = holdfast(a, b).chat(stream=True, **fields)
+    answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"}, **fields)
     check_error_end(answer, text="A: word1" + " word2" * ("n=2" in script))
     assert b.attempts == []
 
@@ -142,7 +175,7 @@ def test_output_of_every_kind_commits(upstream, holdfast):
         text = b"data: " + bodies.dump(bodies.chunk("model-a", delta)) + b"\n\n"
         a, b = upstream("A", default="replay"), upstream("B")
         a.recording = [text]
-        answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+        answer = holdfast(a, b, stream={"midstream": "error", "tool_calls": "stream"}).chat(stream=True)
         assert answer.end == "aborted" and b.attempts == []
         assert json.loads(answer.data[0])["choices"][0]["delta"] == delta
 

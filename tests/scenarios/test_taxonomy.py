@@ -6,7 +6,7 @@ the one it shows. Not here, with the reason:
   E06  a stale kept connection is replaced unseen: test_pool.py
   E07  refused HTTP/2 streams: HTTP/2 is not spoken
   E13  a hedge is no failure: test_matrix_http.py, H32 and H33
-  E18  a continuation that is refused, and E37 to E39 beyond a true error: nothing is continued yet
+  E18  a continuation that is refused: test_streams.py; E37 to E39 carried on: test_failover_bench.py
   E40  an end without [DONE] or without a closed connection: test_streams.py
   E43  no descriptors left here: test_wire.py
   E44  the client has left: test_client_gone.py, test_breaker.py
@@ -512,6 +512,9 @@ ELSEWHERE = {
     "dns": "test_taxonomy.py::test_e01_a_name_that_does_not_resolve",
     "egress_proxy": "test_taxonomy.py::test_e02_the_company_proxy_refuses",
     "idle_timeout": "test_taxonomy.py::AFTER_OUTPUT",
+    "carry_refused": "test_streams.py::"
+                     "test_who_takes_no_prefill_is_asked_in_another_way_and_not_again",
+    "seam_mismatch": "test_streams.py::test_what_does_not_fit_is_a_true_error",
     "unsupported": "test_fitting.py::test_a_part_that_a_dialect_cannot_say_moves_on_without_a_call",
     "unfit": "test_fitting.py::test_a_prompt_that_is_too_long_for_a_model_skips_it",
     "time_share": "test_matrix_client.py::"

@@ -115,7 +115,19 @@ static void connected(struct sim *s, struct request *r, struct call *c)
         fail_later(s, r, c, e, sim_draw(s, 0, ERROR_MS));
         return;
     }
+    if (c->carries && (s->habits[c->target->index].refuses & SEAM_BIT(c->way)) != 0) {
+        later(s, r, c, sim_draw(s, 0, ERROR_MS),
+              (struct event){.kind = FAIL,
+                             .failure = CARRY_REFUSED,
+                             .retry_after_ms = RETRY_AFTER_NONE,
+                             .no_prefill = c->way == SEAM_PREFILL && sim_chance(s, 50)});
+        return;
+    }
     ms = first_output_ms(s, r, c);
+    if (c->tokens == 0) { /* the answer was complete but for its end */
+        later(s, r, c, ms, (struct event){.kind = END});
+        return;
+    }
     if (sim_chance(s, 30)) /* "the answer begins", and a ping */
         later(s, r, c, ms / 2, (struct event){.kind = PROGRESS});
     later(s, r, c, ms, (struct event){.kind = ANSWER});
@@ -154,6 +166,70 @@ static void go_on(struct sim *s, struct request *r, struct call *c)
         later(s, r, c, sim_draw(s, 0, END_MS), (struct event){.kind = END});
 }
 
+/* ---- an answer in pieces ---- */
+
+/* What it goes on with is another text. */
+static void stray(struct sim *s, struct request *r, struct call *c)
+{
+    c->reported = SEAM_MISMATCH;
+    request_step(s, r,
+                 &(struct failover_event){.kind = FAILOVER_FAILED,
+                                          .try = c->try,
+                                          .failure = SEAM_MISMATCH,
+                                          .status = 200,
+                                          .retry_after_ms = RETRY_AFTER_NONE,
+                                          .ways = request_ways(r)});
+}
+
+/* Does what it has written go on where the client's answer broke? `over`: more text will not come.
+ * False when that is certainly not so, and its attempt is over. */
+static bool look(struct sim *s, struct request *r, struct call *c, bool over)
+{
+    unsigned text = c->sent < c->call_at ? c->sent : c->call_at;
+
+    if (c->fits)
+        return true;
+    if (c->way == SEAM_ALIGN && text > c->from)
+        c->fits = true; /* each piece before was the same */
+    else if (c->way == SEAM_ALIGN && over)
+        c->fits = text == c->from;
+    else if (c->way != SEAM_ALIGN && (over || text > c->unsure))
+        c->fits = true;
+    else if (!over)
+        return true;
+    if (c->fits && !sim_chance(s, s->habits[c->target->index].strays))
+        return true;
+    c->fits = false;
+    stray(s, r, c);
+    return false;
+}
+
+static void piece(struct sim *s, struct request *r, struct call *c)
+{
+    c->sent++;
+    c->said_ms = s->now;
+    c->calling = c->sent > c->call_at;
+    if (!look(s, r, c, c->calling))
+        return;
+    request_output(s, r, c);
+    if (c->live)
+        go_on(s, r, c);
+}
+
+/* Nothing more of it comes: what was held back until then is free. False when its attempt is over.
+ */
+static bool nothing_more(struct sim *s, struct request *r, struct call *c)
+{
+    if (!look(s, r, c, true))
+        return false;
+    if (c->calling) {
+        c->calling = false;
+        c->said_ms = s->now;
+        request_output(s, r, c);
+    }
+    return true;
+}
+
 /* The end of a stream: the finish reason first, as a rule, and the end marker most of the time. */
 static void end(struct sim *s, struct request *r, struct call *c)
 {
@@ -162,6 +238,8 @@ static void end(struct sim *s, struct request *r, struct call *c)
                                 .status = 200,
                                 .retry_after_ms = RETRY_AFTER_NONE};
 
+    if (!nothing_more(s, r, c))
+        return;
     if (!c->stopped && sim_chance(s, 70)) {
         c->stopped = true;
         ev.kind = FAILOVER_STOPPED;
@@ -178,21 +256,21 @@ static void end(struct sim *s, struct request *r, struct call *c)
 /* The answer begins; or all of it is there at once. */
 static void answer(struct sim *s, struct request *r, struct call *c)
 {
-    bool whole = r->kind == PACE_WHOLE || r->kind == PACE_WHOLE_REASONING;
-    struct failover_event ev = {.kind = whole ? FAILOVER_COMPLETE : FAILOVER_OUTPUT,
+    struct failover_event ev = {.kind = FAILOVER_COMPLETE,
                                 .try = c->try,
                                 .status = 200,
                                 .retry_after_ms = RETRY_AFTER_NONE};
 
     spend(s, r, c);
-    c->sent = whole ? c->tokens : 1;
-    c->whole = whole;
+    if (r->kind != PACE_WHOLE && r->kind != PACE_WHOLE_REASONING) {
+        piece(s, r, c);
+        return;
+    }
+    c->sent = c->tokens;
     c->said_ms = s->now;
-    if (whole)
-        c->reported = FAILURE_NONE;
+    c->whole = true;
+    c->reported = FAILURE_NONE;
     request_step(s, r, &ev);
-    if (c->live)
-        go_on(s, r, c);
 }
 
 static unsigned status_of(enum failure f)
@@ -207,18 +285,30 @@ static unsigned status_of(enum failure f)
     }
 }
 
+/* As an attempt does: what a target says against a request to go on is about the way of asking. */
+static enum failure meant(const struct call *c, const struct event *e)
+{
+    bool said =
+        e->failure == BAD_REQUEST || e->failure == UNSUPPORTED || e->failure == CLIENT_ERROR;
+
+    return said && c->carries && c->way != SEAM_ALIGN ? CARRY_REFUSED : e->failure;
+}
+
 static void fail(struct sim *s, struct request *r, struct call *c, const struct event *e)
 {
-    c->reported = e->failure;
+    c->reported = meant(c, e);
     if (e->failure == RATE_LIMITED && e->retry_after_ms != RETRY_AFTER_NONE)
         call_not_before(s, c, s->now + e->retry_after_ms);
+    if (e->no_prefill)
+        atomic_store(&c->target->no_prefill_ms, s->now);
     request_step(s, r,
                  &(struct failover_event){.kind = FAILOVER_FAILED,
                                           .try = c->try,
-                                          .failure = e->failure,
+                                          .failure = c->reported,
                                           .status = status_of(e->failure),
                                           .retry_after_ms = e->retry_after_ms,
-                                          .mended = e->mended});
+                                          .mended = e->mended && c->reported == e->failure,
+                                          .ways = request_ways(r)});
 }
 
 void call_happen(struct sim *s, struct request *r, const struct event *e)
@@ -249,10 +339,7 @@ void call_happen(struct sim *s, struct request *r, const struct event *e)
         answer(s, r, c);
         break;
     case TOKEN:
-        c->sent++;
-        c->said_ms = s->now;
-        request_token(s, r, c);
-        go_on(s, r, c);
+        piece(s, r, c);
         break;
     case END:
         end(s, r, c);

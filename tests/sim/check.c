@@ -264,6 +264,12 @@ static void check_breakers(struct sim *s, struct request *r, const struct failov
 
 /* ---- how attempts end ------------------------------------------------------------------------ */
 
+/* Of two, the other one had the first output; it may be held still. */
+static bool other_won(const struct request *r)
+{
+    return r->f.committed || (r->f.live[0] >= 0 && r->f.tries[r->f.live[0]].output_ms != 0);
+}
+
 /* What the core ended by itself, it had a reason for. */
 static void check_own_end(struct sim *s, struct request *r, const struct call *c,
                           const struct failover_event *ev)
@@ -295,9 +301,9 @@ static void check_own_end(struct sim *s, struct request *r, const struct call *c
     case SLOWER:
     case HEDGE_LOST:
         HOLDS(s, r, c->sent == 0 && r->f.policy.hedge_ms != FAILOVER_HEDGE_OFF);
-        HOLDS(s, r, t->outcome == SLOWER || (t->hedge && r->f.committed));
+        HOLDS(s, r, t->outcome == SLOWER || (t->hedge && other_won(r)));
         sim_saw(s, t->outcome == HEDGE_LOST ? SEEN_HEDGES_LOST
-                   : r->f.committed         ? SEEN_HEDGES_WON
+                   : other_won(r)           ? SEEN_HEDGES_WON
                                             : SEEN_MOVED_ON);
         break;
     case DEADLINE:
@@ -410,6 +416,7 @@ static void check_hedge(struct sim *s, struct request *r, const struct call *c,
     const struct failover_try *first = &r->f.tries[live_before[0]];
 
     HOLDS(s, r, live_before[0] >= 0 && live_before[1] < 0 && r->owner < 0);
+    HOLDS(s, r, first->output_ms == 0);
     HOLDS(s, r, r->f.policy.hedge_ms != FAILOVER_HEDGE_OFF);
     HOLDS(s, r, c->target != r->f.candidates[first->candidate].target);
     HOLDS(s, r, c->target->breaker.state == BREAKER_CLOSED);
@@ -435,7 +442,8 @@ static const struct failover_try *before_at(const struct request *r, int try)
 }
 
 /* What it costs of its target's retry budget, by the rules' own words: a request and its first
- * failover are free, and so is the same target at once with another key or a mended request. */
+ * failover are free, and so is the same target at once with another key or a mended request; an
+ * answer that is carried on never is. */
 static double cost_of(const struct sim *s, const struct request *r, int try,
                       const struct failover_try *same, bool at_once)
 {
@@ -449,6 +457,8 @@ static double cost_of(const struct sim *s, const struct request *r, int try,
             slow = slow || (failure_row(t->outcome)->marks & SLOW) != 0 ||
                    t->outcome == REQUEST_TIMEOUT;
     }
+    if (r->f.tries[try].carries_on)
+        return slow ? 2 : 1;
     if (at_once || r->n_calls == 1 || (same == NULL && !r->f.tries[try].hedge && r->n_calls == 2))
         return 0;
     return slow ? 2 : 1;
@@ -504,15 +514,49 @@ static void check_others_first(struct sim *s, struct request *r, const struct ca
     }
 }
 
-/* After a failure that no other target can mend, none is asked. */
+/* After a failure that no other target can mend, none is asked; who goes on with an answer is told
+ * nothing by what failed before it began. */
 static void check_hope(struct sim *s, struct request *r, int try)
 {
     for (int i = 0; i < try; i++) {
         const struct failover_try *t = &r->f.tries[i];
+        bool before = r->f.tries[try].carries_on && !t->carries_on && t->output_ms == 0;
 
         HOLDS(s, r,
-              t->skipped || t->phase != PHASE_ENDED || failure_row(t->outcome)->next != NEXT_NO);
+              t->skipped || t->phase != PHASE_ENDED || before ||
+                  failure_row(t->outcome)->next != NEXT_NO);
     }
+}
+
+/* Who is to carry an answer on: that can be done, and in this way, which was not tried there. */
+static void check_carries(struct sim *s, struct request *r, const struct call *c,
+                          const int live_before[2])
+{
+    const struct failover_try *last = &r->f.tries[live_before[0]];
+    const struct failover *f = &r->f;
+
+    HOLDS(s, r, live_before[0] >= 0 && live_before[1] < 0 && last->phase == PHASE_ENDED);
+    HOLDS(s, r, r->owner >= 0 && !r->calls[r->owner].live);
+    HOLDS(s, r, (request_ways(r) & s->habits[c->target->index].ways & SEAM_BIT(c->way)) != 0);
+    HOLDS(s, r, c->way != SEAM_PREFILL || atomic_load(&c->target->no_prefill_ms) == 0);
+    HOLDS(s, r, (f->deadline_ms - s->now) * 10 >= f->policy.total_ms * 3);
+    for (const struct call *o = r->calls; o < c; o++)
+        HOLDS(s, r, !o->carries || o->target != c->target || o->way != c->way);
+    if (last->outcome == CARRY_REFUSED && f->candidates[last->candidate].target == c->target)
+        sim_saw(s, SEEN_OTHER_WAY);
+}
+
+/* It has not failed: another one's output came first. That may be held, and fail, and then who lost
+ * is as good as any. */
+static bool lost_to_output(const struct request *r, const struct failover_try *t)
+{
+    for (unsigned i = 0; i < r->f.n_tries; i++) {
+        const struct failover_try *o = &r->f.tries[i];
+
+        if ((t->outcome == SLOWER || t->outcome == HEDGE_LOST) && o->output_ms == t->ended_ms)
+            return true;
+    }
+    return false;
 }
 
 static void check_again(struct sim *s, struct request *r, const struct call *c,
@@ -523,6 +567,8 @@ static void check_again(struct sim *s, struct request *r, const struct call *c,
 
     for (const struct call *o = r->calls; o < c; o++)
         fresh = fresh && (o->target != c->target || o->key != c->key);
+    if (lost_to_output(r, same))
+        return;
     HOLDS(s, r, at_once || again == AGAIN_SOON || again == AGAIN_LATER || again == AGAIN_KEY);
     if ((at_once || (again == AGAIN_KEY && fresh)) && !same->mended) {
         for (const struct call *o = r->calls; o < c; o++)
@@ -553,6 +599,7 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
         here += r->calls[i].target == c->target;
     HOLDS(s, r, r->n_calls <= r->f.policy.max_attempts && here <= r->f.policy.per_target); /* I5 */
     HOLDS(s, r, s->now + LEAST_TRY_MS <= r->f.deadline_ms + (t->hedge ? 0 : SIM_LATE_MS));
+    HOLDS(s, r, t->carries_on == (r->owner >= 0));
     HOLDS(s, r, t->ticket.model != 0 && t->ticket.endpoint != 0);
     if (r->n_calls == 1)
         this_second(s)->requests++;
@@ -564,7 +611,9 @@ static void check_try(struct sim *s, struct request *r, int try, const int live_
     check_cost(s, r, cost_of(s, r, try, same, at_once));
     if (t->hedge)
         check_hedge(s, r, c, live_before);
-    if (same != NULL)
+    if (t->carries_on)
+        check_carries(s, r, c, live_before);
+    else if (same != NULL)
         check_again(s, r, c, same, at_once);
     else
         check_turn(s, r, c);
@@ -616,8 +665,10 @@ static void check_live(struct sim *s, struct request *r)
             continue;
         live++;
         HOLDS(s, r, f->live[0] == r->calls[i].try || f->live[1] == r->calls[i].try);
-        HOLDS(s, r, r->owner < 0 || r->owner == (int)i);
+        HOLDS(s, r, r->owner < 0 || r->owner == (int)i || r->calls[i].carries);
     }
+    HOLDS(s, r, r->owner < 0 || live <= 1);
+    HOLDS(s, r, f->owner == (r->owner < 0 ? -1 : r->calls[r->owner].try));
     HOLDS(s, r, live == (unsigned)(f->live[0] >= 0) + (f->live[1] >= 0));
     HOLDS(s, r, f->live[0] >= 0 || f->live[1] < 0);
     HOLDS(s, r, f->committed == (r->owner >= 0) && f->opened == r->opened);
@@ -644,8 +695,14 @@ static void check_timer(struct sim *s, struct request *r, const struct failover_
     uint64_t due = failover_due(&r->f);
 
     HOLDS(s, r, due <= r->f.deadline_ms); /* I14 */
-    for (unsigned i = 0; i < r->n_calls; i++)
-        HOLDS(s, r, !r->calls[i].live || due <= call_due(r, &r->calls[i]));
+    for (unsigned i = 0; i < r->n_calls; i++) {
+        const struct call *c = &r->calls[i];
+
+        HOLDS(s, r, !c->live || due <= call_due(r, c));
+        HOLDS(s, r,
+              !c->live || !c->told || c->hold != HOLD_WINDOW || r->owner >= 0 ||
+                  due <= c->window_ms);
+    }
     HOLDS(s, r, r->f.live[0] >= 0 || r->f.waiter.waiting || r->f.wait_until_ms != 0);
     if (ev == NULL || ev->kind == FAILOVER_TICK)
         HOLDS(s, r, due > s->now); /* who drives does not spin */
@@ -664,6 +721,20 @@ static void check_refusal(struct sim *s, struct request *r)
         return;
     for (unsigned i = 0; i < f->n_candidates; i++)
         HOLDS(s, r, f->candidates[i].tries > 0 || f->candidates[i].skipped != FAILURE_NONE);
+}
+
+/* The error inside an answer tells what broke it, whoever was asked to mend that; or that the
+ * request itself is at its end. */
+static void check_break(struct sim *s, struct request *r)
+{
+    enum failure why = failover_outcome(&r->f);
+
+    if (r->owner < 0) {
+        check_refusal(s, r);
+        return;
+    }
+    HOLDS(s, r, why != FAILURE_NONE);
+    HOLDS(s, r, r->f.verdict == r->calls[r->owner].try || why == DEADLINE || why == STOPPING);
 }
 
 static void note_passed_over(struct sim *s, const struct request *r)
@@ -703,6 +774,8 @@ void check_step(struct sim *s, struct request *r, const struct failover_event *e
         note_passed_over(s, r);
     if (r->ending == REFUSED_ALL)
         check_refusal(s, r);
+    else if (r->ending == BROKEN)
+        check_break(s, r);
 }
 
 /* All has ended: the books of the core and of the providers tell the same. */

@@ -45,42 +45,88 @@ static void ended(struct sim *s, struct request *r, enum ending how)
     s->n_live--;
 }
 
-static void give_token(struct sim *s, struct request *r, const struct call *c)
+unsigned call_first(const struct call *c)
+{
+    return c->carries && c->way != SEAM_ALIGN ? c->from : 0;
+}
+
+unsigned call_free(const struct call *c)
+{
+    return !c->fits ? 0 : c->calling ? c->call_at : c->sent;
+}
+
+unsigned request_ways(const struct request *r)
+{
+    return r->owner < 0 || r->has_call || r->calls[r->owner].stopped ? 0 : r->ways;
+}
+
+/* All that is not held back goes to the client, and each piece is the next one of its answer. */
+static void give(struct sim *s, struct request *r, struct call *c)
 {
     HOLDS(s, r, r->owner >= 0 && c == &r->calls[r->owner]); /* I3: nobody else's */
-    r->tokens++;
-    r->told_ms = s->now;
+    for (; c->given < call_free(c); c->given++) {
+        HOLDS(s, r, call_first(c) + c->given == r->tokens); /* I4: none twice, none left out */
+        r->tokens++;
+        r->told_ms = s->now;
+        r->has_call = r->has_call || c->given >= c->call_at;
+    }
 }
 
-/* The held answer goes out. */
+/* May the held answer go out? */
+static bool is_free(const struct sim *s, const struct call *c)
+{
+    return c->whole || c->stopped || (c->told && c->hold == HOLD_NOT) ||
+           (c->told && c->hold == HOLD_WINDOW && s->now >= c->window_ms);
+}
+
+/* The held answer goes out; that of another try only where the client's has ended. */
 static void commit(struct sim *s, struct request *r, int try)
 {
+    static const enum sight carried[] = {SEEN_CARRIED_PREFILL, SEEN_CARRIED_TURN,
+                                         SEEN_CARRIED_ALIGN};
     struct call *c = request_call(r, try);
 
-    HOLDS(s, r, r->owner < 0 && c != NULL && c->sent > 0); /* I3, I4 */
+    HOLDS(s, r, c != NULL && c->fits && is_free(s, c)); /* I3 */
+    HOLDS(s, r, c->sent > 0 || c->carries);
+    HOLDS(s, r, c->carries == (r->owner >= 0)); /* I4 */
+    if (c->carries) {
+        HOLDS(s, r, !r->calls[r->owner].live && c->from == r->tokens);
+        sim_saw(s, carried[c->way]);
+        if (r->owners > 1)
+            sim_saw(s, SEEN_CARRIED_AGAIN);
+        if (c->target == r->calls[r->owner].target)
+            sim_saw(s, SEEN_CARRIED_HOME);
+    } else if (c->hold == HOLD_WINDOW && !c->whole && !c->stopped) {
+        sim_saw(s, SEEN_WINDOWS);
+    }
     r->owner = (int)(c - r->calls);
-    for (unsigned i = 0; i < c->sent; i++)
-        give_token(s, r, c);
+    r->owners++;
+    give(s, r, c);
 }
 
-/* One provider's answer from its first token to its last, and the provider said that it was the
- * last. */
+/* From its first piece to its last, and who wrote the last one said that it was the last. */
 static void finish(struct sim *s, struct request *r, int try)
 {
     const struct call *c = request_call(r, try);
 
     HOLDS(s, r, c != NULL && r->owner == (int)(c - r->calls));
     HOLDS(s, r, c->whole || c->stopped); /* I11 */
-    HOLDS(s, r, r->tokens == c->tokens && c->sent == c->tokens);
+    HOLDS(s, r, r->tokens == call_first(c) + c->tokens && c->given == c->tokens);
     sim_saw(s, SEEN_FINISHED);
     if (r->f.n_attempts > 1)
         sim_saw(s, SEEN_SAVED);
+    if (c->carries)
+        sim_saw(s, SEEN_CARRIED_TO_END);
+    if (c->hold == HOLD_ALL)
+        sim_saw(s, SEEN_HELD_WHOLE);
     ended(s, r, FINISHED);
 }
 
 static void break_off(struct sim *s, struct request *r)
 {
     HOLDS(s, r, r->owner >= 0 || r->opened); /* else an error answer is due */
+    if (r->owner >= 0 && r->calls[r->n_calls - 1].carries)
+        sim_saw(s, SEEN_UNMENDED);
     sim_saw(s, SEEN_BROKEN);
     ended(s, r, BROKEN);
 }
@@ -112,6 +158,25 @@ static void heartbeat(struct sim *s, struct request *r)
 
 /* ---- calls ---------------------------------------------------------------------------------- */
 
+/* What it will write: for a request to go on, maybe nothing more; for the same request once more,
+ * maybe less than the client has. */
+static void plan_answer(struct sim *s, struct request *r, struct call *c)
+{
+    unsigned own = s->habits[c->target->index].tokens;
+
+    if (c->carries && c->way != SEAM_ALIGN)
+        c->tokens = (unsigned)sim_draw(s, 0, own);
+    else if (c->carries)
+        c->tokens = sim_chance(s, 90) ? c->from + (unsigned)sim_draw(s, 0, own) : own;
+    else
+        c->tokens = own;
+    c->call_at = c->tokens;
+    if (r->tools && c->tokens > 0 && sim_chance(s, 40))
+        c->call_at = (unsigned)sim_draw(s, 0, c->tokens - 1);
+    c->unsure = (unsigned)sim_draw(s, 0, 3);
+    c->given = c->carries && c->way == SEAM_ALIGN ? c->from : 0;
+}
+
 static void start_call(struct sim *s, struct request *r, int try)
 {
     const struct failover_try *t = &r->f.tries[try];
@@ -128,10 +193,14 @@ static void start_call(struct sim *s, struct request *r, int try)
         .live = true,
         .away = t->hedge || r->f.candidates[t->candidate].away,
         .started_ms = s->now,
-        .tokens = h->tokens,
+        .carries = t->carries_on,
+        .way = t->way,
+        .from = r->tokens,
+        .fits = !t->carries_on,
         .reported = FAILURE_KINDS,
         .passes = {t->ticket.model, t->ticket.endpoint, t->ticket.path},
     };
+    plan_answer(s, r, c);
     h->calls++;
     h->live[c->key]++;
     h->live_away[c->key] += c->away;
@@ -153,6 +222,10 @@ static void note_ends(struct sim *s, struct request *r)
         h->live[c->key]--;
         h->live_away[c->key] -= c->away;
         h->outcomes[t->outcome]++;
+        if (t->outcome != FAILURE_NONE && c->told && r->owner < 0)
+            sim_saw(s, SEEN_HELD_LOST);
+        if (t->outcome != FAILURE_NONE && c->calling && r->owner >= 0)
+            sim_saw(s, SEEN_CALLS_LOST);
         h->failed += t->outcome != FAILURE_NONE && t->outcome != CLIENT_GONE;
         s->sights->outcomes[t->outcome]++;
         sim_trace(s, r, "  try %d at %s ended: %s", c->try, c->target->name,
@@ -164,10 +237,12 @@ static void trace_try(struct sim *s, const struct request *r, int try)
 {
     const struct failover_try *t = &r->f.tries[try];
 
-    sim_trace(s, r, "  TRY %d at %s, key %u%s%s%s%s", try,
+    static const char *const ways[] = {", prefill", ", turn", ", align"};
+
+    sim_trace(s, r, "  TRY %d at %s, key %u%s%s%s%s%s", try,
               r->f.candidates[t->candidate].target->name, t->ticket.key, t->hedge ? ", hedge" : "",
               t->ticket.away ? ", away" : "", t->ticket.probe ? ", probe" : "",
-              t->ticket.trial ? ", trial" : "");
+              t->ticket.trial ? ", trial" : "", t->carries_on ? ways[t->way] : "");
 }
 
 static void carry_out(struct sim *s, struct request *r, const struct failover_orders *o)
@@ -245,6 +320,7 @@ void request_tick(struct sim *s, struct request *r, const struct event *e)
     for (unsigned i = 0; i < ARRAY_LEN(ev.tcp_up); i++)
         if (r->f.live[i] >= 0)
             ev.tcp_up[i] = s->now >= request_call(r, r->f.live[i])->tcp_up_ms;
+    ev.ways = request_ways(r);
     request_step(s, r, &ev);
 }
 
@@ -277,18 +353,54 @@ void request_step(struct sim *s, struct request *r, const struct failover_event 
     arm(s, r);
 }
 
+static enum failover_hold hold_of(const struct sim *s, const struct request *r,
+                                  const struct call *c)
+{
+    enum sim_commit commit = c->carries ? COMMIT_FIRST : s->routes[r->route].commit;
+
+    if (!c->fits || c->calling || commit == COMMIT_FULL)
+        return HOLD_ALL;
+    return commit == COMMIT_WINDOW && c->pieces < s->routes[r->route].window ? HOLD_WINDOW
+                                                                             : HOLD_NOT;
+}
+
 /* Of an answer that goes out: the hot path's short way, as a rule. */
-void request_token(struct sim *s, struct request *r, struct call *c)
+static void request_token(struct sim *s, struct request *r, struct call *c)
 {
     struct failover_event ev = {.kind = sim_chance(s, 50) ? FAILOVER_OUTPUT : FAILOVER_PROGRESS,
                                 .try = c->try,
                                 .retry_after_ms = RETRY_AFTER_NONE};
 
-    give_token(s, r, c);
-    if (sim_chance(s, 10))
+    give(s, r, c);
+    if (!c->calling && sim_chance(s, 10))
         request_step(s, r, &ev);
     else
-        failover_progress(&r->f, s->now);
+        failover_progress(&r->f, !c->calling, s->now);
+}
+
+/* The core is told of the first, and again when it may go out earlier or later than it knew. */
+void request_output(struct sim *s, struct request *r, struct call *c)
+{
+    struct failover_event ev = {.kind = FAILOVER_OUTPUT,
+                                .try = c->try,
+                                .status = 200,
+                                .retry_after_ms = RETRY_AFTER_NONE,
+                                .hold = hold_of(s, r, c)};
+    bool new = !c->told || ev.hold != c->hold;
+
+    c->pieces++;
+    if (r->owner >= 0 && c == &r->calls[r->owner]) {
+        request_token(s, r, c);
+        return;
+    }
+    if (!new) {
+        failover_progress(&r->f, false, s->now);
+        return;
+    }
+    c->told = true;
+    c->hold = ev.hold;
+    c->window_ms = s->now + r->f.policy.window_ms;
+    request_step(s, r, &ev);
 }
 
 /* ---- a request begins ----------------------------------------------------------------------- */
@@ -319,6 +431,7 @@ static void add_candidates(struct sim *s, struct request *r, int only_target)
                                 .place = order[i],
                                 .timers = h->timers,
                                 .window = h->window,
+                                .ways = h->ways,
                                 .away = s->routes[r->route].tiers[order[i]] > 0,
                                 .unfit = !r->light && sim_chance(s, 2),
                             });
@@ -345,6 +458,15 @@ static void plan_leaving(struct sim *s, const struct request *r)
     }
 }
 
+/* What its answers may have, and how they can be carried on. */
+static void make_answer(struct sim *s, struct request *r)
+{
+    const unsigned align = SEAM_BIT(SEAM_ALIGN), all = (1u << SEAM_WAYS) - 1;
+
+    r->tools = sim_chance(s, 25);
+    r->ways = sim_chance(s, 15) ? 0 : r->tools || sim_chance(s, 15) ? align : all;
+}
+
 /* `only_target`: a request of the light traffic that may go nowhere else; -1: a user's. */
 void request_begin(struct sim *s, unsigned user, unsigned retry, int only_target)
 {
@@ -366,6 +488,7 @@ void request_begin(struct sim *s, unsigned user, unsigned retry, int only_target
         .owner = -1,
         .told_ms = s->now,
     };
+    make_answer(s, r);
     s->n_live++;
     policy = s->routes[r->route].policy;
     policy.kind = r->kind;

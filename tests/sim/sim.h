@@ -136,7 +136,19 @@ struct episode {
     X(CAPPED, "requests with a limited target")                                                    \
     X(UNFIT, "targets that do not fit")                                                            \
     X(MENDED, "requests mended for the same target")                                               \
-    X(HEALED, "breakers closed by light traffic")
+    X(HEALED, "breakers closed by light traffic")                                                  \
+    X(CARRIED_PREFILL, "answers carried on inside the text")                                       \
+    X(CARRIED_TURN, "... behind a turn")                                                           \
+    X(CARRIED_ALIGN, "... by the same request")                                                    \
+    X(CARRIED_AGAIN, "... more than once")                                                         \
+    X(CARRIED_HOME, "... by who broke them")                                                       \
+    X(CARRIED_TO_END, "answers carried on and complete")                                           \
+    X(OTHER_WAY, "targets asked in another way at once")                                           \
+    X(UNMENDED, "answers broken off in spite of it")                                               \
+    X(HELD_LOST, "failures of held output")                                                        \
+    X(HELD_WHOLE, "answers held to their end")                                                     \
+    X(WINDOWS, "windows that ended by themselves")                                                 \
+    X(CALLS_LOST, "tool calls cut off that no client saw")
 
 #define SIGHT_ENUM(name, text) SEEN_##name,
 enum sight { SIGHTS(SIGHT_ENUM) SIGHT_KINDS };
@@ -160,9 +172,19 @@ struct call {
     bool live, away;
     bool connected, stopped, whole; /* request there; finish reasons told; everything sent */
     uint64_t started_ms, tcp_up_ms, said_ms;
-    unsigned tokens, sent;  /* of the answer; those that went out */
-    enum failure reported;  /* what the driver told the core of its end; FAILURE_KINDS: nothing */
-    breaker_pass passes[3]; /* of model, endpoint, path, as they were when it began */
+    unsigned tokens, sent;   /* pieces of its answer; those that it has written */
+    unsigned given;          /* ... and that the client has, or had before */
+    unsigned call_at;        /* the piece that begins a tool call; tokens: none does */
+    bool calling;            /* the call is held back until it is complete */
+    bool carries, fits;      /* it carries an answer on, and what it writes may go out */
+    enum seam_way way;       /* ... in this way ... */
+    unsigned from, unsure;   /* ... from this piece on; what it writes before that is certain */
+    bool told;               /* the core knows of output ... */
+    enum failover_hold hold; /* ... and when it may go out ... */
+    uint64_t window_ms;      /* HOLD_WINDOW: at the latest */
+    unsigned pieces;         /* ... and how many of them it has been told */
+    enum failure reported;   /* what the driver told the core of its end; FAILURE_KINDS: nothing */
+    breaker_pass passes[3];  /* of model, endpoint, path, as they were when it began */
 };
 
 /* How a request ended for its client. */
@@ -180,7 +202,11 @@ struct request {
     /* what the client sees */
     enum ending ending;
     int owner;       /* the call whose answer it gets, -1 */
-    unsigned tokens; /* of it */
+    unsigned owners; /* how many there were */
+    unsigned tokens; /* pieces of the answer that it has */
+    unsigned ways;   /* in which this request's answers can be carried on */
+    bool tools;      /* they may have tool calls ... */
+    bool has_call;   /* ... and one has come */
     bool opened, waiting, wanted;
     uint64_t told_ms;
 };
@@ -201,6 +227,7 @@ struct event {
     enum failure failure;
     uint64_t retry_after_ms;
     bool mended;
+    bool no_prefill; /* it says that it takes no assistant's message at the end */
 };
 
 /* The habits of a target, and what its provider has counted. */
@@ -208,6 +235,8 @@ struct habits {
     uint64_t rtt_ms, first_ms, gap_ms;
     unsigned tokens;
     uint64_t window;
+    unsigned ways, refuses; /* of carrying on: in which it can be asked, and does not go on */
+    unsigned strays;        /* percent of its continuations that do not fit */
     struct failover_timers timers;
     unsigned live[SIM_KEYS], live_away[SIM_KEYS];
     unsigned long calls, failed;
@@ -228,6 +257,8 @@ struct second {
     unsigned requests, wanted, hedges;
 };
 
+enum sim_commit { COMMIT_FIRST, COMMIT_WINDOW, COMMIT_FULL };
+
 struct sim {
     uint64_t seed, now;
     bool trace;
@@ -244,6 +275,8 @@ struct sim {
     unsigned hedge_floor;
     struct {
         struct failover_policy policy;
+        enum sim_commit commit;
+        unsigned window;                /* pieces that are held */
         unsigned n, tiers[SIM_TARGETS]; /* by candidate */
         struct target *targets[SIM_TARGETS];
     } routes[SIM_ROUTES];
@@ -291,7 +324,11 @@ void call_happen(struct sim *s, struct request *r, const struct event *e);
 void request_begin(struct sim *s, unsigned user, unsigned retry, int only_target);
 void request_tick(struct sim *s, struct request *r, const struct event *e);
 void request_step(struct sim *s, struct request *r, const struct failover_event *ev);
-void request_token(struct sim *s, struct request *r, struct call *c); /* not the first */
+void request_output(struct sim *s, struct request *r,
+                    struct call *c);            /* a piece came, or is free */
+unsigned request_ways(const struct request *r); /* in which its answer can be carried on now */
+unsigned call_first(const struct call *c);      /* the number of its first piece in the answer */
+unsigned call_free(const struct call *c);       /* its pieces that are not held back */
 struct call *request_call(struct request *r, int try);
 
 /* check.c */

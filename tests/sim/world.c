@@ -8,6 +8,8 @@
 
 #include "proxy/base/mem.h"
 
+#define MUCH 6 /* more of one kind of fault than of others */
+
 #define FAULT_ROW(name, stage, scope, silent, ...)                                                 \
     [FAULT_##name] = {#name, stage, scope, silent, {__VA_ARGS__}},
 const struct fault_row fault_rows[FAULT_KINDS] = {FAULTS(FAULT_ROW)};
@@ -216,15 +218,34 @@ static void make_routes(struct sim *s)
             .heartbeat_ms = sim_chance(s, 30) ? sim_draw(s, 100, 45000) : 0,
             .hedge_ms = draw_hedge(s),
             .queue_ms = usual ? 10000 : sim_draw(s, 0, 10000),
+            .window_ms = sim_draw(s, 0, 1500),
             .set = s->set,
             .route = r,
         };
+        if (sim_chance(s, 30))
+            s->routes[r].commit = sim_chance(s, 50) ? COMMIT_WINDOW : COMMIT_FULL;
+        s->routes[r].window = (unsigned)sim_draw(s, 1, 6);
         for (unsigned i = 0; i < conf->n_targets; i++) {
             assert(conf->targets[i].tier == s->routes[r].tiers[i]);
             s->routes[r].targets[i] =
                 target_set_find(s->set, conf->targets[i].provider, conf->targets[i].model);
         }
     }
+}
+
+/* How it can be asked to carry an answer on, and what it makes of that. */
+static void make_ways(struct sim *s, struct habits *h)
+{
+    const unsigned align = SEAM_BIT(SEAM_ALIGN), turn = align | SEAM_BIT(SEAM_TURN),
+                   prefill = turn | SEAM_BIT(SEAM_PREFILL);
+    const unsigned ways[] = {0, align, turn, turn, prefill, prefill},
+                   strays[] = {0, 0, 15, 60, 100};
+
+    h->ways = ways[sim_draw(s, 0, ARRAY_LEN(ways) - 1)];
+    for (unsigned way = 0; way < SEAM_ALIGN; way++)
+        if (sim_chance(s, 30))
+            h->refuses |= SEAM_BIT(way);
+    h->strays = strays[sim_draw(s, 0, ARRAY_LEN(strays) - 1)];
 }
 
 static void make_habits(struct sim *s)
@@ -243,6 +264,7 @@ static void make_habits(struct sim *s)
             .first_output = 12 * h->first_ms + 8 * h->rtt_ms + sim_draw(s, 500, 20000),
             .idle = 4 * h->gap_ms + sim_draw(s, 600, 15000),
         };
+        make_ways(s, h);
     }
 }
 
@@ -273,15 +295,21 @@ static void make_users(struct sim *s)
     }
 }
 
-/* Only some kinds in each world: faults that would hide each other behind them are seen alone. */
+/* Only some kinds in each world: faults that would hide each other behind them are seen alone. In
+ * some worlds most of them are answers that break. */
 static void make_faults(struct sim *s)
 {
-    enum fault kinds[FAULT_KINDS];
+    enum fault kinds[MUCH * FAULT_KINDS];
     unsigned n = 0, percents[] = {100, 100, 60, 25, 6};
+    bool breaking = sim_chance(s, 30);
 
-    for (unsigned i = 0; i < FAULT_KINDS; i++)
-        if (sim_chance(s, 25))
-            kinds[n++] = (enum fault)i;
+    for (unsigned i = 0; i < FAULT_KINDS; i++) {
+        bool often = breaking && fault_rows[i].stage == AT_TOKEN;
+
+        if (often || sim_chance(s, 25))
+            for (unsigned k = 0; k < (often ? MUCH : 1); k++)
+                kinds[n++] = (enum fault)i;
+    }
     if (n == 0)
         return;
     s->n_episodes = (unsigned)sim_draw(s, 0, SIM_EPISODES);

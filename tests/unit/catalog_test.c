@@ -109,4 +109,64 @@ TEST(zero_configuration_names_known_types_with_everything_it_needs)
     CHECK_INT(z - catalog_config_types.zero, 3);
 }
 
+static void check_prefills(const char *type, const char *model, bool want)
+{
+    if (catalog_prefills(provider_type_find(type), span_of(model)) != want)
+        fail_msg("%s/%s: want %d", type, model, want);
+}
+
+TEST(models_that_go_on_inside_a_message_are_known)
+{
+    static const char *const those[] = {"claude-2.1",
+                                        "claude-instant-1.2",
+                                        "claude-3-opus-20240229",
+                                        "claude-3-5-haiku-latest",
+                                        "claude-3-7-sonnet-20250219",
+                                        "claude-sonnet-4-20250514",
+                                        "claude-opus-4-0",
+                                        "claude-opus-4",
+                                        "claude-opus-4-1",
+                                        "claude-opus-4-1-20250805",
+                                        "claude-sonnet-4-5",
+                                        "claude-sonnet-4-5-20250929",
+                                        "claude-haiku-4-5-20251001"};
+    static const char *const others[] = {"claude-opus-4-6",
+                                         "claude-sonnet-4-6",
+                                         "claude-opus-4-7",
+                                         "claude-opus-5",
+                                         "claude-sonnet-5-0",
+                                         "claude-opus-4-6-20260201",
+                                         "gpt-4o",
+                                         "my-claude-3",
+                                         "claude",
+                                         ""};
+
+    for (size_t i = 0; i < sizeof(those) / sizeof(those[0]); i++)
+        check_prefills("anthropic", those[i], true);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        check_prefills("anthropic", others[i], false);
+}
+
+TEST(a_model_goes_on_inside_a_message_only_where_that_is_known)
+{
+    check_prefills("llamacpp", "whatever", true);
+    check_prefills("llamacpp", "", true);
+    check_prefills("openai", "gpt-4o", false);
+    check_prefills("openai", "claude-3-opus", false);
+    check_prefills("gemini", "gemini-2.5-pro", false);
+    check_prefills("scripted", "x", false);
+}
+
+/* Of words with space between, each one and nothing of two. */
+TEST(each_pattern_of_a_list_stands_for_itself)
+{
+    const struct provider_type type = {.prefills = "ab* cd ef*gh"};
+
+    CHECK(catalog_prefills(&type, SPAN("ab")) && catalog_prefills(&type, SPAN("abx")));
+    CHECK(catalog_prefills(&type, SPAN("cd")) && catalog_prefills(&type, SPAN("ef--gh")));
+    CHECK(!catalog_prefills(&type, SPAN("cdx")) && !catalog_prefills(&type, SPAN("c")));
+    CHECK(!catalog_prefills(&type, SPAN("efg")) && !catalog_prefills(&type, SPAN("")));
+    CHECK(catalog_prefills(&type, SPAN("ab cd")) && !catalog_prefills(&type, SPAN("cd ef")));
+}
+
 TEST_MAIN()

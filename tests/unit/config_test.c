@@ -694,18 +694,37 @@ TEST(what_this_version_lacks_is_refused_and_not_ignored)
         {"hedge: {aftr: 1s}", "t:1:9: hedge.aftr: unknown key; did you mean after?"},
         {"tls: {cert: a, key: b}",
          "t:1:7: tls.cert: not available in this version (0.1.0); remove the line"},
-        {"stream: {midstream: continue}", "t:1:21: stream.midstream: \"continue\" is not available "
-                                          "in this version (0.1.0); expected auto error"},
         {"stream: {on_disconnect: drain}", "t:1:25: stream.on_disconnect: \"drain\" is not "
                                            "available in this version (0.1.0); expected "
                                            "cancel"},
-        {"stream: {commit: full}", "t:1:18: stream.commit: \"full\" is not available in this "
-                                   "version (0.1.0); expected first_content"},
-        {"stream: {commit: later}",
-         "t:1:18: stream.commit: \"later\" is not known; expected first_content"},
+        {"stream: {commit: later}", "t:1:18: stream.commit: \"later\" is not known; expected "
+                                    "first_content, window or full"},
     };
 
     check_all(rows, ARRAY_LEN(rows));
+}
+
+TEST(what_becomes_of_a_stream_that_breaks_is_configured)
+{
+    struct config *c = parse(PROVIDERS ROUTES);
+
+    CHECK_STR(c->stream.commit, "first_content");
+    CHECK_STR(c->stream.midstream, "auto");
+    CHECK_STR(c->stream.tool_calls, "atomic");
+    CHECK_INT(c->stream.window_tokens, 32);
+    CHECK_INT(c->stream.window_time, 2000);
+    CHECK_INT(c->stream.seam_memory, 256 * 1024);
+    CHECK_STR(c->providers[0].carry_on, "auto");
+    config_free(c);
+    c = parse("stream: {commit: window, midstream: continue, tool_calls: stream, window_tokens: 3, "
+              "window_time: 50ms, seam_memory: 0KiB}\n" PROVIDERS ROUTES);
+    CHECK_STR(c->stream.commit, "window");
+    CHECK_STR(c->stream.midstream, "continue");
+    CHECK_STR(c->stream.tool_calls, "stream");
+    CHECK_INT(c->stream.window_tokens, 3);
+    CHECK_INT(c->stream.window_time, 50);
+    CHECK_INT(c->stream.seam_memory, 0);
+    config_free(c);
 }
 
 TEST(tuning_of_retries_hedges_and_overload_has_defaults_and_words)
@@ -1383,7 +1402,7 @@ TEST(the_manual_has_every_key)
     CHECK(strstr(text,
                  "| `timeouts.idle` | 1ms to 24h | `20s` | reload | `HOLDFAST_TIMEOUTS_IDLE` | "
                  "longest silence inside a streamed answer |\n") != NULL);
-    CHECK(strstr(text, "Not available in 0.1.0 yet: `continue` |\n") != NULL);
+    CHECK(strstr(text, "Not available in 0.1.0 yet: `drain` |\n") != NULL);
     free(text);
 }
 

@@ -2186,7 +2186,7 @@ TEST(silence_after_output_ends_the_attempt_at_idle_since_the_last_sign)
     act(&w, FAILOVER_OUTPUT);
     CHECK_INT(failover_due(&w.f), w.now + 20000);
     w.now += 19999;
-    failover_progress(&w.f, w.now);
+    failover_progress(&w.f, true, w.now);
     CHECK_INT(failover_due(&w.f), w.now + 20000);
     tick_at(&w, w.now + 19999, false);
     CHECK_ORDERS(&w, "");
@@ -2552,7 +2552,7 @@ TEST(a_heartbeat_is_due_from_the_last_byte_that_the_client_got)
     act(&w, FAILOVER_OUTPUT);
     CHECK_INT(failover_due(&w.f), T0 + 14000);
     w.now += 1000;
-    failover_progress(&w.f, w.now);
+    failover_progress(&w.f, true, w.now);
     CHECK_INT(failover_due(&w.f), T0 + 15000);
     tick_at(&w, T0 + 15000, false);
     CHECK_ORDERS(&w, "heartbeat");

@@ -320,4 +320,77 @@ TEST(of_several_signatures_each_names_what_it_signs)
                        ""));
 }
 
+/* ---- a stream of the provider's own bytes that we go on with ---- */
+
+static struct chat_watch watch;
+
+static void begin_following(void)
+{
+    begin();
+    watch = (struct chat_watch){0};
+}
+
+/* One event goes to the client as it is. */
+static void follow(const char *data)
+{
+    struct sse_event ev = {.data = span_of(data), .has_data = true};
+
+    d->follow(&w, &ev, d->read_event(&ev, &watch, NULL, NULL));
+}
+
+#define THEIRS(id, created, delta)                                                                 \
+    "{\"id\":" id ",\"object\":\"chat.completion.chunk\",\"created\":" created                     \
+    ",\"model\":\"x\",\"choices\":[{\"index\":0,\"delta\":{" delta "},\"finish_reason\":null}]}"
+#define GOES_ON(id, created)                                                                       \
+    "data: {\"id\":\"" id "\",\"object\":\"chat.completion.chunk\",\"created\":" created           \
+    ",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"},"                    \
+    "\"logprobs\":null,\"finish_reason\":null}]}\n\n"
+
+TEST(a_stream_goes_on_under_its_id_and_without_a_second_role)
+{
+    begin_following();
+    follow(THEIRS("\"theirs\\u002d1\"", "99", "\"role\":\"assistant\",\"content\":\"\""));
+    follow(THEIRS("\"theirs-1\"", "99", "\"content\":\"a\""));
+    check_event((struct chat_event){.kind = CHAT_START}, "");
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("theirs-1", "99"));
+}
+
+TEST(the_first_chunk_tells_the_id)
+{
+    begin_following();
+    follow(THEIRS("\"one\"", "99", "\"content\":\"a\""));
+    follow(THEIRS("\"two\"", "100", "\"content\":\"a\""));
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("one", "99"));
+}
+
+TEST(what_is_no_part_of_the_answer_tells_no_id)
+{
+    begin_following();
+    follow("{\"id\":\"ping\",\"created\":1}");
+    follow("");
+    follow(THEIRS("\"one\"", "99", "\"content\":\"a\""));
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("one", "99"));
+}
+
+/* Azure first tells what its filter thinks of the prompt. */
+TEST(a_chunk_before_the_first_choice_tells_no_id)
+{
+    begin_following();
+    follow("{\"id\":\"\",\"object\":\"\",\"created\":0,\"model\":\"\",\"choices\":[],"
+           "\"prompt_filter_results\":[{\"prompt_index\":0}]}");
+    follow(THEIRS("\"one\"", "99", "\"role\":\"assistant\",\"content\":\"\""));
+    follow(THEIRS("\"one\"", "99", "\"content\":\"a\""));
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("one", "99"));
+}
+
+TEST(a_chunk_without_an_id_leaves_ours)
+{
+    begin_following();
+    follow("{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}],\"created\":\"x\"}");
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("i", "7"));
+    begin_following();
+    follow(THEIRS("null", "1.5", "\"content\":\"a\""));
+    check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("i", "7"));
+}
+
 TEST_MAIN()

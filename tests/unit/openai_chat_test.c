@@ -269,6 +269,170 @@ TEST(an_errors_type_follows_its_status)
     }
 }
 
+/* ---- the same request, to carry an answer on ---- */
+
+static struct chat_request longer;
+
+static bool extend(const char *body, const char *assistant, const char *user, uint64_t used)
+{
+    struct span before;
+
+    CHECK(read_request(body));
+    before = req.body;
+    memset(&longer, 0, sizeof(longer));
+    if (d->extend(&req, span_of(assistant), span_of(user), used, &a, &longer, &e) < 0)
+        return false;
+    CHECK(req.body.p == before.p && req.body.n == before.n);
+    CHECK_SPAN(req.body, body); /* the client's own request stays as it is */
+    return true;
+}
+
+static void check_extended(const char *body, const char *assistant, const char *user, uint64_t used,
+                           const char *want)
+{
+    struct chat_request again;
+
+    CHECK(extend(body, assistant, user, used));
+    CHECK_SPAN(longer.body, want);
+    CHECK(d->read_request(longer.body, &a, &again, &e) == 0);
+}
+
+#define SAID "{\"role\":\"assistant\",\"content\":\"so far\"}"
+#define GO   "{\"role\":\"user\",\"content\":\"go on\"}"
+
+TEST(turns_go_behind_the_last_message_and_all_else_stays_byte_for_byte)
+{
+    check_extended(
+        " { \"x\" : 1.0e2,\"messages\" : [ {\"role\":\"user\", \"content\":\"\\u0068i\"} "
+        "], \"model\":\"m\",\"y\":[ ] }\n",
+        "so far", "go on", 0,
+        " { \"x\" : 1.0e2,\"messages\" : [ {\"role\":\"user\", \"content\":\"\\u0068i\"}"
+        "," SAID "," GO " ], \"model\":\"m\",\"y\":[ ] }\n");
+    check_extended("{\"model\":\"m\",\"messages\":[{\"role\":\"system\"},{\"role\":\"user\"}]}",
+                   "so far", "go on", 5,
+                   "{\"model\":\"m\",\"messages\":[{\"role\":\"system\"},{\"role\":\"user\"}," SAID
+                   "," GO "]}");
+}
+
+TEST(a_turn_without_text_is_not_added)
+{
+    check_extended("{\"model\":\"m\",\"messages\":[{}]}", "so far", "", 0,
+                   "{\"model\":\"m\",\"messages\":[{}," SAID "]}");
+    check_extended("{\"model\":\"m\",\"messages\":[{}]}", "", "go on", 0,
+                   "{\"model\":\"m\",\"messages\":[{}," GO "]}");
+}
+
+TEST(the_text_of_a_turn_is_quoted)
+{
+    check_extended("{\"model\":\"m\",\"messages\":[{}]}",
+                   "a \"b\"\n\\ \x01 \xc3\xa9 \xf0\x9f\x98\x80", "", 0,
+                   "{\"model\":\"m\",\"messages\":[{},{\"role\":\"assistant\",\"content\":"
+                   "\"a \\\"b\\\"\\n\\\\ \\u0001 \xc3\xa9 \xf0\x9f\x98\x80\"}]}");
+}
+
+TEST(a_text_of_escapes_only_has_room)
+{
+    static char text[5001];
+
+    memset(text, 1, sizeof(text) - 1);
+    CHECK(extend("{\"model\":\"m\",\"messages\":[{}]}", text, text, 0));
+    CHECK(longer.body.n > 2 * 6 * (sizeof(text) - 1));
+}
+
+TEST(only_the_messages_and_limits_of_the_request_itself_are_meant)
+{
+    check_extended("{\"metadata\":{\"messages\":[{}],\"max_tokens\":500},\"model\":\"m\","
+                   "\"m\\u0065ssages\":[{\"max_tokens\":500}],\"max_tok\\u0065ns\":500}",
+                   "so far", "", 100,
+                   "{\"metadata\":{\"messages\":[{}],\"max_tokens\":500},\"model\":\"m\","
+                   "\"m\\u0065ssages\":[{\"max_tokens\":500}," SAID "],\"max_tok\\u0065ns\":400}");
+}
+
+TEST(limits_are_lessened_wherever_they_stand)
+{
+    check_extended("{\"max_tokens\":100,\"model\":\"m\",\"messages\":[{}],"
+                   "\"max_completion_tokens\": 1000 }",
+                   "so far", "", 30,
+                   "{\"max_tokens\":70,\"model\":\"m\",\"messages\":[{}," SAID "],"
+                   "\"max_completion_tokens\": 970 }");
+    check_extended("{\"max_completion_tokens\":100,\"max_tokens\":200,\"model\":\"m\","
+                   "\"messages\":[{}]}",
+                   "so far", "", 30,
+                   "{\"max_completion_tokens\":70,\"max_tokens\":170,\"model\":\"m\","
+                   "\"messages\":[{}," SAID "]}");
+    check_extended("{\"model\":\"m\",\"messages\":[{}],\"max_completion_tokens\":100,"
+                   "\"max_tokens\":200}",
+                   "so far", "", 30,
+                   "{\"model\":\"m\",\"messages\":[{}," SAID "],\"max_completion_tokens\":70,"
+                   "\"max_tokens\":170}");
+}
+
+/* What becomes of a limit after so many tokens. */
+static void check_limit(const char *limit, uint64_t used, const char *want)
+{
+    char body[128], text[256];
+
+    snprintf(body, sizeof(body), "{\"model\":\"m\",\"messages\":[{}],\"max_tokens\":%s}", limit);
+    snprintf(text, sizeof(text), "{\"model\":\"m\",\"messages\":[{}," SAID "],\"max_tokens\":%s}",
+             want);
+    check_extended(body, "so far", "", used, text);
+}
+
+TEST(a_limit_leaves_room_for_a_few_tokens)
+{
+    check_limit("100", 0, "100");
+    check_limit("100", 83, "17");
+    check_limit("100", 84, "16");
+    check_limit("100", 99, "16");
+    check_limit("100", 100, "16");
+    check_limit("100", 5000, "16"); /* the first target may have counted otherwise */
+    check_limit("9007199254740993", 1, "9007199254740992");
+}
+
+TEST(a_limit_never_grows)
+{
+    check_limit("16", 4, "16");
+    check_limit("10", 0, "10");
+    check_limit("10", 4, "10");
+    check_limit("1", 1, "1");
+}
+
+TEST(what_is_no_limit_stays_as_it_is)
+{
+    static const char *const limits[] = {"null", "0",       "-5",
+                                         "1.5",  "\"100\"", "99999999999999999999"};
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+        check_limit(limits[i], 50, limits[i]);
+}
+
+TEST(a_longer_request_is_read_as_the_first_one_was)
+{
+    CHECK(extend("{\"model\":\"m\\u0031\",\"stream\":true,\"user\":\"u\",\"tools\":[{}],"
+                 "\"stream_options\":{\"include_usage\":true},\"n\":1," MESSAGES "}",
+                 "so far", "go on", 0));
+    CHECK_SPAN(longer.model, "m1");
+    CHECK_SPAN(longer.session, "\"u\"");
+    CHECK(longer.stream && longer.usage_asked && longer.tools && longer.choices == 1);
+    CHECK(longer.model_raw.p >= longer.body.p &&
+          longer.model_raw.p < longer.body.p + longer.body.n); /* views into the longer one */
+}
+
+TEST(a_request_without_a_place_for_turns_is_not_made_longer)
+{
+    static const char *const bodies[] = {"{\"model\":\"m\"}", "{\"messages\":[]}",
+                                         "{\"messages\":{\"a\":1}}", "[]", "{\"messages\":[{}]"};
+
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        arena_reset(&a);
+        req = (struct chat_request){.body = span_of(bodies[i])};
+        longer = (struct chat_request){0};
+        CHECK_INT(d->extend(&req, SPAN("so far"), SPAN(""), 0, &a, &longer, &e), -1);
+        CHECK_STR(e.msg, "messages: no place for another one was found");
+        CHECK(longer.body.p == NULL);
+    }
+}
+
 TEST(models_are_a_list)
 {
     struct span names[] = {SPAN("a"), SPAN("b\"")};

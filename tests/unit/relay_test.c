@@ -316,6 +316,67 @@ TEST(the_deadline_is_told_as_the_requests_own)
     world_release(&w);
 }
 
+/* ---- where another one goes on ----------------------------------------------------------------
+ */
+
+static const char *seam(const struct world *w, const struct seam_join *join,
+                        const struct chat_usage *used)
+{
+    struct strbuf out = strbuf_on(text, sizeof(text));
+
+    relay_seam(&w->f, 0, 1, MODEL, join, used, &out);
+    CHECK(!out.failed);
+    return text;
+}
+
+TEST(a_comment_marks_where_another_target_goes_on)
+{
+    struct world w = world_new(KEEPS);
+    const struct chat_usage told = {.seen = true, .input = 9, .output = 300};
+    struct seam_join join = {.way = SEAM_TURN, .sent = {"", 1234}};
+
+    w.ways[1] = SEAM_BIT(SEAM_TURN);
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    step(&w, (struct failover_event){.kind = FAILOVER_FAILED,
+                                     .try = w.f.live[FIRST],
+                                     .failure = TRUNCATED,
+                                     .retry_after_ms = RETRY_AFTER_NONE,
+                                     .ways = SEAM_BIT(SEAM_TURN)});
+    CHECK_ORDERS(&w, "try");
+    CHECK_STR(seam(&w, &join, &told), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
+                                      "way=turn at=1234 output_tokens=300\n\n");
+    CHECK_STR(seam(&w, &join, NULL), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
+                                     "way=turn at=1234 output_tokens=~308\n\n");
+    join.way = SEAM_ALIGN; /* what it was in the end */
+    CHECK(strstr(seam(&w, &join, NULL), " way=align ") != NULL);
+    join.way = SEAM_PREFILL;
+    CHECK(strstr(seam(&w, &join, NULL), " way=prefill ") != NULL);
+    world_release(&w);
+}
+
+TEST(a_models_name_cannot_end_the_comment)
+{
+    struct world w = world_new(KEEPS);
+    struct seam_join join = {.way = SEAM_ALIGN, .sent = {"", 8}};
+    struct strbuf out = strbuf_on(text, sizeof(text));
+
+    w.ways[1] = SEAM_BIT(SEAM_ALIGN);
+    begin(&w);
+    act(&w, FAILOVER_CONNECTED);
+    act(&w, FAILOVER_OUTPUT);
+    step(&w, (struct failover_event){.kind = FAILOVER_FAILED,
+                                     .try = w.f.live[FIRST],
+                                     .failure = RESET,
+                                     .retry_after_ms = RETRY_AFTER_NONE,
+                                     .ways = SEAM_BIT(SEAM_ALIGN)});
+    relay_seam(&w.f, 0, 1, SPAN("m\n\ndata: x"), &join, NULL, &out);
+    CHECK_STR(text, ": holdfast seam from=a/x to=b/m??data: x reason=reset way=align at=8 "
+                    "output_tokens=~2\n\n");
+    world_release(&w);
+}
+
 TEST(an_error_that_is_too_long_is_cut_and_stays_text)
 {
     struct world w = world_new(ONE);

@@ -1645,4 +1645,19 @@ TEST(a_longer_rest_of_our_own_choice_does_not_hide_the_time_that_the_provider_na
     world_release(&w);
 }
 
+TEST(a_refused_prefill_is_remembered_for_a_day)
+{
+    struct world w = world_new(TWO);
+    struct target *t = &w.set->targets[0];
+
+    CHECK(!target_no_prefill(t, T0));
+    atomic_store(&t->no_prefill_ms, T0);
+    CHECK(target_no_prefill(t, T0));
+    CHECK(target_no_prefill(t, T0 - 1)); /* another thread has looked at its clock a little later */
+    CHECK(target_no_prefill(t, T0 + 86399999));
+    CHECK(!target_no_prefill(t, T0 + 86400000));
+    CHECK(!target_no_prefill(&w.set->targets[1], T0)); /* a model's own */
+    world_release(&w);
+}
+
 TEST_MAIN()

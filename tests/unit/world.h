@@ -41,6 +41,7 @@ struct world {
     struct failover_policy policy;
     struct failover_timers timers;
     uint64_t windows[4];  /* declared by the targets of an exchange, 0: none is */
+    unsigned ways[4];     /* in which the targets can be asked to carry an answer on */
     unsigned unfit, away; /* masks of those that cannot serve it, and not of the first tier */
     bool turned;          /* their places in the route are the other way round */
     struct failover f;
@@ -88,6 +89,7 @@ static inline void prepare(struct world *w)
             .timers = w->timers,
             .place = w->turned ? (unsigned)w->set->n_targets - 1 - i : i,
             .window = i < ARRAY_LEN(w->windows) ? w->windows[i] : 0,
+            .ways = i < ARRAY_LEN(w->ways) ? w->ways[i] : 0,
             .away = (w->away & 1u << i) != 0,
             .unfit = (w->unfit & 1u << i) != 0,
         };
