@@ -433,11 +433,11 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
         struct chat_watch before = a->watch;
         enum dialect_event kind = a->dialect->read_event(&ev, &a->watch, NULL, NULL);
 
-        /* Half an event at the end is a cut, not nonsense. Bare text counts where it is an error:
-         * Google ends streams so. */
+        /* Half an event at the end is a cut, not nonsense, and the name of a field without a value
+         * is no event. Bare text counts where it is an error: Google ends streams so. */
         if (kind == EVENT_BAD) {
             cut = true;
-        } else if (ev.has_data || kind == EVENT_ERROR) {
+        } else if ((ev.has_data && kind != EVENT_NOTHING) || kind == EVENT_ERROR) {
             a->watch = before;
             take_event(a, &ev, run, &run);
             if (a->over || !pass_on(a, run))

@@ -668,6 +668,18 @@ static void count_start(struct exchange *x, int try)
                          f->candidates[t->candidate].target->index, before->outcome);
 }
 
+/* The tokens that whoever owns the client has written: what it told of them, if that can be all;
+ * Anthropic begins a stream with a count of nothing yet. */
+static uint64_t written(const struct exchange *x)
+{
+    const struct attempt *a = x->owner;
+    bool went_on = a->stitch != NULL && a->stitch->join.way != SEAM_ALIGN;
+    size_t bytes = a->said->text.len - (went_on ? a->stitch->join.sent.n : 0);
+    uint64_t guess = bytes / RELAY_BYTES_A_TOKEN;
+
+    return a->watch.usage.output > guess ? a->watch.usage.output : guess;
+}
+
 /* The tokens of the answer so far. */
 static struct chat_usage used_so_far(const struct exchange *x)
 {
@@ -678,7 +690,7 @@ static struct chat_usage used_so_far(const struct exchange *x)
     u.input += last->input;
     u.cached += last->cached;
     u.reasoning += last->reasoning;
-    u.output += last->output != 0 ? last->output : x->owner->said->text.len / RELAY_BYTES_A_TOKEN;
+    u.output += written(x);
     return u;
 }
 
@@ -866,6 +878,7 @@ static void carried_on(struct exchange *x, int try, struct attempt *a)
 {
     const struct failover *f = &x->failover;
     struct attempt *before = x->owner;
+    uint64_t wrote = a->stitch->before.output - x->used.output;
 
     settle(x, before);
     x->used = a->stitch->before;
@@ -876,8 +889,8 @@ static void carried_on(struct exchange *x, int try, struct attempt *a)
         char mem[MAX_FIELDS];
         struct strbuf mark = strbuf_on(mem, sizeof(mem));
 
-        relay_seam(f, before->number, try, x->request.model, &a->stitch->join,
-                   before->watch.usage.seen ? &before->watch.usage : NULL, &mark);
+        relay_seam(f, before->number, try, x->request.model, &a->stitch->join, wrote,
+                   wrote != before->watch.usage.output, &mark);
         client_stream_write(x->client, strbuf_span(&mark));
     }
     send_held(x, a);
@@ -1058,6 +1071,9 @@ static void timer_due(struct loop_timer *t)
             ev.tcp_up[i] = upstream_tcp_up(&find_attempt(x, f->live[i])->call);
     ev.ways = carry_ways(x);
     step(x, &ev);
+    /* What was held for a while goes out, though nothing comes from the provider just now. */
+    if (!x->ended && x->committed)
+        client_stream_flush(x->client);
 }
 
 /* ---- the whole request is in ------------------------------------------------------------------

@@ -83,7 +83,7 @@ void relay_fields(const struct failover *f, int served, struct span client_model
 }
 
 void relay_seam(const struct failover *f, int from, int to, struct span client_model,
-                const struct seam_join *join, const struct chat_usage *used, struct strbuf *out)
+                const struct seam_join *join, uint64_t wrote, bool guessed, struct strbuf *out)
 {
     static const char *const ways[SEAM_WAYS] = {
         [SEAM_PREFILL] = "prefill", [SEAM_TURN] = "turn", [SEAM_ALIGN] = "align"};
@@ -96,12 +96,10 @@ void relay_seam(const struct failover *f, int from, int to, struct span client_m
     add_name(f, &f->tries[to], client_model, &names);
     strbuf_add(out, ": holdfast seam ");
     relay_add_value(strbuf_span(&names), out);
-    strbuf_addf(out, " reason=%s way=%s at=%zu output_tokens=",
-                failure_row(f->tries[from].outcome)->label, ways[join->way], join->sent.n);
-    if (used != NULL)
-        strbuf_add_u64(out, used->output);
-    else
-        strbuf_addf(out, "~%zu", join->sent.n / RELAY_BYTES_A_TOKEN);
+    strbuf_addf(out, " reason=%s way=%s at=%zu output_tokens=%s",
+                failure_row(f->tries[from].outcome)->label, ways[join->way], join->sent.n,
+                guessed ? "~" : "");
+    strbuf_add_u64(out, wrote);
     strbuf_add(out, "\n\n");
 }
 

@@ -33,10 +33,10 @@ void relay_fields(const struct failover *f, int served, struct span client_model
  *     : holdfast seam from=openai/gpt-4o to=claude/claude-sonnet-4-5 reason=truncated way=turn
  *       at=1234 output_tokens=300
  *
- * in one line; `at` in bytes of text. `used`: what the first one counted, NULL where it was cut off
- * before it told (its tokens are then a guess, and the comment says so by "~"). */
+ * in one line; `at` in bytes of text. `wrote`: the tokens of the first one; where it was cut off
+ * before it told, they are a guess, and the comment says so by "~". */
 void relay_seam(const struct failover *f, int from, int to, struct span client_model,
-                const struct seam_join *join, const struct chat_usage *used, struct strbuf *out);
+                const struct seam_join *join, uint64_t wrote, bool guessed, struct strbuf *out);
 
 /* The error for the client once the core has given up: the true status class, the provider's own
  * words where the client can act on them, and every attempt by name. `said` is what the deciding

@@ -129,43 +129,68 @@ def tool_deltas(n, split, together):
 
 
 @script
-def canonical(x, first=0, gap=15, cut=0, stall=0, silent=30000, garbled=0, done=1, prefill="taken",
-              turn="restarts"):
-    """story.TEXT, which everybody knows, in words `gap` ms apart; usage where it is asked for. first: ms
-    before the first one, behind a stream's head.
+def canonical(x, text="story", size=0, first=0, gap=15, cut=0, how="eof", bytes=0, stall=0,
+              silent=30000, garbled=0, done=1, prefill="taken", turn="restarts", echo=0, thinks="",
+              tools=0):
+    """A text that everybody knows (`text`: story.text_of), in words or `size` characters, `gap` ms apart;
+    usage where it is asked for. first: ms before the first one, behind a stream's head. thinks:
+    reasoning before it; with Anthropic and Google this is its signature. tools: calls behind it.
 
-    The faults of a stream: cut: it ends (FIN, no last chunk) before that word; stall: it falls silent
-    there for `silent` ms, then ends so; garbled: half an event before that word, which is not lost;
-    done=0: no [DONE]. prefill: taken | refused (the 400 of a model that begins its answers itself).
-    turn: repeats | restarts, see story.answer_to.
+    The faults of a stream: cut: it ends as `how` says (see the script cut) before that piece of output,
+    of whatever kind; bytes: or after so many bytes of its body; stall: it falls silent there for
+    `silent` ms, then ends without a last chunk; garbled: half an event before that word, which is not
+    lost; done=0: no [DONE]. prefill: taken | ignored | refused (the 400 of a model that begins its
+    answers itself). turn: restarts | repeats | quotes; echo: characters that are said twice; see
+    story.answer_to.
     """
     if prefill == "refused" and story.is_prefilled(x.request):
         code, kind, word, message = bodies.PRESETS["no_prefill"]
         return x.answer(code, bodies.error(message, kind, word) if x.voice == "openai" else
                         voices.error(x.voice, code, message))
-    words = story.pieces(story.answer_to(x.request, turn))
-    if x.voice != "openai":
-        return voices.speak(x, words, "", 0, "", first / 1000, gap / 1000)
+    request = {} if prefill == "ignored" and story.is_prefilled(x.request) else x.request
+    words = story.pieces(story.answer_to(request, turn, story.text_of(text), echo), size)
+    if not x.stream and x.voice != "openai":
+        return voices.speak(x, words, "", tools, thinks, first / 1000, gap / 1000)
     if not x.stream:
         x.pause(first / 1000)
         return x.answer(200, bodies.dump(bodies.completion(x.model, "".join(words), len(words))))
     x.stream_head()
+    x.body_left = bytes or None
     x.pause(first / 1000)
-    x.part(event(bodies.chunk(x.model, {"role": "assistant", "content": ""})))
-    for i, word in enumerate(words):
-        if cut and i == cut:
-            x.close()
-        if stall and i == stall:
-            x.stall(silent / 1000)
-        if garbled and i == garbled:
-            x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content":\n\n')
-        x.part(event(bodies.chunk(x.model, {"content": word})))
-        x.pause(gap / 1000)
-    x.part(event(bodies.chunk(x.model, {}, "stop")))
-    if (x.request.get("stream_options") or {}).get("include_usage"):
-        x.part(event({**bodies.chunk(x.model, {}), "choices": [], "usage": bodies.usage(len(words))}))
-    x.part(event(DONE) if done else b"")
+    outputs = 0
+    for piece, is_output in known_pieces(x, words, thinks, tools, done):
+        if is_output:
+            if cut and outputs == cut:
+                return break_off(x, how, piece)
+            if stall and outputs == stall:
+                x.stall(silent / 1000)
+            if garbled and outputs == garbled:
+                x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content":\n\n')
+            outputs += 1
+        x.part(piece)
+        if is_output:
+            x.pause(gap / 1000)
     return x.end()
+
+
+def known_pieces(x, words, thinks, tools, done):
+    """(event, is it output) of a whole stream, in the account's words."""
+    if x.voice != "openai":
+        for piece in voices.pieces(x, words, tools, thinks):
+            yield piece, voices.is_output(piece)
+        return
+    yield event(bodies.chunk(x.model, {"role": "assistant", "content": ""})), False
+    for word in story.pieces(voices.THOUGHT) if thinks else []:
+        yield event(bodies.chunk(x.model, {"reasoning_content": word})), True
+    for word in words:
+        yield event(bodies.chunk(x.model, {"content": word})), True
+    for delta in tool_deltas(tools, 1, 0):
+        yield event(bodies.chunk(x.model, {"tool_calls": delta})), True
+    yield event(bodies.chunk(x.model, {}, "tool_calls" if tools else "stop")), False
+    if (x.request.get("stream_options") or {}).get("include_usage"):
+        yield event({**bodies.chunk(x.model, {}), "choices": [], "usage": bodies.usage(len(words))}), False
+    if done:
+        yield event(DONE), False
 
 
 @script
@@ -496,12 +521,12 @@ def cut(x, after=3, how="eof", tools=0):
     """`after` tokens of output (or, with tools, a tool call's half), then the end that `how` names:
     eof (FIN, no last chunk) | clean (last chunk, no marker) | rst | stall | error | error_done
     (an error event, then [DONE]) | comments (nothing else, for ever) | finish_error (finish_reason
-    "error") | malformed (undecodable events, then eof) | mid_event | mid_utf8 | done (a [DONE]
+    "error") | malformed (undecodable events, then eof) | mid_event | mid_field | mid_utf8 | done (a [DONE]
     that no finish_reason precedes).
     """
     if x.voice != "openai" and x.stream:
         voices.half(x, words(x, after))
-        return finish_stream(x, how)
+        return break_off(x, how)
     if not x.stream:
         text = bodies.dump(bodies.completion(x.model, "".join(words(x, 5)), 5))
         x.head(200, [("Content-Type", "application/json"), ("Content-Length", len(text))])
@@ -516,9 +541,24 @@ def cut(x, after=3, how="eof", tools=0):
     else:
         for word in words(x, after):
             x.part(event(bodies.chunk(x.model, {"content": word})))
+    break_off(x, how)
+
+
+def said_by(x, word):
+    """The event with this piece of text."""
+    if x.voice == "openai":
+        return event(bodies.chunk(x.model, {"content": word}))
+    return next(p for p in voices.pieces(x, [word]) if word.encode() in p)
+
+
+def break_off(x, how, lost=b""):
+    """The end of a stream that breaks, as the script cut lists them. lost: the event that does not come."""
     x.pause(0.03)
     if how in ("error", "error_done"):
-        x.part(event(json.loads(bodies.error("The model crashed", "server_error", "crash"))))
+        if x.voice == "openai":
+            x.part(event(json.loads(bodies.error("The model crashed", "server_error", "crash"))))
+        else:
+            x.part(voices.error_event(x.voice, 500, "The model crashed"))
         x.part(event(DONE) if how == "error_done" else b"")
         x.end()
     elif how == "finish_error":
@@ -526,17 +566,22 @@ def cut(x, after=3, how="eof", tools=0):
                       "error": {"code": 502, "message": "Provider returned error"}}))
         x.end()
     elif how == "malformed":
-        x.part(b'data: {"id":"chatcmpl-faultd","choices":[{"index":0,"delta":{"content\n\n' * 2)
+        half = said_by(x, " never")
+        x.part((half[:half.index(b" never")] + b"\n\n") * 2)
         x.close()
     elif how == "comments":
         while True:
             x.part(b": keep-alive\n\n")
             x.pause(0.05)
     elif how == "mid_event":
-        x.part(event(bodies.chunk(x.model, {"content": " never"}))[:60])
+        lost = lost or said_by(x, " never")
+        x.part(lost[:len(lost) // 2])
+        x.close()
+    elif how == "mid_field":
+        x.part(b"data: ")
         x.close()
     elif how == "mid_utf8":
-        x.part(event(bodies.chunk(x.model, {"content": "\u00fc"})).split(b"\xbc")[0])
+        x.part(said_by(x, "\u00fc").split(b"\xbc")[0])
         x.close()
     elif how == "done":
         x.part(event(DONE))

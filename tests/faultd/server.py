@@ -115,6 +115,7 @@ class Exchange:
         self.server, self.conn, self.sock, self.attempt = server, conn, sock, attempt
         self.chunked = False
         self.keep_alive = True
+        self.body_left = None  # bytes after which the body breaks off, wherever that is
         try:
             self.request = json.loads(attempt.body) if attempt.body else {}
         except ValueError:
@@ -156,6 +157,11 @@ class Exchange:
 
     def part(self, data):
         """A piece of a stream's body, in the framing that stream_head announced."""
+        if self.body_left is not None and len(data) >= self.body_left:
+            self.send(b"%x\r\n" % len(data) * self.chunked + data[:self.body_left])
+            self.close()
+        if self.body_left is not None:
+            self.body_left -= len(data)
         if data:
             self.send(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
 

@@ -50,11 +50,21 @@ def speak(x, words, text, tools, thinks, first, gap):
     return x.end()
 
 
-def pieces(x, words):
+def error_event(voice, code, message):
+    """An error inside a stream."""
+    body = error(voice, code, message)
+    return b"event: error\ndata: " * (voice == "anthropic") + b"data: " * (voice == "gemini") + body + b"\n\n"
+
+
+def pieces(x, words, tools=0, thinks=""):
     """A stream that says these words, in its events."""
-    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, 0, "")
+    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, tools, thinks)
     next(parts)
     return parts
+
+
+def is_output(piece):
+    return b'"content_block_delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
 
 
 def half(x, words):

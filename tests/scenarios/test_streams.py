@@ -26,8 +26,8 @@ def check_error_end(answer, text=TEXT):
 
 @pytest.mark.tsan
 @pytest.mark.parametrize("how", ["eof", "clean", "rst", "stall", "error", "error_done",
-                                 "finish_error", "malformed", "mid_event", "mid_utf8", "done",
-                                 "comments"])
+                                 "finish_error", "malformed", "mid_event", "mid_field", "mid_utf8",
+                                 "done", "comments"])
 def test_a_stream_that_breaks_after_output_ends_in_an_error(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
     answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
