@@ -151,6 +151,7 @@ void config_free(struct config *c)
     free(c->stream.midstream);
     free(c->stream.tool_calls);
     free(c->log.level);
+    free(c->stream.resume);
     free(c->log.format);
     free(c->source);
     free(c);

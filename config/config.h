@@ -146,7 +146,12 @@ struct config {
         char *tool_calls;     /* atomic or stream */
         uint64_t seam_memory; /* bytes of an answer that are kept, to carry it on */
         uint64_t heartbeat_after;
+        char *resume; /* on or off */
     } stream;
+    struct {
+        uint64_t ttl;
+        uint64_t answer, memory; /* bytes: of one, and of all together (0: nothing is kept) */
+    } replay;
     struct {
         uint64_t delay, timeout;
     } drain;

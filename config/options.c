@@ -186,6 +186,23 @@ static const struct option rows[] = {
     {"stream.on_disconnect", OPTION_ENUM, "cancel", NOWHERE, READY, .words = "cancel",
      .later = "drain", .help = "what becomes of an answer whose client has left"},
 
+    {"stream.resume", OPTION_ENUM, "off", IN(config, stream.resume), READY, .words = "off on",
+     .help = "streams that can be taken up again after a lost connection: every event gets an `id`, the "
+             "answer says its own in `x-holdfast-stream`, and `GET /v1/streams/ID` with "
+             "`Last-Event-ID` goes on behind that event. An answer whose client has left then runs on "
+             "for `replay.ttl`"},
+
+    {"replay", OPTION_SECTION, READY, NOWHERE,
+     .help = "answers that are kept, in memory only, for clients who lost their connection: a retry "
+             "with the same `Idempotency-Key` (and key of the client, and body) gets the answer that "
+             "is running or has ended, in place of a second one"},
+    {"replay.ttl", OPTION_DURATION, "120s", SECOND, HOUR, IN(config, replay.ttl), READY,
+     .help = "how long an ended answer is kept, and how long one without a client goes on"},
+    {"replay.answer", OPTION_SIZE, "4MiB", 64 * KIB, GIB, IN(config, replay.answer), READY,
+     .help = "the most that is kept of one answer; of a longer stream the last part"},
+    {"replay.memory", OPTION_SIZE, "64MiB", MIB, 1024 * GIB, IN(config, replay.memory), READY,
+     .words = "off", .help = "all kept answers together; `off`: nothing is kept"},
+
     {"drain", OPTION_SECTION, READY, NOWHERE, .help = "how the program stops"},
     {"drain.delay", OPTION_DURATION, "3s", 0, HOUR, IN(config, drain.delay), READY,
      .help = "time between not being ready and taking no more connections"},

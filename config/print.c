@@ -108,8 +108,14 @@ static void print_limits(const struct config *c, FILE *out)
             c->breaker.failure_rate);
     fprintf(out, "  open_base %s  open_cap %s\n", value_show_duration(a, c->breaker.open_base),
             value_show_duration(b, c->breaker.open_cap));
-    fprintf(out, "stream       heartbeat_after %s\n",
-            value_show_duration(a, c->stream.heartbeat_after));
+    fprintf(out, "stream       heartbeat_after %s  resume %s\n",
+            value_show_duration(a, c->stream.heartbeat_after), c->stream.resume);
+    if (c->replay.memory != 0)
+        fprintf(out, "replay       ttl %s  answer %s  memory %s\n",
+                value_show_duration(a, c->replay.ttl), value_show_size(b, c->replay.answer),
+                value_show_size(d, c->replay.memory));
+    else
+        fprintf(out, "replay       off\n");
     fprintf(out, "limits       request_body %s  answer_body %s  memory %s  connections %u\n",
             value_show_size(a, c->limits.request_body), value_show_size(b, c->limits.answer_body),
             value_show_size(d, c->limits.memory), c->limits.connections);

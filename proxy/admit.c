@@ -96,9 +96,11 @@ static bool method_fits(const struct admit_request *r, struct admission *out)
 {
     bool post = out->door.kind == DOOR_ANSWER;
 
-    if (post ? span_is(r->method, "POST") : span_is(r->method, "GET") || span_is(r->method, "HEAD"))
+    if (post ? span_is(r->method, "POST") : span_is(r->method, "GET"))
         return true;
-    out->allow = post ? "POST" : "GET, HEAD";
+    if (!post && out->door.kind != DOOR_STREAM && span_is(r->method, "HEAD"))
+        return true;
+    out->allow = post ? "POST" : out->door.kind == DOOR_STREAM ? "GET" : "GET, HEAD";
     return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
                   r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
 }
@@ -131,16 +133,43 @@ static struct span query_key(struct span target)
     return (struct span){NULL, 0};
 }
 
+#define KEY_PLACES 5
+
+static void shown_keys(const struct admit_request *r, struct span out[KEY_PLACES])
+{
+    out[0] = bearer(r->authorization);
+    out[1] = r->x_api_key;
+    out[2] = r->x_goog_api_key;
+    out[3] = r->api_key;
+    out[4] = query_key(r->target);
+}
+
+void admit_caller(const struct admit_request *r, const struct admission *a,
+                  uint8_t out[HASH_SHA256_BYTES])
+{
+    struct span shown[KEY_PLACES];
+    size_t i = 0;
+
+    if (a->client != NULL) {
+        memcpy(out, a->client->key_sha256, HASH_SHA256_BYTES);
+        return;
+    }
+    shown_keys(r, shown);
+    while (i + 1 < KEY_PLACES && shown[i].n == 0)
+        i++;
+    hash_sha256(shown[i], out);
+}
+
 static bool authenticate(const struct config *c, const struct admit_request *r,
                          struct admission *out)
 {
-    struct span shown[] = {bearer(r->authorization), r->x_api_key, r->x_goog_api_key, r->api_key,
-                           query_key(r->target)};
+    struct span shown[KEY_PLACES];
     uint8_t digest[HASH_SHA256_BYTES];
 
     if (c->n_clients == 0)
         return true;
-    for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+    shown_keys(r, shown);
+    for (size_t i = 0; i < KEY_PLACES; i++) {
         if (shown[i].n == 0)
             continue;
         hash_sha256(shown[i], digest);

@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "providers/chat.h"
+#include "proxy/base/hash.h"
 #include "proxy/base/span.h"
 #include "proxy/door.h"
 
@@ -30,6 +31,11 @@ struct admission {
     struct chat_error error;            /* why not */
     const char *allow;                  /* with 405: the value of Allow */
 };
+
+/* Whom an answer belongs to: a digest of the key that was shown, also where none is asked for, so
+ * that callers who show different ones stay apart. After admit() has let the request in. */
+void admit_caller(const struct admit_request *r, const struct admission *a,
+                  uint8_t out[HASH_SHA256_BYTES]);
 
 /* True, or false with out->error. */
 bool admit(const struct config *c, const struct admit_request *r, struct admission *out);

@@ -58,13 +58,13 @@ static enum failure carry_refused(struct attempt *a, enum failure why)
     return CARRY_REFUSED;
 }
 
-static void fail(struct attempt *a, enum failure what)
+static void fail(struct attempt *a, enum failure why)
 {
-    enum failure why = carry_refused(a, what);
+    bool mended = mend(a, why);
     struct failover_event ev = {.kind = FAILOVER_FAILED,
                                 .try = a->number,
-                                .failure = why,
-                                .mended = mend(a, why),
+                                .failure = mended ? why : carry_refused(a, why),
+                                .mended = mended,
                                 .status = a->status,
                                 .retry_after_ms = a->retry_after_ms};
 

@@ -80,6 +80,10 @@ struct door door_find(struct span target, const struct door_hints *hints)
         d.kind = rest.n == 0 ? DOOR_MODELS : DOOR_MODEL;
         d.model = rest; /* may hold slashes: "openai/gpt-4o" */
     }
+    if (span_is(first, "streams") && rest.n > 0) {
+        d.kind = DOOR_STREAM;
+        d.model = rest;
+    }
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         if (same_path(path, rows[i].path)) {
             d.kind = rows[i].kind;

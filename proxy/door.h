@@ -19,6 +19,7 @@ enum door_kind {
     DOOR_READYZ,
     DOOR_MODELS, /* the list */
     DOOR_MODEL,  /* one of them */
+    DOOR_STREAM, /* a stream that is taken up again; its id stands where a model's name would */
     DOOR_ANSWER, /* a model's answer, in the dialect of the door */
 };
 

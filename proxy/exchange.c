@@ -11,20 +11,26 @@
 #include "proxy/base/hash.h"
 #include "proxy/base/mem.h"
 #include "proxy/ops/accesslog.h"
+#include "proxy/outlet.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
 
-#define MAX_SPARE     64
-#define MAX_FIELDS    6144 /* header lines of an answer */
-#define MAX_MODELS    1024 /* in the list of models */
-#define SMALL_BODY    65536
-#define MAX_HEDGED    131072 /* bytes of a request: a second call of a larger one costs too much */
-#define TRAIL_TARGETS (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
+#define MAX_SPARE      64
+#define MAX_FIELDS     6144 /* header lines of an answer */
+#define MAX_MODELS     1024 /* in the list of models */
+#define MAX_REPLAY_KEY 255
+#define SMALL_BODY     65536
+#define MAX_HEDGED     131072 /* bytes of a request: a second call of a larger one costs too much */
+#define TRAIL_TARGETS  (CONFIG_MAX_TARGETS + FAILOVER_MAX_TRIES + 1)
 
 struct exchange {
     struct exchange_space *space;
     struct exchange *next, *prev;
-    struct client *client; /* NULL once it is answered or gone */
+    struct outlet out;
+    struct follower follower; /* of an answer that is kept already */
+    bool following;
+    enum metrics_replay found_by;
+    struct loop_timer alone; /* until an answer whose client has left is of no use any more */
     struct arena arena;
     struct loop_timer timer;
     struct loop_task release; /* gives it back once no callback can hold it */
@@ -43,6 +49,9 @@ struct exchange {
     uint64_t timeout_ms; /* 0: none asked for */
     enum seam_mode midstream;
     struct span route_wanted;
+    struct span replay_key;            /* Idempotency-Key */
+    struct span last_event;            /* Last-Event-ID */
+    uint8_t caller[HASH_SHA256_BYTES]; /* whose the answer is; known only where it can be kept */
 
     struct strbuf body;
     uint64_t reserved; /* of the service's memory */
@@ -66,11 +75,14 @@ struct exchange {
 };
 
 static void carry_out(struct exchange *x, const struct failover_orders *orders);
+static void sweep_due(struct loop_timer *t);
 
 void exchange_space_init(struct exchange_space *s, struct service *service, struct loop *l,
                          struct upstream_pool *pool)
 {
-    *s = (struct exchange_space){.service = service, .loop = l, .pool = pool};
+    *s = (struct exchange_space){
+        .service = service, .loop = l, .pool = pool, .sweep = {.on_due = sweep_due}};
+    follower_set_init(&s->followers, l);
     random_bytes(&s->rng.state, sizeof(s->rng.state));
 }
 
@@ -106,6 +118,7 @@ static void give_back(struct loop_task *t)
 }
 
 static void timer_due(struct loop_timer *t);
+static void alone_due(struct loop_timer *t);
 
 static struct exchange *exchange_new(struct exchange_space *s, struct client *c)
 {
@@ -122,9 +135,10 @@ static struct exchange *exchange_new(struct exchange_space *s, struct client *c)
     }
     *x = (struct exchange){
         .space = s,
-        .client = c,
+        .out = {.client = c},
         .arena = arena,
         .timer = {.on_due = timer_due},
+        .alone = {.on_due = alone_due},
         .release = {.run = give_back},
         .dialect = &dialect_openai_chat,
         .started_us = loop_now_us(s->loop),
@@ -153,6 +167,32 @@ static void record(struct exchange *x, enum failure outcome, const char *label)
         log_exchange(x, label);
 }
 
+static void sweep_later(struct exchange_space *s, uint64_t due_ms)
+{
+    if (s->sweep.slot == 0)
+        loop_timer_set(s->loop, &s->sweep, due_ms);
+}
+
+static void sweep_due(struct loop_timer *t)
+{
+    struct exchange_space *s = CONTAINER_OF(t, struct exchange_space, sweep);
+    uint64_t next = replay_sweep(s->service->replay, loop_now_ms(s->loop));
+
+    if (next != UINT64_MAX)
+        sweep_later(s, next);
+}
+
+/* What the request needed while there could be another target: none is asked any more. */
+static void forget_body(struct exchange *x)
+{
+    if (x->body.arena != NULL)
+        return;
+    x->request.model = arena_copy(&x->arena, x->request.model);
+    strbuf_release(&x->body);
+    service_return(x->space->service, x->reserved);
+    x->reserved = 0;
+}
+
 /* Gives back everything it holds. */
 static void end(struct exchange *x)
 {
@@ -160,15 +200,21 @@ static void end(struct exchange *x)
 
     assert(x->recorded && !x->ended);
     x->ended = true;
-    x->client = NULL;
+    x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);
         if (a->said != NULL)
             seam_text_release(a->said);
     }
+    outlet_abandon(&x->out);
+    if (x->out.loop != NULL) /* it was kept: perhaps it is now */
+        sweep_later(s, loop_now_ms(s->loop) + s->service->config->replay.ttl);
+    if (x->following)
+        follower_stop(&x->follower);
     strbuf_release(&x->body);
     service_return(s->service, x->reserved);
     loop_timer_clear(s->loop, &x->timer);
+    loop_timer_clear(s->loop, &x->alone);
     if (x->next != NULL)
         x->next->prev = x->prev;
     if (x->prev != NULL)
@@ -223,6 +269,7 @@ static void log_exchange(struct exchange *x, const char *outcome)
         .dialect = x->admission.door.kind == DOOR_ANSWER ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
+        .replayed = x->following ? metrics_replay_label(x->found_by) : NULL,
         .outcome = outcome,
         .status = x->status,
         .duration_us = clock_us() - x->started_us,
@@ -261,13 +308,10 @@ static void add_id(const struct exchange *x, struct strbuf *fields)
 static void answer(struct exchange *x, unsigned status, struct strbuf *fields, struct span body,
                    enum failure outcome, const char *label)
 {
-    struct client *c = x->client;
-
     x->status = status;
     x->answer_bytes = body.n;
     record(x, outcome, label);
-    if (c != NULL)
-        client_answer(c, status, strbuf_span(fields), body);
+    outlet_answer(&x->out, status, strbuf_span(fields), body, outcome);
     end(x);
 }
 
@@ -433,6 +477,12 @@ static bool read_wishes(struct exchange *x, const struct http1_head *h)
     if (ms != 0)
         x->timeout_ms = ms;
     x->route_wanted = arena_copy(&x->arena, http1_find(h, "x-holdfast-route"));
+    x->replay_key = arena_copy(&x->arena, http1_find(h, "idempotency-key"));
+    if (x->replay_key.n > MAX_REPLAY_KEY) {
+        refuse_saying(x, 400, "invalid_header", "Idempotency-Key",
+                      "Idempotency-Key is longer than 255 bytes");
+        return false;
+    }
     return true;
 }
 
@@ -452,12 +502,18 @@ static void *begin(void *ctx, struct client *c, const struct http1_head *h)
         return NULL;
     }
     x->admission.door.model = arena_copy(&x->arena, x->admission.door.model);
+    if (x->admission.door.kind == DOOR_STREAM) {
+        x->last_event = arena_copy(&x->arena, http1_find(h, "last-event-id"));
+        admit_caller(&r, &x->admission, x->caller);
+    }
     if (x->admission.door.kind != DOOR_ANSWER) {
         x->body = strbuf_in(&x->arena, SMALL_BODY);
         return x;
     }
     if (!read_wishes(x, h))
         return NULL;
+    if (x->replay_key.n > 0 || s->service->resume)
+        admit_caller(&r, &x->admission, x->caller);
     x->fields_for_all = copy_fields(x, h, (const char *const[]){"traceparent", "tracestate", NULL});
     x->fields_for_same = copy_fields(x, h, x->dialect->client_fields);
     if (h->framing == HTTP1_LENGTH) {
@@ -603,15 +659,17 @@ static void write_out(struct attempt *a, struct span bytes)
     struct exchange *x = a->ctx;
 
     x->answer_bytes += bytes.n;
-    client_stream_write(x->client, bytes);
+    outlet_write(&x->out, bytes);
+    if (!outlet_taken(&x->out)) /* it cannot end from within its attempt */
+        loop_timer_set(x->space->loop, &x->alone, loop_now_ms(x->space->loop));
 }
 
 static void flush(struct attempt *a)
 {
     struct exchange *x = a->ctx;
 
-    client_stream_flush(x->client);
-    if (client_waiting(x->client) > CLIENT_HIGH_MARK)
+    outlet_flush(&x->out);
+    if (outlet_full(&x->out))
         upstream_pause(&a->call);
 }
 
@@ -814,10 +872,12 @@ static void open_stream(struct exchange *x, const struct attempt *a)
         strbuf_add_span(&fields, strbuf_span(&a->fields));
     strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
                         "X-Accel-Buffering: no\r\n");
+    if (x->out.ids.stream[0] != '\0')
+        strbuf_addf(&fields, "x-holdfast-stream: %s\r\n", x->out.ids.stream);
     assert(!fields.failed); /* each part of them is bounded */
     x->status = 200;
     x->opened = true;
-    client_stream_start(x->client, 200, strbuf_span(&fields));
+    outlet_start(&x->out, 200, strbuf_span(&fields));
 }
 
 static void heartbeat(struct exchange *x)
@@ -825,8 +885,8 @@ static void heartbeat(struct exchange *x)
     if (!x->opened)
         open_stream(x, NULL); /* nobody has answered yet */
     if (x->dialect->comments)
-        client_stream_write(x->client, SPAN(": keep-alive\n\n"));
-    client_stream_flush(x->client);
+        outlet_write(&x->out, SPAN(": keep-alive\n\n"));
+    outlet_flush(&x->out);
 }
 
 /* A head that had to go out with a heartbeat could not know who would answer. Comments say it,
@@ -847,7 +907,7 @@ static void correct_head(struct exchange *x, const struct attempt *a)
         }
     strbuf_add_char(&out, '\n');
     assert(!fields.failed && !out.failed); /* each part of them is bounded */
-    client_stream_write(x->client, strbuf_span(&out));
+    outlet_write(&x->out, strbuf_span(&out));
 }
 
 static void send_held(struct exchange *x, struct attempt *a)
@@ -856,7 +916,7 @@ static void send_held(struct exchange *x, struct attempt *a)
 
     if (held.n > 0) {
         x->answer_bytes += held.n;
-        client_stream_write(x->client, held);
+        outlet_write(&x->out, held);
     }
     attempt_held_sent(a);
 }
@@ -891,10 +951,10 @@ static void carried_on(struct exchange *x, int try, struct attempt *a)
 
         relay_seam(f, before->number, try, x->request.model, &a->stitch->join, wrote,
                    wrote != before->watch.usage.output, &mark);
-        client_stream_write(x->client, strbuf_span(&mark));
+        outlet_write(&x->out, strbuf_span(&mark));
     }
     send_held(x, a);
-    client_stream_flush(x->client);
+    outlet_flush(&x->out);
 }
 
 static void commit(struct exchange *x, int try)
@@ -926,12 +986,8 @@ static void commit(struct exchange *x, int try)
         correct_head(x, a);
     send_held(x, a);
     /* The request is kept for another target; there is none any more. */
-    if (a->said == NULL && a->call.sent == a->call.total && x->body.arena == NULL) {
-        x->request.model = arena_copy(&x->arena, x->request.model);
-        strbuf_release(&x->body);
-        service_return(x->space->service, x->reserved);
-        x->reserved = 0;
-    }
+    if (a->said == NULL && a->call.sent == a->call.total)
+        forget_body(x);
 }
 
 static void finish_whole(struct exchange *x, struct attempt *a)
@@ -960,16 +1016,15 @@ static void finish(struct exchange *x)
         finish_whole(x, a);
         return;
     }
-    if (x->client != NULL && !a->watch.end) {
+    if (outlet_taken(&x->out) && !a->watch.end) {
         struct strbuf last = strbuf_in(&x->arena, 65536);
 
         attempt_write_end(a, &last);
         x->answer_bytes += last.len;
-        client_stream_write(x->client, strbuf_span(&last));
+        outlet_write(&x->out, strbuf_span(&last));
     }
     record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
-    if (x->client != NULL)
-        client_stream_end(x->client);
+    outlet_end(&x->out);
     end(x);
 }
 
@@ -995,8 +1050,8 @@ static void break_off(struct exchange *x)
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     x->answer_bytes += event.len;
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
-    client_stream_write(x->client, strbuf_span(&event));
-    client_stream_abort(x->client);
+    outlet_write(&x->out, strbuf_span(&event));
+    outlet_abort(&x->out, failover_outcome(&x->failover));
     end(x);
 }
 
@@ -1073,7 +1128,195 @@ static void timer_due(struct loop_timer *t)
     step(x, &ev);
     /* What was held for a while goes out, though nothing comes from the provider just now. */
     if (!x->ended && x->committed)
-        client_stream_flush(x->client);
+        outlet_flush(&x->out);
+}
+
+/* ---- answers that are kept ---------------------------------------------------------------------
+ */
+
+static void follow(struct follower *f)
+{
+    struct exchange *x = CONTAINER_OF(f, struct exchange, follower);
+    char mem[MAX_FIELDS];
+    struct strbuf fields = strbuf_on(mem, sizeof(mem));
+    enum failure outcome;
+
+    add_id(x, &fields);
+    follower_pump(f, x->out.client, strbuf_span(&fields));
+    x->status = follower_status(f);
+    x->answer_bytes = f->bytes;
+    if (!f->over)
+        return;
+    if (!follower_has_answer(f)) {
+        refuse_saying(x, 503, "answer_lost", "",
+                      "the answer that this request waited for has ended and was not kept");
+        return;
+    }
+    outcome = follower_outcome(f);
+    record(x, outcome, failure_row(outcome)->label);
+    follower_finish(f, x->out.client, strbuf_span(&fields));
+    end(x);
+}
+
+static void start_following(struct exchange *x, enum metrics_replay found_by)
+{
+    struct service *s = x->space->service;
+
+    x->following = true;
+    x->found_by = found_by;
+    metrics_replay(s->metrics, found_by);
+    forget_body(x);
+    follower_start(&x->follower, s->config->limits.answer_body);
+    follow(&x->follower);
+}
+
+void exchange_news(struct exchange_space *s)
+{
+    follower_set_look(&s->followers);
+}
+
+/* Digests of who asks under which key, and of what is asked. */
+static void name_request(struct exchange *x, uint8_t key[HASH_SHA256_BYTES],
+                         uint8_t request[HASH_SHA256_BYTES])
+{
+    struct strbuf text = strbuf_in(&x->arena, 8192);
+
+    strbuf_add_n(&text, x->caller, sizeof(x->caller));
+    strbuf_add(&text, x->dialect->name);
+    strbuf_add_char(&text, ' ');
+    strbuf_add_span(&text, x->replay_key);
+    hash_sha256(strbuf_span(&text), key);
+    hash_sha256(strbuf_span(&x->body), request);
+    strbuf_clear(&text);
+    strbuf_add_n(&text, request, HASH_SHA256_BYTES);
+    strbuf_add(&text, x->request.stream ? "stream " : "whole ");
+    strbuf_add_span(&text, x->admission.door.model);
+    assert(!text.failed); /* a head is smaller */
+    hash_sha256(strbuf_span(&text), request);
+}
+
+/* Finds the answer to the same request of a moment ago. True where there is none and this one is to
+ * be answered; it is then recorded. */
+static bool claim(struct exchange *x)
+{
+    uint8_t key[HASH_SHA256_BYTES], request[HASH_SHA256_BYTES];
+    struct replay_reader *reader = follower_init(&x->follower, &x->space->followers, follow);
+
+    name_request(x, key, request);
+    switch (replay_claim(x->space->service->replay, key, request, loop_now_ms(x->space->loop),
+                         reader, &x->out.kept)) {
+    case REPLAY_NEW:
+    case REPLAY_NO_ROOM:
+        return true;
+    case REPLAY_KNOWN:
+        start_following(x, REPLAYED_BY_KEY);
+        return false;
+    case REPLAY_OTHER:
+        break;
+    }
+    refuse_saying(x, 422, "idempotency_key_reused", "Idempotency-Key",
+                  "this Idempotency-Key was used with another request a moment ago; a new request "
+                  "needs a new key");
+    return false;
+}
+
+/* Whatever a client may come back for is recorded. False where the request is over by that. */
+static bool keep(struct exchange *x)
+{
+    struct service *s = x->space->service;
+    bool resumable = s->resume && x->request.stream && x->dialect->comments;
+    uint8_t id[REPLAY_ID_BYTES];
+
+    if (x->replay_key.n > 0 && !claim(x))
+        return false;
+    if (resumable && x->out.kept == NULL)
+        x->out.kept = replay_open(s->replay, loop_now_ms(x->space->loop));
+    if (x->out.kept == NULL)
+        return true;
+    x->out.loop = x->space->loop;
+    if (resumable) {
+        random_bytes(id, sizeof(id));
+        hash_hex(id, sizeof(id), x->out.ids.stream);
+        replay_identify(x->out.kept, id, x->caller);
+    }
+    return true;
+}
+
+/* GET /v1/streams/ID */
+static void take_up_again(struct exchange *x)
+{
+    struct service *s = x->space->service;
+    struct span stream = x->admission.door.model;
+    uint8_t id[REPLAY_ID_BYTES];
+    uint64_t seen = 0;
+
+    if (!s->resume) {
+        refuse_saying(x, 404, "not_found", "",
+                      "streams cannot be taken up again here: stream.resume is off");
+        return;
+    }
+    if (!event_ids_read_stream(stream, id)) {
+        refuse_saying(x, 400, "invalid_stream_id", "",
+                      "this is no stream's id; it stands in x-holdfast-stream");
+        return;
+    }
+    if (x->last_event.n > 0 && !event_ids_read_event(x->last_event, stream, &seen)) {
+        refuse_saying(x, 400, "invalid_header", "Last-Event-ID",
+                      "Last-Event-ID is no event's id of this stream");
+        return;
+    }
+    switch (replay_find(s->replay, id, x->caller, seen, loop_now_ms(x->space->loop),
+                        follower_init(&x->follower, &x->space->followers, follow))) {
+    case REPLAY_FOUND:
+        start_following(x, REPLAYED_BY_STREAM);
+        return;
+    case REPLAY_GONE:
+        refuse_saying(x, 410, "stream_gone", "",
+                      "this stream, or what came behind that event, is not kept (any more)");
+        return;
+    case REPLAY_NOT_HIS:
+        refuse_saying(x, 404, "not_found", "", "there is no such stream");
+        return;
+    }
+}
+
+/* Nobody will have the answer. */
+static void abandon(struct exchange *x)
+{
+    struct failover_event ev = {.kind = FAILOVER_GONE, .retry_after_ms = RETRY_AFTER_NONE};
+
+    step(x, &ev);
+    record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
+    end(x);
+}
+
+static void alone_due(struct loop_timer *t)
+{
+    struct exchange *x = CONTAINER_OF(t, struct exchange, alone);
+    uint64_t now = loop_now_ms(x->space->loop), ttl = x->space->service->config->replay.ttl;
+    uint64_t due = x->out.kept != NULL ? replay_due(x->out.kept) : 0;
+
+    if (due > now)
+        loop_timer_set(x->space->loop, t, due == UINT64_MAX ? now + ttl : due);
+    else
+        abandon(x);
+}
+
+/* The client has left, and may come back: the answer goes on. False where it may not. */
+static bool go_on_alone(struct exchange *x)
+{
+    uint64_t now = loop_now_ms(x->space->loop);
+    bool stopping = atomic_load(&x->space->service->draining);
+
+    if (x->out.kept == NULL || (stopping && replay_due(x->out.kept) != UINT64_MAX))
+        return false;
+    replay_left(x->out.kept, now);
+    loop_timer_set(x->space->loop, &x->alone, now);
+    if (x->owner != NULL && !x->owner->over && x->owner->call.paused) {
+        failover_progress(&x->failover, true, now);
+        upstream_resume(&x->owner->call);
+    }
+    return true;
 }
 
 /* ---- the whole request is in ------------------------------------------------------------------
@@ -1160,6 +1403,8 @@ static void serve_chat(struct exchange *x)
             refuse_model(x);
         return;
     }
+    if (!keep(x))
+        return;
     policy = (struct failover_policy){
         .max_attempts = s->config->failover.max_attempts,
         .per_target = s->config->failover.per_target,
@@ -1209,6 +1454,9 @@ static void ready(void *exchange)
     case DOOR_MODEL:
         serve_models(x);
         break;
+    case DOOR_STREAM:
+        take_up_again(x);
+        break;
     case DOOR_ANSWER:
         serve_chat(x);
         break;
@@ -1223,10 +1471,9 @@ static void ready(void *exchange)
 static void gone(void *exchange)
 {
     struct exchange *x = exchange;
-    struct failover_event ev = {.kind = FAILOVER_GONE, .retry_after_ms = RETRY_AFTER_NONE};
     struct attempt *a = x->owner;
 
-    x->client = NULL;
+    x->out.client = NULL;
     if (!x->planned) {
         record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
         end(x);
@@ -1234,22 +1481,25 @@ static void gone(void *exchange)
     }
     /* Whoever leaves after the last marker has the whole answer. */
     if (x->committed && a->ending) {
-        ev.kind = FAILOVER_COMPLETE;
-        ev.try = a->number;
-        ev.status = a->status;
+        struct failover_event ev = {.kind = FAILOVER_COMPLETE,
+                                    .try = a->number,
+                                    .status = a->status,
+                                    .retry_after_ms = RETRY_AFTER_NONE};
+
         step(x, &ev);
         return;
     }
-    step(x, &ev);
-    record(x, CLIENT_GONE, failure_row(CLIENT_GONE)->label);
-    end(x);
+    if (!go_on_alone(x))
+        abandon(x);
 }
 
 static void drained(void *exchange)
 {
     struct exchange *x = exchange;
 
-    if (x->owner != NULL && !x->owner->over) {
+    if (x->following) {
+        follow(&x->follower);
+    } else if (x->owner != NULL && !x->owner->over) {
         failover_progress(&x->failover, true, loop_now_ms(x->space->loop));
         upstream_resume(&x->owner->call);
     }
@@ -1295,6 +1545,10 @@ void exchange_break_all(struct exchange_space *s)
             struct failover_event ev = {.kind = FAILOVER_STOP, .retry_after_ms = 1000};
 
             step(x, &ev);
+        } else if (x->following && x->follower.opened) {
+            record(x, STOPPING, failure_row(STOPPING)->label);
+            outlet_abort(&x->out, STOPPING);
+            end(x);
         } else {
             refuse_saying(x, 503, "draining", "", "this proxy is shutting down");
         }

@@ -12,6 +12,9 @@
  *        v                                                 |
  *   the client <--- relay <----- COMMIT, FINISH, BREAK ----+
  *
+ * An answer that a client may come back for is recorded on its way (outlet.h), and then goes on
+ * without its client. Whoever comes back for it follows the record (follower.h): nobody is asked.
+ *
  * The exchange carries out the decision core's orders and owns everything that lives as long as the
  * request: its arena, the request's body, its attempts. One access-log line is written when it
  * ends.
@@ -20,6 +23,7 @@
 #define HOLDFAST_PROXY_EXCHANGE_H
 
 #include "proxy/base/rng.h"
+#include "proxy/follower.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
 #include "proxy/wire/upstream.h"
@@ -35,6 +39,8 @@ struct exchange_space {
     struct exchange *live;  /* every exchange that is not over */
     struct exchange *spare; /* ended ones, kept for their memory */
     unsigned n_spare;
+    struct follower_set followers;
+    struct loop_timer sweep; /* forgets kept answers whose time is over */
 };
 
 void exchange_space_init(struct exchange_space *s, struct service *service, struct loop *l,
@@ -43,6 +49,9 @@ void exchange_space_release(struct exchange_space *s); /* nothing may be live */
 
 /* What the clients' connections call; their ctx is the space. */
 extern const struct client_handler exchange_handler;
+
+/* The loop was woken: there may be more of an answer that another worker records. */
+void exchange_news(struct exchange_space *s);
 
 /* The time for draining is over: answers under way get a true error at once. */
 void exchange_break_all(struct exchange_space *s);

@@ -689,15 +689,17 @@ static bool carry_on_at(struct failover *f, unsigned i, unsigned ways, uint64_t 
     return true;
 }
 
-/* Who only refused the way in which it was asked is asked in another one; then those that have not
- * been asked yet, the well ones first; then whoever has a try left, also the one that broke. */
+/* Who only refused the way in which it was asked, or a word of the request, is asked once more;
+ * then those that have not been asked yet, the well ones first; then whoever has a try left, also
+ * the one that broke. */
 static bool carry_on(struct failover *f, const struct failover_try *last, unsigned ways,
                      uint64_t now_ms, struct failover_orders *out)
 {
     if (ways == 0 || !may_try(f, now_ms) ||
         (f->deadline_ms - now_ms) * 10 < f->policy.total_ms * CARRY_TIME_TENTHS)
         return false;
-    if (last->outcome == CARRY_REFUSED && carry_on_at(f, last->candidate, ways, now_ms, out))
+    if ((last->outcome == CARRY_REFUSED || last->mended) &&
+        carry_on_at(f, last->candidate, ways, now_ms, out))
         return true;
     for (unsigned turn = 0; turn < 3; turn++)
         for (unsigned i = 0; i < f->n_candidates; i++) {
@@ -720,6 +722,8 @@ static void broken(struct failover *f, int try, unsigned ways, uint64_t now_ms,
 
     if (try == f->owner)
         f->cut = try;
+    if (t->carries_on && t->mended) /* this way is as good as before */
+        candidate_of(f, try)->ways_used &= ~SEAM_BIT(t->way);
     if (failure_row(t->outcome)->next == NEXT_NO || !carry_on(f, t, ways, now_ms, out))
         tell(f, f->cut, out);
 }

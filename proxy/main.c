@@ -93,8 +93,9 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
 static void write_metrics(void *ctx, struct strbuf *out)
 {
     struct program *p = ctx;
-    struct metrics_now now = {p, target_now};
+    struct metrics_now now = {p, target_now, 0, 0};
 
+    replay_totals(p->service->replay, &now.kept_answers, &now.kept_bytes);
     metrics_write(p->service->metrics, &now, out);
 }
 
@@ -194,6 +195,7 @@ static void write_status(void *ctx, struct strbuf *out)
     s.targets = targets;
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
     metrics_totals(p->service->metrics, &s.requests, &s.requests_ok);
+    replay_totals(p->service->replay, &s.kept_answers, &s.kept_bytes);
     for (size_t i = 0; i < p->config->n_listens; i++)
         listeners[i] = span_of(p->addresses[i]);
     status_write(&s, out);

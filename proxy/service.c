@@ -105,6 +105,9 @@ int service_new(const struct config *c, struct service **out, struct err *e)
         }
     }
     s->metrics = make_metrics(c, s->targets);
+    s->resume = strcmp(c->stream.resume, "on") == 0;
+    s->replay =
+        replay_new(&(struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory});
     *out = s;
     return 0;
 }
@@ -120,6 +123,7 @@ void service_free(struct service *s)
     }
     free(s->origins);
     metrics_free(s->metrics);
+    replay_free(s->replay);
     target_set_free(s->targets);
     free(s);
 }

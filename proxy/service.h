@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "proxy/base/log.h"
 #include "proxy/ops/metrics.h"
+#include "proxy/replay.h"
 #include "proxy/target.h"
 #include "proxy/wire/transport.h"
 
@@ -29,6 +30,8 @@ struct service {
     unsigned lanes;         /* of all providers: one a key */
     bool mints_state; /* a provider's dialect hands out reasoning state of its own through us */
     struct metrics *metrics;
+    struct replay *replay; /* answers that are kept; has its own lock */
+    bool resume;           /* streams can be taken up again */
     enum log_format log_format;
     bool access_log;
     uint64_t started_us; /* monotonic */

@@ -148,6 +148,7 @@ static void put_record(struct pen *pen, const struct access_record *r)
         PUT(pen, ",\"stream\":true");
     else
         PUT(pen, ",\"stream\":false");
+    PUT_TEXT(pen, "replayed", span_of(r->replayed));
     PUT_TEXT(pen, "outcome", span_of(r->outcome));
     if (r->status != 0)
         PUT_COUNT(pen, "status", r->status);
@@ -252,6 +253,8 @@ static void write_text(const struct access_record *r, struct strbuf *out)
     strbuf_addf(out, " %llu+%llu bytes  %s%s ", (unsigned long long)r->request_bytes,
                 (unsigned long long)r->answer_bytes, r->dialect != NULL ? r->dialect : "-",
                 r->stream ? " stream" : "");
+    if (r->replayed != NULL)
+        strbuf_addf(out, "replayed by %s ", r->replayed);
     text_or_dash(out, r->route);
     strbuf_add_char(out, ' ');
     text_or_dash(out, r->client);

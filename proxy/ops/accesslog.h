@@ -35,6 +35,7 @@ struct access_record {
     const char *dialect; /* the client's */
     struct span model;   /* as the client asked for it */
     bool stream;
+    const char *replayed;   /* the answer was kept: how it was found */
     const char *outcome;    /* a label of the failure table; never NULL */
     unsigned status;        /* HTTP status that the client got; 0: none */
     uint64_t duration_us;   /* from the first byte of the request to the last of the answer */

@@ -97,6 +97,7 @@ struct metrics {
     struct histogram overhead;
     counter midstream[MIDSTREAM_RESULTS];
     counter hedges[HEDGE_RESULTS];
+    counter replays[REPLAYED_WAYS];
     struct move moves[MOVES];
     counter moves_other[FAILURE_KINDS]; /* when the table was too full */
     uint64_t start_wall_ms;
@@ -304,6 +305,19 @@ void metrics_hedge(struct metrics *m, enum metrics_hedge result)
     add(&m->hedges[result], 1);
 }
 
+void metrics_replay(struct metrics *m, enum metrics_replay how)
+{
+    assert(how < REPLAYED_WAYS);
+    add(&m->replays[how], 1);
+}
+
+const char *metrics_replay_label(enum metrics_replay how)
+{
+    static const char *const labels[REPLAYED_WAYS] = {"key", "stream"};
+
+    return labels[how];
+}
+
 void metrics_midstream(struct metrics *m, enum metrics_midstream result)
 {
     assert(result < MIDSTREAM_RESULTS);
@@ -505,6 +519,11 @@ static void write_moves(const struct metrics *m, struct strbuf *out)
     for (size_t i = 0; i < HEDGE_RESULTS; i++)
         strbuf_addf(out, "holdfast_hedges_total{result=\"%s\"} %" PRIu64 "\n", hedges[i],
                     get(&m->hedges[i]));
+    head(out, "holdfast_replays_total", "counter",
+         "Answers given once more, or taken up again, by how they were found.");
+    for (size_t i = 0; i < REPLAYED_WAYS; i++)
+        strbuf_addf(out, "holdfast_replays_total{by=\"%s\"} %" PRIu64 "\n", metrics_replay_label(i),
+                    get(&m->replays[i]));
 }
 
 static void write_gauges(const struct metrics *m, const struct metrics_now *now, struct strbuf *out)
@@ -538,6 +557,10 @@ static void write_gauges(const struct metrics *m, const struct metrics_now *now,
         if (m->targets[i].same_as == i)
             strbuf_addf(out, "holdfast_retry_budget_tokens{target=\"%s\"} %.3f\n",
                         m->targets[i].name, state[i].retry_tokens);
+    head(out, "holdfast_kept_answers", "gauge", "Answers in memory for clients who come back.");
+    line(out, "holdfast_kept_answers", "", now->kept_answers);
+    head(out, "holdfast_kept_answer_bytes", "gauge", "What they take.");
+    line(out, "holdfast_kept_answer_bytes", "", now->kept_bytes);
     free(state);
 }
 

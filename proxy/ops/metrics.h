@@ -54,6 +54,13 @@ enum metrics_hedge {
     HEDGE_RESULTS,
 };
 
+/* How an answer that is kept was found. */
+enum metrics_replay {
+    REPLAYED_BY_KEY,    /* a retry with the same Idempotency-Key */
+    REPLAYED_BY_STREAM, /* a stream was taken up again */
+    REPLAYED_WAYS,
+};
+
 struct metrics;
 
 struct metrics *metrics_new(const struct metrics_labels *labels); /* copies what it needs */
@@ -74,6 +81,8 @@ void metrics_attempt(struct metrics *m, size_t target, enum failure outcome, uin
 void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure reason);
 void metrics_midstream(struct metrics *m, enum metrics_midstream result);
 void metrics_hedge(struct metrics *m, enum metrics_hedge result);
+void metrics_replay(struct metrics *m, enum metrics_replay how);
+const char *metrics_replay_label(enum metrics_replay how); /* also for the log */
 /* What a provider says it has counted; nothing where usage->seen is false. */
 void metrics_tokens(struct metrics *m, size_t target, const struct chat_usage *usage);
 
@@ -92,6 +101,7 @@ struct metrics_target_now {
 struct metrics_now {
     void *ctx;
     void (*target)(void *ctx, size_t target, struct metrics_target_now *out);
+    uint64_t kept_answers, kept_bytes; /* for clients who come back */
 };
 
 /* Appends all metrics in the text exposition format 0.0.4. `now` may be NULL: no gauges then. */

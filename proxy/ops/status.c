@@ -112,6 +112,8 @@ static void write_process(const struct status_snapshot *s, struct strbuf *out)
     number(out, 1, "requests", s->requests);
     number(out, 1, "requests_ok", s->requests_ok);
     number(out, 1, "in_flight", s->in_flight);
+    number(out, 1, "kept_answers", s->kept_answers);
+    number(out, 1, "kept_answer_bytes", s->kept_bytes);
     number(out, 1, "log_lines_dropped", s->log_dropped);
 }
 

@@ -47,9 +47,10 @@ struct status_snapshot {
     size_t n_listeners;
     unsigned workers;
     bool draining;
-    uint64_t requests, requests_ok; /* ended since the start */
-    uint64_t in_flight;             /* exchanges */
-    uint64_t log_dropped;           /* lines */
+    uint64_t requests, requests_ok;    /* ended since the start */
+    uint64_t in_flight;                /* exchanges */
+    uint64_t log_dropped;              /* lines */
+    uint64_t kept_answers, kept_bytes; /* for clients who come back */
     const struct status_target *targets;
     size_t n_targets;
     const struct status_key *keys;

@@ -33,6 +33,7 @@ static void woken(void *ctx)
 {
     struct worker *w = ctx;
 
+    exchange_news(&w->space);
     if (atomic_load(&w->want_drain) && !w->draining) {
         w->draining = true;
         client_front_drain(w->front);
@@ -100,6 +101,7 @@ void worker_stop(struct worker *w)
     loop_wake(w->loop);
     pthread_join(w->thread, NULL);
     client_front_free(w->front);
+    exchange_break_all(&w->space); /* answers that went on without their client */
     upstream_pool_free(w->pool);
     loop_free(w->loop);
     exchange_space_release(&w->space);

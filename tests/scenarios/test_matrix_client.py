@@ -6,7 +6,7 @@ Rows shown elsewhere, or not yet there to be shown:
   C02  does not read                       test_client_gone.py; reads a little here
   C03  a byte at a time                    test_bodies.py, head and body
   C04  pipelines, the second is malformed  test_bodies.py
-  C06 C07  resumes, idempotency keys       no such feature yet
+  C06 C07  resumes, idempotency keys       test_replay.py
 """
 import socket
 import time

@@ -76,6 +76,46 @@ def test_who_takes_no_prefill_is_asked_in_another_way_and_not_again(upstream, ho
     assert p.metric("holdfast_midstream_total", result="continued") == 2
 
 
+def test_who_goes_on_without_a_parameter_is_asked_in_the_same_way(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", queue=["preset?name=no_temperature"], default="canonical?turn=repeats")
+    p = holdfast(a, b, failover={"max_attempts": 4, "per_target": 2})
+    answer = p.chat(stream=True, temperature=0.3)
+    assert answer.text == story.TEXT and answer.done == 1
+    assert [x.json.get("temperature") for x in b.attempts] == [0.3, None]
+    assert b.attempts[0].json["messages"] == b.attempts[1].json["messages"]
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
+
+
+@pytest.mark.parametrize("how", ["eof", "stall", "error"])
+def test_an_answer_that_is_held_to_its_end_fails_unseen(upstream, holdfast, how):
+    a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
+    p = holdfast(a, b, stream={"commit": "full"})
+    answer = p.chat(stream=True)
+    assert answer.end == "complete" and answer.text.startswith("B:") and answer.done == 1
+    assert b"holdfast seam" not in answer.body and [t[1] == "ok" for t in answer.trail] == [False, True]
+
+
+@pytest.mark.parametrize("held", [3, 2])
+def test_a_window_holds_so_many_pieces(upstream, holdfast, held):
+    """Three come before the cut: all of them are held, or the third one sends them on their way."""
+    a, b = upstream("A", default="cut?after=3"), upstream("B")
+    stream = {"commit": "window", "window_tokens": held, "window_time": "30s", "midstream": "error"}
+    answer = holdfast(a, b, stream=stream).chat(stream=True)
+    if held == 2:
+        check_error_end(answer)
+    else:
+        assert answer.end == "complete" and answer.text.startswith("B:") and answer.done == 1
+
+
+@pytest.mark.parametrize("time, seams", [("200ms", 1), ("30s", 0)])
+def test_a_window_ends_by_its_time(upstream, holdfast, time, seams):
+    a, b = upstream("A", default="canonical?gap=40&cut=20"), upstream("B", default="canonical?turn=repeats")
+    answer = holdfast(a, b, stream={"commit": "window", "window_tokens": 1000, "window_time": time}).chat(stream=True)
+    assert answer.text == story.TEXT and answer.done == 1
+    assert answer.body.count(b": holdfast seam ") == seams
+
+
 def test_the_provider_s_own_error_message_is_told(upstream, holdfast):
     answer = holdfast(upstream("A", default="cut?how=error")).chat(
         stream=True, headers={"x-holdfast-midstream": "error"})

@@ -285,11 +285,12 @@ static unsigned status_of(enum failure f)
     }
 }
 
-/* As an attempt does: what a target says against a request to go on is about the way of asking. */
+/* As an attempt does: what a target says against a request to go on is about the way of asking, if
+ * it is not about one word of it. */
 static enum failure meant(const struct call *c, const struct event *e)
 {
-    bool said =
-        e->failure == BAD_REQUEST || e->failure == UNSUPPORTED || e->failure == CLIENT_ERROR;
+    bool said = e->failure == BAD_REQUEST || e->failure == CLIENT_ERROR ||
+                (e->failure == UNSUPPORTED && !e->mended);
 
     return said && c->carries && c->way != SEAM_ALIGN ? CARRY_REFUSED : e->failure;
 }

@@ -541,7 +541,8 @@ static void check_carries(struct sim *s, struct request *r, const struct call *c
     HOLDS(s, r, c->way != SEAM_PREFILL || atomic_load(&c->target->no_prefill_ms) == 0);
     HOLDS(s, r, (f->deadline_ms - s->now) * 10 >= f->policy.total_ms * 3);
     for (const struct call *o = r->calls; o < c; o++)
-        HOLDS(s, r, !o->carries || o->target != c->target || o->way != c->way);
+        HOLDS(s, r,
+              !o->carries || o->target != c->target || o->way != c->way || f->tries[o->try].mended);
     if (last->outcome == CARRY_REFUSED && f->candidates[last->candidate].target == c->target)
         sim_saw(s, SEEN_OTHER_WAY);
 }

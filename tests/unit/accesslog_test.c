@@ -84,6 +84,15 @@ TEST(a_text_line_is_read_at_a_glance)
               "  [openai/gpt-4o=server_error:503@120ms, claude/claude-sonnet-4-5=ok@800ms]");
 }
 
+TEST(an_answer_that_was_kept_says_so)
+{
+    struct access_record r = full;
+
+    r.replayed = "key";
+    CHECK(strstr(line_of(&r, LOG_JSON), "\"replayed\":\"key\",\"outcome\":\"ok\"") != NULL);
+    CHECK(strstr(line_of(&r, LOG_TEXT), "openai_chat stream replayed by key gpt-4o") != NULL);
+}
+
 TEST(text_lines_stand_under_each_other)
 {
     struct access_record r = full;

@@ -220,6 +220,10 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         {"*", DOOR_NONE, NULL},
         {"/v1/v1/models", DOOR_NONE, NULL},
         {"/v2/models", DOOR_NONE, NULL},
+        {"/v1/streams/0a1b", DOOR_STREAM, "0a1b"},
+        {"//streams//0a1b?x", DOOR_STREAM, "0a1b"},
+        {"/v1/streams/0a1b/2", DOOR_STREAM, "0a1b/2"}, /* whose id is wrong */
+        {"/v1/streams/", DOOR_NONE, NULL},
         {"/v1/embeddings", DOOR_NONE, NULL},
         {"/V1/models", DOOR_NONE, NULL},
     };
@@ -292,6 +296,9 @@ TEST(each_endpoint_has_its_methods)
         {"HEAD", "/v1/models", 0, NULL},
         {"POST", "/v1/models", 405, "GET, HEAD"},
         {"DELETE", "/v1/models/x", 405, "GET, HEAD"},
+        {"GET", "/v1/streams/x", 0, NULL},
+        {"HEAD", "/v1/streams/x", 405, "GET"},
+        {"POST", "/v1/streams/x", 405, "GET"},
         {"POST", "/v1/chat/completions", 0, NULL},
         {"GET", "/v1/chat/completions", 405, "POST"},
         {"post", "/v1/chat/completions", 405, "POST"},
@@ -422,6 +429,34 @@ TEST(without_clients_no_key_is_asked_for)
 
 /* ---- what it brings
  * ------------------------------------------------------------------------------ */
+
+TEST(whose_an_answer_is_depends_on_the_key_alone_and_not_on_where_it_stands)
+{
+    struct config *with = parse(CLIENTS LOCAL_ONLY), *without = parse(LOCAL_ONLY);
+    uint8_t callers[6][HASH_SHA256_BYTES];
+    struct admit_request r[6] = {post(), post(), post(), post(), post(), post()};
+    struct admission out;
+
+    r[0].authorization = SPAN("Bearer alpha-key");
+    r[1].x_api_key = SPAN("alpha-key");
+    r[2].target = SPAN("/v1/chat/completions?key=alpha-key");
+    r[3].authorization = SPAN("Bearer beta-key");
+    r[4].authorization = SPAN("Bearer none-of-ours"), r[4].x_api_key = SPAN("beta-key");
+    for (size_t i = 0; i < 5; i++) {
+        CHECK(admit(with, &r[i], &out));
+        admit_caller(&r[i], &out, callers[i]);
+        CHECK_INT(memcmp(callers[i], callers[0], sizeof(callers[0])) == 0, i < 3);
+    }
+    CHECK(memcmp(callers[4], callers[3], sizeof(callers[0])) == 0);
+    for (size_t i = 0; i < 6; i++) { /* nobody is asked for a key, but some show one */
+        CHECK(admit(without, &r[i], &out));
+        admit_caller(&r[i], &out, callers[i]);
+        CHECK_INT(memcmp(callers[i], callers[0], sizeof(callers[0])) == 0, i < 3);
+    }
+    CHECK(memcmp(callers[5], callers[4], sizeof(callers[0])) != 0);
+    config_free(with);
+    config_free(without);
+}
 
 TEST(a_body_is_json_in_plain_and_says_so)
 {

@@ -406,6 +406,10 @@ TEST(defaults_apply_where_nothing_is_said)
     CHECK_INT(c->breaker.open_base, 5000);
     CHECK_INT(c->breaker.open_cap, 15000);
     CHECK_INT(c->stream.heartbeat_after, 45000);
+    CHECK_STR(c->stream.resume, "off");
+    CHECK_INT(c->replay.ttl, 120000);
+    CHECK_INT(c->replay.answer, 4 << 20);
+    CHECK_INT(c->replay.memory, 64 << 20);
     CHECK_INT(c->drain.delay, 3000);
     CHECK_INT(c->drain.timeout, 600000);
     CHECK_INT(c->limits.request_body, 32 << 20);
@@ -451,7 +455,8 @@ static const char everything[] =
     "breaker: {consecutive: 3, window: 20s, min_calls: 4, failure_rate: 0.25, open_base: 1s, "
     "open_cap: 2s}\n"
     "stream: {commit: first_content, midstream: error, heartbeat_after: 10s, on_disconnect: "
-    "cancel}\n"
+    "cancel, resume: on}\n"
+    "replay: {ttl: 1m, answer: 1MiB, memory: 32MiB}\n"
     "drain: {delay: 0s, timeout: 30s}\n"
     "limits: {request_body: 64MiB, answer_body: 1MiB, memory: 2GiB, head_timeout: 1s, "
     "body_timeout: 2s, connections: 7}\n"
@@ -514,6 +519,10 @@ TEST(every_key_reaches_its_field)
     CHECK_INT(c->breaker.open_cap, 2000);
     CHECK(c->breaker.failure_rate == 0.25);
     CHECK_INT(c->stream.heartbeat_after, 10000);
+    CHECK_STR(c->stream.resume, "on");
+    CHECK_INT(c->replay.ttl, 60000);
+    CHECK_INT(c->replay.answer, 1 << 20);
+    CHECK_INT(c->replay.memory, 32 << 20);
     CHECK_INT(c->drain.delay, 0);
     CHECK_INT(c->drain.timeout, 30000);
     CHECK_INT(c->limits.request_body, 64 << 20);
@@ -569,7 +578,7 @@ TEST(a_first_token_limit_also_limits_whole_answers_at_its_level)
 
 #define KEYS                                                                                       \
     "listen, admin, providers, routes, timeouts, failover, retry_budget, breaker, hedge, "         \
-    "overload, stream, drain, limits, clients, hosts, origins, insecure, log, workers"
+    "overload, stream, replay, drain, limits, clients, hosts, origins, insecure, log, workers"
 
 TEST(mistakes_in_keys_are_named_with_their_place)
 {
@@ -1295,7 +1304,8 @@ TEST(the_printed_configuration_shows_what_applies_and_no_key)
         "failover     max_attempts 6  per_target 1\n"
         "breaker      consecutive 3  window 20s  min_calls 4  failure_rate 0.25  open_base 1s "
         " open_cap 2s\n"
-        "stream       heartbeat_after 10s\n"
+        "stream       heartbeat_after 10s  resume on\n"
+        "replay       ttl 60s  answer 1MiB  memory 32MiB\n"
         "limits       request_body 64MiB  answer_body 1MiB  memory 2GiB  connections 7\n"
         "drain        delay 0s  timeout 30s\n"
         "log          debug, as text\n"

@@ -193,6 +193,32 @@ TEST(who_refused_a_way_and_has_no_try_left_is_not_asked_again)
     world_release(&w);
 }
 
+/* It refuses a parameter, and is asked without it. */
+static void refuse_parameter(struct world *w)
+{
+    step(w, (struct failover_event){.kind = FAILOVER_FAILED,
+                                    .try = w->f.live[FIRST],
+                                    .failure = UNSUPPORTED,
+                                    .status = 400,
+                                    .retry_after_ms = RETRY_AFTER_NONE,
+                                    .mended = true,
+                                    .ways = ALL_WAYS});
+}
+
+TEST(who_takes_the_request_in_other_words_is_asked_again_in_the_same_way)
+{
+    struct world w = carrying(THREE);
+
+    begin_answer(&w);
+    cut(&w, TRUNCATED, ALL_WAYS);
+    CHECK_STR(carries(&w), "b/x prefill");
+    refuse_parameter(&w);
+    CHECK_STR(carries(&w), "b/x prefill");
+    refuse_parameter(&w);
+    CHECK_STR(carries(&w), "c/x prefill"); /* b has had its tries */
+    world_release(&w);
+}
+
 TEST(no_way_is_asked_twice_of_one_target)
 {
     struct world w = carrying(ONE);

@@ -30,7 +30,7 @@ static void some_state(void *ctx, size_t target, struct metrics_target_now *out)
     };
 }
 
-static const struct metrics_now now = {NULL, some_state};
+static const struct metrics_now now = {NULL, some_state, 3, 12345};
 
 /* The page; valid until the next call. */
 static const char *page(const struct metrics *m)
@@ -203,6 +203,9 @@ TEST(every_metric_of_the_contract_is_there)
         "holdfast_retry_budget_tokens",
         "holdfast_in_flight",
         "holdfast_tokens_total",
+        "holdfast_replays_total",
+        "holdfast_kept_answers",
+        "holdfast_kept_answer_bytes",
         "holdfast_build_info",
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
@@ -356,6 +359,8 @@ TEST(gauges_are_what_the_callback_says)
     CHECK(has(text, "holdfast_concurrency_limit{target=\"claude/claude-sonnet-4-5\"} 1"));
     CHECK(has(text, "holdfast_in_flight{target=\"claude/claude-sonnet-4-5\"} 7"));
     CHECK(has(text, "holdfast_retry_budget_tokens{target=\"claude/claude-sonnet-4-5\"} 1.500"));
+    CHECK(has(text, "holdfast_kept_answers 3"));
+    CHECK(has(text, "holdfast_kept_answer_bytes 12345"));
     metrics_write(m, NULL, &bare);
     CHECK(strstr(bare.buf, "breaker_state") == NULL);
     check_page(bare.buf);

@@ -319,12 +319,11 @@ TEST(the_deadline_is_told_as_the_requests_own)
 /* ---- where another one goes on ----------------------------------------------------------------
  */
 
-static const char *seam(const struct world *w, const struct seam_join *join,
-                        const struct chat_usage *used)
+static const char *seam(const struct world *w, const struct seam_join *join, bool guessed)
 {
     struct strbuf out = strbuf_on(text, sizeof(text));
 
-    relay_seam(&w->f, 0, 1, MODEL, join, used, &out);
+    relay_seam(&w->f, 0, 1, MODEL, join, 308, guessed, &out);
     CHECK(!out.failed);
     return text;
 }
@@ -332,7 +331,6 @@ static const char *seam(const struct world *w, const struct seam_join *join,
 TEST(a_comment_marks_where_another_target_goes_on)
 {
     struct world w = world_new(KEEPS);
-    const struct chat_usage told = {.seen = true, .input = 9, .output = 300};
     struct seam_join join = {.way = SEAM_TURN, .sent = {"", 1234}};
 
     w.ways[1] = SEAM_BIT(SEAM_TURN);
@@ -345,14 +343,14 @@ TEST(a_comment_marks_where_another_target_goes_on)
                                      .retry_after_ms = RETRY_AFTER_NONE,
                                      .ways = SEAM_BIT(SEAM_TURN)});
     CHECK_ORDERS(&w, "try");
-    CHECK_STR(seam(&w, &join, &told), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
-                                      "way=turn at=1234 output_tokens=300\n\n");
-    CHECK_STR(seam(&w, &join, NULL), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
+    CHECK_STR(seam(&w, &join, false), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
+                                      "way=turn at=1234 output_tokens=308\n\n");
+    CHECK_STR(seam(&w, &join, true), ": holdfast seam from=a/x to=b/gpt-4o reason=truncated "
                                      "way=turn at=1234 output_tokens=~308\n\n");
     join.way = SEAM_ALIGN; /* what it was in the end */
-    CHECK(strstr(seam(&w, &join, NULL), " way=align ") != NULL);
+    CHECK(strstr(seam(&w, &join, true), " way=align ") != NULL);
     join.way = SEAM_PREFILL;
-    CHECK(strstr(seam(&w, &join, NULL), " way=prefill ") != NULL);
+    CHECK(strstr(seam(&w, &join, true), " way=prefill ") != NULL);
     world_release(&w);
 }
 
@@ -371,7 +369,7 @@ TEST(a_models_name_cannot_end_the_comment)
                                      .failure = RESET,
                                      .retry_after_ms = RETRY_AFTER_NONE,
                                      .ways = SEAM_BIT(SEAM_ALIGN)});
-    relay_seam(&w.f, 0, 1, SPAN("m\n\ndata: x"), &join, NULL, &out);
+    relay_seam(&w.f, 0, 1, SPAN("m\n\ndata: x"), &join, 2, true, &out);
     CHECK_STR(text, ": holdfast seam from=a/x to=b/m??data: x reason=reset way=align at=8 "
                     "output_tokens=~2\n\n");
     world_release(&w);

@@ -52,6 +52,8 @@ static const struct status_snapshot full = {
     .requests_ok = 9,
     .in_flight = 1,
     .log_dropped = 3,
+    .kept_answers = 2,
+    .kept_bytes = 4096,
     .targets = targets,
     .n_targets = 2,
     .keys = keys,
@@ -71,6 +73,8 @@ TEST(the_document_tells_the_whole_snapshot)
                                "  \"requests\": 10,\n"
                                "  \"requests_ok\": 9,\n"
                                "  \"in_flight\": 1,\n"
+                               "  \"kept_answers\": 2,\n"
+                               "  \"kept_answer_bytes\": 4096,\n"
                                "  \"log_lines_dropped\": 3,\n"
                                "  \"targets\": [\n"
                                "    {\n"
