@@ -701,7 +701,7 @@ TEST(recorded_answers_are_joined_or_refused)
     each_recording("anthropic.messages", visit);
     dialect = &dialect_gemini;
     each_recording("gemini.generateContent", visit);
-    tell("recorded", 990);
+    tell("recorded", 995);
 }
 
 TEST_MAIN()
