@@ -61,6 +61,7 @@ def test_what_does_not_fit_is_a_true_error(upstream, holdfast):
     check_error_end(answer)
     assert "truncated" in answer.error["message"] and "seam_mismatch" in answer.error["message"]
     assert p.metric("holdfast_attempts_total", outcome="seam_mismatch") == 1
+    assert b"holdfast seam" not in answer.body, "nobody went on"
     assert p.metric("holdfast_midstream_total", result="error") == 1
 
 
