@@ -29,6 +29,7 @@ struct chat_request {
     unsigned choices; /* how many answers are asked for (n): 1 as a rule */
     bool pinned;      /* bound to one provider's files or tools: another one cannot take over */
     bool reasoning;   /* reasoning is asked for: first output may take long */
+    bool counting;    /* no answer is asked for, only the count of the request's tokens */
     struct span
         session; /* raw; what requests of one conversation or user have in common, or empty */
 };
@@ -41,11 +42,12 @@ struct chat_usage {
 
 /* An error as a provider told it, or as we tell it to the client. All texts are NUL-terminated. */
 struct chat_error {
-    unsigned status;    /* HTTP status it stands for; 0 unknown */
-    char message[1024]; /* one line, secrets already taken out where it comes from upstream */
-    char type[64];      /* "invalid_request_error"; may be empty */
-    char code[64];      /* may be empty */
-    char param[128];    /* may be empty */
+    unsigned status;        /* HTTP status it stands for; 0 unknown */
+    char message[1024];     /* one line, secrets already taken out where it comes from upstream */
+    char type[64];          /* "invalid_request_error"; may be empty */
+    char code[64];          /* may be empty */
+    char param[128];        /* may be empty */
+    const char *request_id; /* of the request that it answers; NULL: unknown */
 };
 
 enum chat_event_kind {

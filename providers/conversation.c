@@ -1,7 +1,5 @@
 #include "providers/conversation.h"
 
-#include <stdio.h>
-
 #include "proxy/base/json.h"
 
 #define MAX_PATH 512 /* bytes of a path with the client's own name in it */
@@ -27,6 +25,8 @@ static bool is_listed(struct span list, struct span path)
 static struct span as_client_names(const struct field_name *names, struct span path,
                                    char mem[MAX_PATH])
 {
+    struct strbuf out;
+
     for (; names != NULL && names->usual != NULL; names++) {
         struct span usual = span_of(names->usual);
         struct span end = {path.p + path.n - usual.n, usual.n};
@@ -34,24 +34,24 @@ static struct span as_client_names(const struct field_name *names, struct span p
 
         if (!whole && (usual.p[0] != '.' || path.n < usual.n || !span_eq(end, usual)))
             continue;
-        snprintf(mem, MAX_PATH, "%.*s%s", (int)(path.n - usual.n), path.p, names->client);
-        return span_of(mem);
+        out = strbuf_on(mem, MAX_PATH);
+        strbuf_add_n(&out, path.p, path.n - usual.n);
+        strbuf_add(&out, names->client);
+        return out.failed ? path : strbuf_span(&out);
     }
     return path;
 }
 
 void name_for_client(const struct field_name *names, struct err *e)
 {
-    char mem[MAX_PATH], rest[sizeof(e->msg)];
-    struct span path = {e->msg, strcspn(e->msg, ":")}, name = as_client_names(names, path, mem);
-    struct strbuf out;
+    char mem[MAX_PATH];
+    struct err was = *e;
+    struct span path = {was.msg, strcspn(was.msg, ":")}, name = as_client_names(names, path, mem);
+    struct strbuf out = strbuf_on(e->msg, sizeof(e->msg));
+    size_t rest = strlen(was.msg) - path.n;
 
-    if (name.p == path.p)
-        return;
-    snprintf(rest, sizeof(rest), "%s", e->msg + path.n);
-    out = strbuf_on(e->msg, sizeof(e->msg));
     strbuf_add_span(&out, name);
-    strbuf_add(&out, rest);
+    strbuf_add_n(&out, was.msg + path.n, rest < out.max - out.len ? rest : out.max - out.len);
 }
 
 void drop_field(struct drops *d, struct span path)

@@ -212,6 +212,14 @@ static void add_thinking(struct gemini_writer *w, struct span name)
     strbuf_add(&w->out, effort == EFFORT_NONE ? "}" : ",\"includeThoughts\":true}");
 }
 
+/* The most that a model of the family writes; others know their own. */
+static uint64_t most_tokens(const struct gemini_writer *w, struct span name)
+{
+    if (w->generation == 0)
+        return UINT64_MAX;
+    return w->generation > 2 || span_starts(name, "gemini-2.5") ? 65536 : 8192;
+}
+
 static int add_config(struct gemini_writer *w, struct span name)
 {
     const struct conversation *c = w->c;
@@ -223,8 +231,12 @@ static int add_config(struct gemini_writer *w, struct span name)
     add_raw(&w->out, "topP", c->top_p);
     add_raw(&w->out, "topK", c->top_k);
     if (c->max_tokens != 0) {
+        uint64_t most = most_tokens(w, name);
+
+        if (c->max_tokens > most)
+            drop_field(w->drops, c->max_tokens_path);
         add_key(&w->out, "maxOutputTokens");
-        strbuf_add_u64(&w->out, c->max_tokens);
+        strbuf_add_u64(&w->out, c->max_tokens < most ? c->max_tokens : most);
     }
     if (add_stop(w) < 0)
         return -1;

@@ -166,77 +166,14 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
 
 /* ---- the same request, to carry an answer on ---- */
 
-#define LEAST_TOKENS 16
-
-/* Where a turn goes: behind the last of the messages. */
-static int find_places(struct span body, struct span *last, struct span limit[2])
-{
-    struct json j = json_read(body);
-    struct span key;
-
-    if (!json_enter(&j, JSON_OBJECT))
-        return -1;
-    while (json_member(&j, &key)) {
-        if (span_is(key, "max_tokens"))
-            limit[0] = json_take(&j);
-        else if (span_is(key, "max_completion_tokens"))
-            limit[1] = json_take(&j);
-        else if (span_is(key, "messages") && json_enter(&j, JSON_ARRAY))
-            while (json_item(&j))
-                *last = json_take(&j);
-        else
-            json_take(&j);
-    }
-    return json_end(&j) && last->n != 0 ? 0 : -1;
-}
-
-static void add_turn(struct strbuf *out, const char *role, struct span text)
-{
-    if (text.n == 0)
-        return;
-    strbuf_addf(out, ",{\"role\":\"%s\",\"content\":", role);
-    json_add_string(out, text);
-    strbuf_add_char(out, '}');
-}
-
-struct span openai_chat_less(struct span limit, uint64_t used, struct arena *a)
-{
-    int64_t n;
-
-    if (!json_to_i64(limit, &n) || n <= LEAST_TOKENS)
-        return limit;
-    n = (uint64_t)n > used + LEAST_TOKENS ? n - (int64_t)used : LEAST_TOKENS;
-    return span_of(arena_printf(a, "%lld", (long long)n));
-}
-
 static int extend(const struct chat_request *req, struct span assistant, struct span user,
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e)
 {
-    size_t most = req->body.n + 6 * (assistant.n + user.n) + 256;
-    struct strbuf turns = strbuf_in(a, most), body = strbuf_in(a, most);
-    struct span last = {0}, limit[2] = {0};
-    struct json_edit edits[3];
-    size_t n = 0;
+    struct span body = top_extend(req->body, assistant, user, used_tokens, a);
 
-    if (find_places(req->body, &last, limit) < 0)
+    if (body.n == 0)
         return err_set(e, ERR_VALUE, "messages: no place for another one was found");
-    add_turn(&turns, "assistant", assistant);
-    add_turn(&turns, "user", user);
-    edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
-    for (size_t i = 0; i < ARRAY_LEN(limit); i++) {
-        size_t at = n;
-
-        if (limit[i].n == 0)
-            continue;
-        while (at > 0 && edits[at - 1].old.p > limit[i].p) {
-            edits[at] = edits[at - 1];
-            at--;
-        }
-        edits[at] = (struct json_edit){limit[i], openai_chat_less(limit[i], used_tokens, a)};
-        n++;
-    }
-    json_splice(&body, req->body, edits, n);
-    return read_request(strbuf_span(&body), a, out, e);
+    return read_request(body, a, out, e);
 }
 
 /* ---- the request, for a provider ---- */

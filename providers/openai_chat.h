@@ -81,10 +81,6 @@ bool openai_chat_reasons(struct span model, struct span effort);
 /* Does a raw response_format ask for data rather than prose? */
 bool openai_chat_is_structured(struct span form);
 
-/* What is left of a limit of tokens, as text; it is no answer any more with less than a few of
- * them, if it was one before. */
-struct span openai_chat_less(struct span limit, uint64_t used, struct arena *a);
-
 /* Where a request goes ("/chat/completions" behind the base path), and the credential; no body yet.
  */
 void openai_chat_address(const struct dialect_target *target, struct span client_model,

@@ -177,7 +177,7 @@ static int extend(const struct chat_request *req, struct span assistant, struct 
     if (json_type_of(input) != JSON_STRING && !top_has_items(input))
         return err_set(e, ERR_VALUE, "input: no place for another turn was found");
     of_input = (struct json_edit){input, longer_input(input, assistant, user, a)};
-    of_limit = (struct json_edit){limit, openai_chat_less(limit, used_tokens, a)};
+    of_limit = (struct json_edit){limit, top_less(limit, used_tokens, a)};
     if (limit.n != 0 && limit.p < input.p)
         edits[n++] = of_limit;
     edits[n++] = of_input;

@@ -1,6 +1,7 @@
 #include "providers/request_top.h"
 
-#define MAX_MODEL 200 /* bytes of a model's name */
+#define MAX_MODEL    200 /* bytes of a model's name */
+#define LEAST_TOKENS 16
 
 struct span top_body(struct span body)
 {
@@ -95,4 +96,77 @@ struct span top_member(struct span object, const char *name)
             found = raw;
     }
     return found;
+}
+
+/* ---- the same request, to carry an answer on ---- */
+
+/* Where a turn goes: behind the last of the messages. */
+static int find_places(struct span body, struct span *last, struct span limit[2])
+{
+    struct json j = json_read(body);
+    struct span key;
+
+    if (!json_enter(&j, JSON_OBJECT))
+        return -1;
+    while (json_member(&j, &key)) {
+        if (span_is(key, "max_tokens"))
+            limit[0] = json_take(&j);
+        else if (span_is(key, "max_completion_tokens"))
+            limit[1] = json_take(&j);
+        else if (span_is(key, "messages") && json_enter(&j, JSON_ARRAY))
+            while (json_item(&j))
+                *last = json_take(&j);
+        else
+            json_take(&j);
+    }
+    return json_end(&j) && last->n != 0 ? 0 : -1;
+}
+
+static void add_turn(struct strbuf *out, const char *role, struct span text)
+{
+    if (text.n == 0)
+        return;
+    strbuf_addf(out, ",{\"role\":\"%s\",\"content\":", role);
+    json_add_string(out, text);
+    strbuf_add_char(out, '}');
+}
+
+struct span top_less(struct span limit, uint64_t used, struct arena *a)
+{
+    int64_t n;
+
+    if (!json_to_i64(limit, &n) || n <= LEAST_TOKENS)
+        return limit;
+    n = (uint64_t)n > used + LEAST_TOKENS ? n - (int64_t)used : LEAST_TOKENS;
+    return span_of(arena_printf(a, "%lld", (long long)n));
+}
+
+struct span top_extend(struct span request, struct span assistant, struct span user,
+                       uint64_t used_tokens, struct arena *a)
+{
+    size_t most = request.n + 6 * (assistant.n + user.n) + 256;
+    struct strbuf turns = strbuf_in(a, most), body = strbuf_in(a, most);
+    struct span last = {0}, limit[2] = {0};
+    struct json_edit edits[3];
+    size_t n = 0;
+
+    if (find_places(request, &last, limit) < 0)
+        return (struct span){0};
+    add_turn(&turns, "assistant", assistant);
+    add_turn(&turns, "user", user);
+    edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
+    for (size_t i = 0; i < ARRAY_LEN(limit); i++) {
+        size_t at = n;
+
+        if (limit[i].n == 0)
+            continue;
+        while (at > 0 && edits[at - 1].old.p > limit[i].p) {
+            edits[at] = edits[at - 1];
+            at--;
+        }
+        edits[at] = (struct json_edit){limit[i], top_less(limit[i], used_tokens, a)};
+        n++;
+    }
+    json_splice(&body, request, edits, n);
+    return strbuf_span(&body);
 }

@@ -475,6 +475,10 @@ static void judge_whole(struct attempt *a)
 {
     bool whole = a->translating && !a->request->stream;
 
+    if (a->request->counting && a->dialect->is_count(strbuf_span(&a->held))) {
+        complete(a);
+        return;
+    }
     a->dialect->read_answer(strbuf_span(&a->held), &a->watch, whole ? translate : NULL, a);
     if (a->watch.failure == FAILURE_NONE && whole) {
         put_into_words(a);
@@ -516,13 +520,16 @@ static void on_connected(void *ctx)
 static bool client_may_see(struct span name)
 {
     static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
-    static const char limits[] = "x-ratelimit-";
+    static const char *const limits[] = {"x-ratelimit-", "anthropic-ratelimit-"};
 
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (span_is_nocase(name, fields[i]))
             return true;
-    return name.n > sizeof(limits) - 1 &&
-           span_is_nocase((struct span){name.p, sizeof(limits) - 1}, limits);
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+        if (name.n > strlen(limits[i]) &&
+            span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
+            return true;
+    return false;
 }
 
 static struct span find_field(const void *head, const char *name)
@@ -729,6 +736,8 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .strip_foreign = a->service->mints_state && !p->type->keeps_state,
         .short_ids = p->type->short_ids,
         .without = a->without,
+        .client_fields = a->translating ? SPAN("") : brief->fields_for_same,
+        .client_query = a->translating ? SPAN("") : brief->query_for_same,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
     };
@@ -749,8 +758,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
     strbuf_add(&head, "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
                       "User-Agent: holdfast/" HOLDFAST_VERSION "\r\n");
     strbuf_add_span(&head, brief->fields_for_all);
-    if (!a->translating)
-        strbuf_add_span(&head, brief->fields_for_same);
+    strbuf_add_span(&head, to.client_fields);
     strbuf_add(&head, "Content-Length: ");
     strbuf_add_u64(&head, a->outgoing.body_bytes);
     strbuf_add(&head, "\r\n\r\n");
@@ -835,6 +843,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .model = arena_copy(arena, t->model.p != NULL ? t->model : a->request->model),
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
+        .reasoning_asked = a->request->reasoning,
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };

@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses};
+const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses,
+                                               &dialect_anthropic_messages};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -13,6 +14,8 @@ static const struct row {
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
     {"responses", DOOR_ANSWER, &dialect_openai_responses},
+    {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
+    {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
 };
 
 size_t door_dialect_index(const struct dialect *d)
@@ -65,10 +68,10 @@ static bool same_path(struct span path, const char *wanted)
 
 struct door door_find(struct span target, const struct door_hints *hints)
 {
-    struct door d = {.dialect = &dialect_openai_chat};
+    struct door d = {.dialect =
+                         hints->anthropic ? &dialect_anthropic_messages : &dialect_openai_chat};
     struct span path = skip_slashes(without_query(target)), rest = path, first = segment(&rest);
 
-    (void)hints;
     if (same_path(path, "livez"))
         d.kind = DOOR_LIVEZ;
     if (same_path(path, "readyz"))
@@ -77,6 +80,8 @@ struct door door_find(struct span target, const struct door_hints *hints)
         path = rest;
         first = segment(&rest);
     }
+    if (span_is(first, "messages")) /* also below it, where nothing is */
+        d.dialect = &dialect_anthropic_messages;
     if (span_is(first, "models")) {
         d.kind = rest.n == 0 ? DOOR_MODELS : DOOR_MODEL;
         d.model = rest; /* may hold slashes: "openai/gpt-4o" */

@@ -21,7 +21,14 @@ enum door_kind {
     DOOR_MODEL,  /* one of them */
     DOOR_STREAM, /* a stream that is taken up again; its id stands where a model's name would */
     DOOR_ANSWER, /* a model's answer, in the dialect of the door */
+    DOOR_COUNT,  /* how many tokens the same request has, by a provider of that dialect */
 };
+
+/* Does a request there bring a body, for a provider? */
+static inline bool door_asks(enum door_kind kind)
+{
+    return kind == DOOR_ANSWER || kind == DOOR_COUNT;
+}
 
 struct door {
     enum door_kind kind;

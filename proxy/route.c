@@ -26,6 +26,8 @@ uint64_t route_total_ms(const struct config *c, const struct config_route *r)
 
 enum pace_kind route_kind(const struct chat_request *req)
 {
+    if (req->counting)
+        return PACE_COUNT;
     if (req->reasoning)
         return req->stream ? PACE_STREAM_REASONING : PACE_WHOLE_REASONING;
     return req->stream ? PACE_STREAM : PACE_WHOLE;
@@ -81,12 +83,14 @@ static bool has_part(struct span body, const char *type)
 static bool fits(const struct config_target *ct, const struct target *t,
                  const struct chat_request *req)
 {
-    bool media =
-        t->provider->type->text_only || ct->context_window != 0
-            ? has_part(req->body, "\"image_url\"") || has_part(req->body, "\"input_audio\"") ||
-                  has_part(req->body, "\"file\"") || has_part(req->body, "\"input_image\"") ||
-                  has_part(req->body, "\"input_file\"")
-            : false;
+    static const char *const media_parts[] = {"\"image_url\"",   "\"input_audio\"", "\"file\"",
+                                              "\"input_image\"", "\"input_file\"",  "\"image\"",
+                                              "\"document\""};
+    bool media = false;
+
+    if (t->provider->type->text_only || ct->context_window != 0)
+        for (size_t i = 0; i < ARRAY_LEN(media_parts); i++)
+            media = media || has_part(req->body, media_parts[i]);
 
     if (media)
         return !t->provider->type->text_only;
@@ -181,8 +185,8 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
         };
 
         assert(t != NULL);
-        if (bound && provider_dialect(t->provider, client) != client)
-            continue;
+        if ((bound || req->counting) && provider_dialect(t->provider, client) != client)
+            continue; /* what binds it lives elsewhere; each model counts in its own way */
         failover_add(f, &candidate);
         if (only_first || req->pinned)
             break;

@@ -21,7 +21,8 @@ enum pace_kind route_kind(const struct chat_request *req);
  * weight. `session` chooses there: the same one always comes to the same target while that is well,
  * so that its prompt cache is of use; a random one balances. `only_first`: no failover. A request
  * that is bound to one provider goes to the first that speaks the client's own dialect `client`, as
- * only there can live what binds it; where there is none, to the first. */
+ * only there can live what binds it; where there is none, to the first. A count is asked only of
+ * targets of that dialect: there may be none. */
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
                 const struct chat_request *req, const struct dialect *client, bool only_first,
                 uint64_t session, struct failover *f);

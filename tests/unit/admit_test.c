@@ -242,6 +242,38 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
     config_free(c);
 }
 
+TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
+{
+    const struct dialect *openai = &dialect_openai_chat, *anthropic = &dialect_anthropic_messages;
+    const struct {
+        const char *target;
+        bool version; /* anthropic-version is there */
+        enum door_kind kind;
+        const struct dialect *dialect;
+    } rows[] = {
+        {"/v1/messages", false, DOOR_ANSWER, anthropic},
+        {"//messages?beta=true", true, DOOR_ANSWER, anthropic},
+        {"/v1/messages/count_tokens?beta=true", true, DOOR_COUNT, anthropic},
+        {"/v1/messages/batches", false, DOOR_NONE, anthropic},
+        {"/v1/messages/count_tokens/x", false, DOOR_NONE, anthropic},
+        {"/v1/messagesx", false, DOOR_NONE, openai},
+        {"/v1/files", true, DOOR_NONE, anthropic},
+        {"/v1/files", false, DOOR_NONE, openai},
+        {"/v1/models", true, DOOR_MODELS, anthropic},
+        {"/v1/models/m", true, DOOR_MODEL, anthropic},
+        {"/v1/models", false, DOOR_MODELS, openai},
+        {"/v1/chat/completions", true, DOOR_ANSWER, openai},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct door d =
+            door_find(span_of(rows[i].target), &(struct door_hints){.anthropic = rows[i].version});
+
+        if (d.kind != rows[i].kind || d.dialect != rows[i].dialect)
+            fail_msg("%s leads to %d of %s", rows[i].target, d.kind, d.dialect->name);
+    }
+}
+
 TEST(chat_is_found_under_all_its_spellings)
 {
     static const struct {
