@@ -83,12 +83,13 @@ def test_a_cut_call_of_any_provider_starts_anew(two, kind):
     assert outcomes(answer)[-1] == ("b", "ok")
 
 
-def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two):
-    script = GOOD + "&tools=1"
-    p, a, b = two(f"{script}&cut={N_WORDS + 4}", script)
+@pytest.mark.parametrize("kind, tools, cut", [("openai", 1, 4), ("anthropic", 1, 2), ("gemini", 2, 1)])
+def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools, cut):
+    script = f"{GOOD}&tools={tools}"
+    p, a, b = two(f"{script}&cut={N_WORDS + cut}", script, more={"A": {"type": kind}})
     answer = p.chat(stream=True, **TOOLS)
     check_whole(answer)
-    assert calls(answer) == CALLS[1] and finish(answer) == ["tool_calls"]
+    assert calls(answer) == CALLS[tools] and finish(answer) == ["tool_calls"]
     assert ways(b) == ["plain"] and [s["way"] for s in seams(answer)] == ["align"]
     assert answer.text == TEXT
 
