@@ -31,6 +31,10 @@ def calls(answer):
     return [(name, json.loads(arguments)) for name, arguments in found.values()]
 
 
+def stream_event(delta, reason=None):
+    return b"data: " + bodies.dump(bodies.chunk("model", delta, reason)) + b"\n\n"
+
+
 def finish(answer):
     return [c["finish_reason"] for chunk in answer.chunks for c in chunk.get("choices", [])
             if c["finish_reason"]]
@@ -92,6 +96,19 @@ def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools
     assert calls(answer) == CALLS[tools] and finish(answer) == ["tool_calls"]
     assert ways(b) == ["plain"] and [s["way"] for s in seams(answer)] == ["align"]
     assert answer.text == TEXT
+
+
+def test_text_in_the_event_that_begins_a_call_is_held_with_it(two):
+    """It never went out, so who goes on has to say it."""
+    p, a, b = two("replay", "replay")
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{"}}
+    a.recording = [stream_event({"content": "Let me see. "}),
+                   stream_event({"content": "One moment.", "tool_calls": [call]})]
+    b.recording = [stream_event({"content": "Let me see. "}), stream_event({"content": "One moment."}),
+                   stream_event({}, "stop"), b"data: [DONE]\n\n"]
+    answer = p.chat(stream=True, **TOOLS)
+    assert answer.text == "Let me see. One moment." and finish(answer) == ["stop"] and answer.done == 1
+    assert [s["way"] for s in seams(answer)] == ["align"] and calls(answer) == []
 
 
 @pytest.mark.parametrize("other", [GOOD + "&text=other&tools=1", "ok?tools=1", GOOD + "&text=other"])
