@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from faultd import story
+
 MODULES = Path(os.environ.get("HOLDFAST_NODE_MODULES",
                               Path(__file__).resolve().parents[2] / "build/e2e/node_modules"))
 pytestmark = [
@@ -20,7 +22,7 @@ def node(proxy, what, retries=0):
     done = subprocess.run(
         ["node", str(Path(__file__).with_name("openai_node.cjs")),
          f"http://127.0.0.1:{proxy.port}/v1", what, str(retries)], capture_output=True, text=True,
-        timeout=30, env={"PATH": os.environ["PATH"], "NODE_PATH": str(MODULES)})
+        timeout=60, env={"PATH": os.environ["PATH"], "NODE_PATH": str(MODULES)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -44,6 +46,12 @@ def test_text(upstream, holdfast, what):
     assert seen["text"] == TEXT and "error" not in seen
 
 
+def test_the_helper_reads_over_a_seam(upstream, holdfast):
+    seen = node(holdfast(upstream("A", default="canonical?gap=1&cut=20"),
+                         upstream("B", default="canonical?gap=1")), "helper")
+    assert seen["text"] == story.TEXT and "error" not in seen
+
+
 def test_tools(upstream, holdfast):
     seen = node(holdfast(upstream("A", default="ok?tools=2&split_args=1")), "stream")
     assert [c["id"] for c in seen["calls"]] == ["call_0", "call_1"]
@@ -60,7 +68,9 @@ def test_each_error_has_its_class(upstream, holdfast, script, name):
 
 @pytest.mark.parametrize("how", ["eof", "rst", "stall", "error", "clean"])
 def test_a_cut_stream_throws_after_its_content(upstream, holdfast, how):
-    seen = node(holdfast(upstream("A", default=f"cut?after=3&how={how}")), "stream")
+    p = holdfast(upstream("A", default=f"cut?after=3&how={how}"),
+                 hasty="a" if how == "stall" else "")
+    seen = node(p, "stream")
     assert seen["text"] == "A: word1 word2" and seen["error"]["message"]
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from client import wait_for
+from client import in_time, wait_for
 from faultd import bodies, story
 
 TEXT = "A: word1 word2"
@@ -30,7 +30,8 @@ def check_error_end(answer, text=TEXT):
                                  "done", "comments"])
 def test_a_stream_that_breaks_after_output_ends_in_an_error(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
-    answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+    p = holdfast(a, b, hasty="a" if how in ("stall", "comments") else "")
+    answer = p.chat(stream=True, headers={"x-holdfast-midstream": "error"})
     check_error_end(answer)
     assert len(a.attempts) == 1 and b.attempts == [], "nothing is sent again after output"
 
@@ -208,10 +209,10 @@ def test_a_missing_done_is_added(upstream, holdfast):
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_a_finished_stream_whose_connection_stays_open_is_finalised(upstream, holdfast, done):
-    a = upstream("A", default=f"ok?hold=5000&done={done}")
-    answer = holdfast(a, timeouts={"idle": "3s"}).chat(stream=True)
+    a = upstream("A", default=f"ok?hold=30000&done={done}")
+    answer = holdfast(a).chat(stream=True)
     assert answer.end == "complete" and answer.done == 1
-    assert answer.seconds < 1.5
+    assert answer.seconds < 10
 
 
 def test_nothing_after_done_is_relayed(upstream, holdfast):
@@ -272,13 +273,14 @@ def test_one_of_two_choices_without_its_end_is_a_cut(upstream, holdfast):
 
 
 HEARTBEAT = {"stream": {"heartbeat_after": "1s"},
-             "timeouts": {"first_token": "1500ms", "idle": "5s", "total": "8s"}}
+             "timeouts": {"first_token": "2s"}}
 
 
 def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, holdfast):
     a, b = upstream("A", default="hang"), upstream("B")
-    answer = holdfast(a, b, **HEARTBEAT).chat(stream=True)
-    assert answer.body.startswith(b":") and 0.8 < answer.pieces[0][0] < 1.4
+    answer = in_time(lambda: holdfast(a, b, **HEARTBEAT).chat(stream=True), 0.8, 1.4,
+                     lambda x: x.pieces[0][0])
+    assert answer.body.startswith(b":")
     assert answer.text == "B: word1 word2 word3 word4"
     assert answer.end == "complete" and answer.done == 1
 
