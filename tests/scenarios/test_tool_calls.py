@@ -98,6 +98,18 @@ def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools
     assert answer.text == TEXT
 
 
+@pytest.mark.parametrize("text", [[], ["Let me see. "]])
+def test_calls_that_have_gone_out_are_followed_by_nobody(two, text):
+    """They are complete with the finish reason, and the client acts on them: what fails behind it is told."""
+    p, a, b = two("replay", GOOD)
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    a.recording = [*(stream_event({"content": t}) for t in text), stream_event({"tool_calls": [call]}),
+                   stream_event({}, "tool_calls"), b'data: {"error":{"message":"crashed","code":500}}\n\n']
+    answer = p.chat(stream=True)
+    assert calls(answer) == [("f", {})] and answer.text == "".join(text)
+    assert answer.end == "aborted" and "crashed" in answer.error["message"] and b.attempts == []
+
+
 def test_text_in_the_event_that_begins_a_call_is_held_with_it(two):
     """It never went out, so who goes on has to say it."""
     p, a, b = two("replay", "replay")
