@@ -180,6 +180,7 @@ def test_the_stream_goes_on_under_its_own_id(two, kind):
     answer = p.chat(stream=True)
     check_whole(answer)
     assert {c["id"] for c in answer.chunks} == {answer.chunks[0]["id"]}
+    assert (answer.chunks[0]["model"], answer.chunks[-1]["model"]) == ("model-a", "model-b")
     roles = [c["delta"]["role"] for chunk in answer.chunks for c in chunk["choices"] if "role" in c["delta"]]
     assert roles == ["assistant"]
 
@@ -403,6 +404,7 @@ def test_the_tokens_of_a_broken_answer_are_counted_as_far_as_they_are_known(two,
     usage = next(c["usage"] for c in answer.chunks if c.get("usage"))
     assert usage["prompt_tokens"] == 22 and usage["completion_tokens"] >= 20 + 60
     assert b.attempts[0].json["max_tokens"] <= 80
+    assert [p.metric("holdfast_tokens_total", provider=n, kind="input") for n in "ab"] == [11, 11]
 
 
 def test_at_two_seams_each_token_is_counted_once(two):

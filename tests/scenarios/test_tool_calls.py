@@ -98,6 +98,14 @@ def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools
     assert answer.text == TEXT
 
 
+@pytest.mark.parametrize("done", [0, 1])
+def test_calls_of_who_keeps_the_connection_open_are_whole(two, done):
+    p, a, b = two(f"ok?tools=1&hold=5000&done={done}", GOOD)
+    answer = p.chat(stream=True, **TOOLS)
+    assert calls(answer) == CALLS[1] and finish(answer) == ["tool_calls"] and answer.done == 1
+    assert b.attempts == []
+
+
 @pytest.mark.parametrize("text", [[], ["Let me see. "]])
 def test_calls_that_have_gone_out_are_followed_by_nobody(two, text):
     """They are complete with the finish reason, and the client acts on them: what fails behind it is told."""
