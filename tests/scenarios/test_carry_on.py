@@ -168,6 +168,26 @@ def test_a_second_answer_in_other_words_is_a_true_error(two):
     assert "Good days" not in answer.body.decode()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_that_ends_before_it_fits_was_never_there(two, kind):
+    """It is so short that only its end tells: no anchor comes any more."""
+    p, a, b = two(CUT, "ok", more={"B": {"type": kind}}, failover=DEFAULT | {"per_target": 1})
+    answer = p.chat(stream=True)
+    check_error_end(answer, SENT)
+    assert seams(answer) == [] and "seam_mismatch" in answer.error["message"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_stream_goes_on_under_its_own_id(two, kind):
+    p, a, b = two(CUT, GOOD, more={"B": {"type": kind}})
+    answer = p.chat(stream=True)
+    check_whole(answer)
+    assert {c["id"] for c in answer.chunks} == {answer.chunks[0]["id"]}
+    assert (answer.chunks[0]["model"], answer.chunks[-1]["model"]) == ("model-a", "model-b")
+    roles = [c["delta"]["role"] for chunk in answer.chunks for c in chunk["choices"] if "role" in c["delta"]]
+    assert roles == ["assistant"]
+
+
 def test_nothing_is_asked_twice_of_who_answers_in_other_words(two):
     p, a, b, c = two(CUT, GOOD + "&text=other", GOOD)
     check_whole(p.chat(stream=True))
@@ -386,6 +406,7 @@ def test_the_tokens_of_a_broken_answer_are_counted_as_far_as_they_are_known(two,
     usage = next(c["usage"] for c in answer.chunks if c.get("usage"))
     assert usage["prompt_tokens"] == 22 and usage["completion_tokens"] >= 20 + 60
     assert b.attempts[0].json["max_tokens"] <= 80
+    assert [p.metric("holdfast_tokens_total", provider=n, kind="input") for n in "ab"] == [11, 11]
 
 
 def test_at_two_seams_each_token_is_counted_once(two):

@@ -120,6 +120,12 @@ def test_an_answer_that_is_held_to_its_end_fails_unseen(upstream, holdfast, how)
     assert b"holdfast seam" not in answer.body and [t[1] == "ok" for t in answer.trail] == [False, True]
 
 
+def test_an_answer_that_is_held_to_its_end_may_be_long(upstream, holdfast):
+    a, b = upstream("A", default="ok?big=400000"), upstream("B")
+    answer = holdfast(a, b, stream={"commit": "full"}).chat(stream=True)
+    assert answer.done == 1 and answer.text.startswith("A:") and len(answer.text) > 400000
+
+
 @pytest.mark.parametrize("held", [3, 2])
 def test_a_window_holds_so_many_pieces(upstream, holdfast, held):
     """Three come before the cut: all of them are held, or the third one sends them on their way."""
