@@ -459,14 +459,28 @@ static int add_body(struct anthropic_writer *w, struct span model)
     return 0;
 }
 
-static void add_head(const struct dialect_target *target, struct strbuf *out)
+/* Where a request goes, and the credential. A client of this dialect names its own version. */
+static void address(const struct dialect_target *target, const char *end, struct arena *a,
+                    struct dialect_request *out)
 {
+    struct strbuf path =
+        strbuf_in(a, target->base_path.n + strlen(end) + target->client_query.n + 1);
+
+    strbuf_add_span(&path, target->base_path);
+    strbuf_add(&path, end);
+    strbuf_add_span(&path, target->client_query);
+    *out = (struct dialect_request){
+        .path = strbuf_span(&path),
+        .head_fields = strbuf_in(a, MAX_HEAD),
+    };
     if (target->key.n != 0) {
-        strbuf_add(out, "x-api-key: ");
-        strbuf_add_span(out, target->key);
-        strbuf_add(out, "\r\n");
+        strbuf_add(&out->head_fields,
+                   target->key_header != NULL ? target->key_header : "x-api-key: ");
+        strbuf_add_span(&out->head_fields, target->key);
+        strbuf_add(&out->head_fields, "\r\n");
     }
-    strbuf_add(out, "anthropic-version: 2023-06-01\r\n");
+    if (span_find_nocase(target->client_fields, "anthropic-version:") == NULL)
+        strbuf_add(&out->head_fields, "anthropic-version: 2023-06-01\r\n");
 }
 
 static int write_conversation(const struct conversation *c, const struct dialect_target *target,
@@ -474,7 +488,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
                               struct err *e)
 {
     struct span model = target->model.p != NULL ? target->model : c->model;
-    struct strbuf path = strbuf_in(a, target->base_path.n + 16), body = strbuf_in(a, MAX_BODY);
+    struct strbuf body = strbuf_in(a, MAX_BODY);
     struct anthropic_writer w = {.c = c,
                                  .model = anthropic_model_of(model),
                                  .arena = a,
@@ -484,21 +498,59 @@ static int write_conversation(const struct conversation *c, const struct dialect
 
     if (check(&w) < 0 || add_body(&w, model) < 0)
         return -1;
-    strbuf_add_span(&path, target->base_path);
-    strbuf_add(&path, "/messages");
-    *out = (struct dialect_request){
-        .path = strbuf_span(&path),
-        .head_fields = strbuf_in(a, MAX_HEAD),
-        .body = {strbuf_span(&body)},
-        .body_bytes = body.len,
-    };
-    add_head(target, &out->head_fields);
+    address(target, "/messages", a, out);
+    out->body[0] = strbuf_span(&body);
+    out->body_bytes = body.len;
     return 0;
+}
+
+/* The client's own bytes, but for the model and what the target is known to refuse. */
+static void write_request(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out, struct drops *drops)
+{
+    struct span body = anthropic_fit(req, target, a, drops), all = req->body;
+    const char *model_end = req->model_raw.p + req->model_raw.n;
+
+    address(target, req->counting ? "/messages/count_tokens" : "/messages", a, out);
+    out->body[0] = body;
+    if (body.p == all.p && target->rewrite_model && target->model.p != NULL) {
+        out->body[0].n = (size_t)(req->model_raw.p - all.p);
+        out->body[1] = chat_quote(target->model, a);
+        out->body[2] = (struct span){model_end, (size_t)(all.p + all.n - model_end)};
+    }
+    for (size_t i = 0; i < ARRAY_LEN(out->body); i++)
+        out->body_bytes += out->body[i].n;
+}
+
+static bool is_count(struct span body)
+{
+    int64_t n;
+
+    return json_valid(body) && json_to_i64(top_member(body, "input_tokens"), &n);
 }
 
 const struct dialect dialect_anthropic_messages = {
     .name = "anthropic_messages",
     .marks_end = true,
+    .id_prefix = "msg_",
+    .comments = true,
+    .client_fields = (const char *const[]){"anthropic-version", "anthropic-beta", NULL},
+    .client_query = (const char *const[]){"beta", NULL},
+    .id_field = "request-id",
+    .exhausted = 529, /* overloaded_error: Claude Code then gives up after three tries */
+    .read_request = anthropic_read_request,
+    .extend = anthropic_extend,
+    .read_conversation = anthropic_read_conversation,
+    .write_error = anthropic_write_error,
+    .write_stream_error = anthropic_write_stream_error,
+    .write_end = anthropic_write_end,
+    .write_event = anthropic_write_event,
+    .follow = anthropic_follow,
+    .write_answer = anthropic_write_answer,
+    .is_count = is_count,
+    .write_models = anthropic_write_models,
+    .write_model = anthropic_write_model,
+    .write_request = write_request,
     .write_conversation = write_conversation,
     .read_event = anthropic_read_event,
     .read_answer = anthropic_read_answer,

@@ -21,14 +21,16 @@ struct chat_request {
     struct span model_raw; /* the model as it stands in the body, quotes included */
     struct span model;     /* decoded */
     bool stream;
-    bool usage_asked; /* stream_options.include_usage */
-    bool tools;       /* tools or functions are declared */
-    bool structured;  /* a form other than prose is asked for: the text is data */
-    bool logprobs;    /* probabilities of the tokens are asked for */
-    bool audio;       /* the answer is to be spoken as well */
-    unsigned choices; /* how many answers are asked for (n): 1 as a rule */
-    bool pinned;      /* bound to one provider's files or tools: another one cannot take over */
-    bool reasoning;   /* reasoning is asked for: first output may take long */
+    bool usage_asked;     /* stream_options.include_usage */
+    bool tools;           /* tools or functions are declared */
+    bool structured;      /* a form other than prose is asked for: the text is data */
+    bool logprobs;        /* probabilities of the tokens are asked for */
+    bool audio;           /* the answer is to be spoken as well */
+    unsigned choices;     /* how many answers are asked for (n): 1 as a rule */
+    bool pinned;          /* bound to one provider's files or tools: another one cannot take over */
+    bool reasoning;       /* reasoning is asked for: first output may take long */
+    bool reasoning_asked; /* ... and its text is to be shown, in a dialect that hides it else */
+    bool counting;        /* no answer is asked for, only the count of the request's tokens */
     struct span
         session; /* raw; what requests of one conversation or user have in common, or empty */
 };
@@ -41,11 +43,12 @@ struct chat_usage {
 
 /* An error as a provider told it, or as we tell it to the client. All texts are NUL-terminated. */
 struct chat_error {
-    unsigned status;    /* HTTP status it stands for; 0 unknown */
-    char message[1024]; /* one line, secrets already taken out where it comes from upstream */
-    char type[64];      /* "invalid_request_error"; may be empty */
-    char code[64];      /* may be empty */
-    char param[128];    /* may be empty */
+    unsigned status;        /* HTTP status it stands for; 0 unknown */
+    char message[1024];     /* one line, secrets already taken out where it comes from upstream */
+    char type[64];          /* "invalid_request_error"; may be empty */
+    char code[64];          /* may be empty */
+    char param[128];        /* may be empty */
+    const char *request_id; /* of the request that it answers; NULL: unknown */
 };
 
 enum chat_event_kind {

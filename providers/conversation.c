@@ -2,6 +2,8 @@
 
 #include "proxy/base/json.h"
 
+#define MAX_PATH 512 /* bytes of a path with the client's own name in it */
+
 /* ---- what was dropped ---- */
 
 /* Is `path` one of the names in the list already? */
@@ -19,8 +21,44 @@ static bool is_listed(struct span list, struct span path)
     return false;
 }
 
+/* The path with the client's name in it, on `mem` where it differs. */
+static struct span as_client_names(const struct field_name *names, struct span path,
+                                   char mem[MAX_PATH])
+{
+    struct strbuf out;
+
+    for (; names != NULL && names->usual != NULL; names++) {
+        struct span usual = span_of(names->usual);
+        struct span end = {path.p + path.n - usual.n, usual.n};
+        bool whole = span_eq(path, usual);
+
+        if (!whole && (usual.p[0] != '.' || path.n < usual.n || !span_eq(end, usual)))
+            continue;
+        out = strbuf_on(mem, MAX_PATH);
+        strbuf_add_n(&out, path.p, path.n - usual.n);
+        strbuf_add(&out, names->client);
+        return out.failed ? path : strbuf_span(&out);
+    }
+    return path;
+}
+
+void name_for_client(const struct field_name *names, struct err *e)
+{
+    char mem[MAX_PATH];
+    struct err was = *e;
+    struct span path = {was.msg, strcspn(was.msg, ":")}, name = as_client_names(names, path, mem);
+    struct strbuf out = strbuf_on(e->msg, sizeof(e->msg));
+    size_t rest = strlen(was.msg) - path.n;
+
+    strbuf_add_span(&out, name);
+    strbuf_add_n(&out, was.msg + path.n, rest < out.max - out.len ? rest : out.max - out.len);
+}
+
 void drop_field(struct drops *d, struct span path)
 {
+    char mem[MAX_PATH];
+
+    path = as_client_names(d->client, path, mem);
     if (path.n == 0 || is_listed(strbuf_span(d->names), path))
         return;
     /* Both or nothing, so that the list never ends in half a name. */

@@ -58,7 +58,7 @@ struct part {
      * others. */
     struct span signature; /* raw string */
     struct span origin; /* plain text: the dialect that minted the signature, "anthropic_messages",
-                           "gemini" */
+                           "gemini"; or that the file of file_id belongs to, if not OpenAI's */
     struct span cache;  /* raw JSON: the client's prompt-cache hint on this part (cache_control) */
     struct span cache_path; /* where the hint stands, if not on the part itself */
 };
@@ -101,6 +101,12 @@ enum effort {
     EFFORT_XHIGH
 };
 
+/* What a field is called in OpenAI's dialect, whose names this program's writers use, and what the
+ * client's own dialect calls it. With a full stop in front it is the end of a path. */
+struct field_name {
+    const char *usual, *client;
+};
+
 /* A field that nothing here stands for: it can only be dropped and named. */
 struct other_field {
     struct other_field *next;
@@ -112,12 +118,23 @@ struct name_list {
     struct span name; /* raw string */
 };
 
+/* A tool that providers see under another name or in another form than the client declared: what a
+ * call of it is for the client. Memory from the arena throughout, as answers outlive the body. */
+struct tool_alias {
+    struct tool_alias *next;
+    struct span name;  /* decoded: for the provider */
+    struct span own;   /* raw string: for the client */
+    struct span space; /* raw string: the namespace that it stands in there, or empty */
+    bool custom;       /* its input is free text: for providers the string `input` of an object */
+};
+
 struct conversation {
     struct span model; /* decoded */
     bool stream;
     bool usage_asked;
     struct message *messages; /* system and developer messages where they stood */
     struct tool *tools;
+    struct tool_alias *tool_aliases;
     enum tool_choice choice;
     struct span choice_name;          /* CHOICE_NAMED: raw string */
     struct name_list *choice_allowed; /* CHOICE_ALLOWED */
@@ -136,22 +153,27 @@ struct conversation {
     enum answer_format format;
     struct span schema, schema_name, schema_description; /* FORMAT_SCHEMA: raw JSON, raw strings */
     bool schema_strict;
-    struct span user;           /* raw string: end user's id */
-    struct span user_path;      /* how the client called that */
-    struct span service_tier;   /* raw string */
-    struct span verbosity;      /* raw string */
-    struct other_field *others; /* in the request's order */
-    bool pinned;                /* bound to one provider's state or tools: no failover to another */
-    struct span pinned_by;      /* path of the field that binds it */
+    struct span user;               /* raw string: end user's id */
+    struct span user_path;          /* how the client called that */
+    struct span service_tier;       /* raw string */
+    struct span verbosity;          /* raw string */
+    struct other_field *others;     /* in the request's order */
+    const struct field_name *names; /* where they differ, ends with {0}; NULL: nowhere */
+    bool pinned;           /* bound to one provider's state or tools: no failover to another */
+    struct span pinned_by; /* path of the field that binds it */
 };
 
 /* What a writer could not say to its target. */
 struct drops {
     struct strbuf *names; /* comma separated paths, each once: "logit_bias, messages[3].name" */
+    const struct field_name *client; /* of the conversation: how the client calls them; or NULL */
 };
 
 void drop_field(struct drops *d, struct span path);
 void drop_named(struct drops *d, const char *path);
+
+/* Puts the client's own name into an error of a writer, which begins with the field's path. */
+void name_for_client(const struct field_name *names, struct err *e);
 
 /* The path of a field of a part or a tool, as the client wrote it. */
 struct span part_field(const struct part *p, const char *name, struct arena *a);

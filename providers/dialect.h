@@ -31,7 +31,10 @@ struct dialect_target {
     bool strip_foreign; /* other providers' reasoning state may be in the request: not for this one
                          */
     bool short_ids;     /* ids of tool calls have to be nine letters and digits */
-    uint32_t without;   /* parameters that the target is known to refuse, see params.h */
+    struct span client_fields; /* the client's header lines that go along, if it speaks the
+                                  dialect; the attempt sends them */
+    struct span client_query;  /* ... and its query, from "?" on, for the path; or empty */
+    uint32_t without;          /* parameters that the target is known to refuse, see params.h */
 };
 
 /* A request for a provider. `head_fields` are complete lines, each with CRLF; they hold the
@@ -58,9 +61,11 @@ enum dialect_event {
 /* An answer being written to a client from events of whatever dialect. Zero, then set the first
  * block. */
 struct answer_writer {
-    struct span id, model; /* plain text: for every event of the answer */
-    uint64_t created;      /* seconds since 1970 */
-    bool usage_asked;      /* the client wants token counts in its stream */
+    struct span id, model;                 /* plain text: for every event of the answer */
+    uint64_t created;                      /* seconds since 1970 */
+    bool usage_asked;                      /* the client wants token counts in its stream */
+    bool reasoning_asked;                  /* ... and to see the reasoning */
+    const struct tool_alias *tool_aliases; /* of the request; NULL: none */
     struct arena *arena;
 
     bool started, stopped; /* the writer's own state from here on */
@@ -80,6 +85,10 @@ struct dialect {
     bool comments;         /* clients pass over comments in a stream: for heartbeats and marks */
     const char *const *client_fields; /* names of header lines that a provider of this dialect gets
                                          as the client sent them; ends with NULL */
+    const char *const *client_query;  /* the same of parameters of the query; NULL: none */
+    const char *id_field; /* where its clients look for a request's id, if not in x-request-id */
+    unsigned exhausted;   /* status of errors that are no fault of the client's and end a request
+                             for good, where its clients know a better one; 0: the error's own */
 
     /* Reads a request as far as struct chat_request goes; validates the whole body as JSON. -1 with
      * *e (its text is for the client). Duplicates of a key that we read are refused. What the path
@@ -101,7 +110,8 @@ struct dialect {
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
-     * field of the request ends up in it: the ones that nothing stands for in `others`. -1 with *e
+     * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
+     * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e
      * (for the client: 400). */
     int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
                              struct err *e);
@@ -118,6 +128,10 @@ struct dialect {
 
     /* Appends a whole answer that is not streamed. */
     void (*write_answer)(struct answer_writer *w, const struct fold *f, struct strbuf *out);
+
+    /* Is it a whole answer to a request for the count of its tokens? Only where the dialect has
+     * such a request (chat_request.counting, as the path tells). */
+    bool (*is_count)(struct span body);
 
     /* Appends the list of models in the dialect's shape. */
     void (*write_model)(struct span name, uint64_t created, struct strbuf *out); /* one of them */
@@ -159,7 +173,7 @@ struct dialect {
 };
 
 extern const struct dialect dialect_openai_chat;
-extern const struct dialect dialect_anthropic_messages; /* provider side */
-extern const struct dialect dialect_gemini;             /* provider side */
+extern const struct dialect dialect_anthropic_messages;
+extern const struct dialect dialect_gemini;
 
 #endif

@@ -31,48 +31,32 @@ static struct span put_together(const struct dialect_request *r, struct arena *a
     return strbuf_span(&all);
 }
 
-/* As a client of OpenAI's dialect would be served. False where it was not. */
-static bool translate(const char *members, const struct dialect *d, const char *model,
-                      struct arena *a, struct trial *t)
+/* As a client would be served. False where it was not. */
+static bool translate(const struct dialect *client, const char *members, const struct dialect *d,
+                      const char *model, struct arena *a, struct trial *t)
 {
     struct dialect_target target = {.base_path = SPAN("/v1"), .model = span_of(model)};
     struct chat_request *req = arena_zalloc(a, sizeof(*req));
     struct conversation *c = arena_zalloc(a, sizeof(*c));
-    struct drops drops = {&t->dropped};
+    struct drops drops = {.names = &t->dropped};
     struct dialect_request out;
 
+    req->model = c->model = span_of(model); /* where a path says it */
     *t =
         (struct trial){.sent = request_text(members, model, a), .dropped = strbuf_in(a, MAX_NAMES)};
-    if (dialect_openai_chat.read_request(t->sent, a, req, &t->e) < 0 ||
-        dialect_openai_chat.read_conversation(t->sent, a, c, &t->e) < 0)
+    t->read = client->read_request(t->sent, a, req, &t->e) == 0 &&
+              client->read_conversation(t->sent, a, c, &t->e) == 0;
+    if (!t->read) {
+        t->read = t->e.code == ERR_BOUND; /* to the client's own dialect */
         return false;
-    t->read = true;
-    if (d->write_conversation(c, &target, a, &out, &drops, &t->e) < 0)
+    }
+    drops.client = c->names;
+    if (d->write_conversation(c, &target, a, &out, &drops, &t->e) < 0) {
+        name_for_client(c->names, &t->e);
         return false;
+    }
     t->written = put_together(&out, a);
     return true;
-}
-
-/* A provider of the client's own dialect: only the model may differ. */
-static struct field_verdict try_untouched(const struct field_probe *p, const char *model,
-                                          struct arena *a)
-{
-    struct dialect_target target = {
-        .base_path = SPAN("/v1"), .model = span_of(model), .rewrite_model = true};
-    struct span sent = request_text(p->with, "theirs", a), want = request_text(p->with, model, a);
-    struct strbuf dropped = strbuf_in(a, MAX_NAMES);
-    struct drops drops = {&dropped};
-    struct dialect_request out;
-    struct chat_request req;
-    struct err e;
-
-    if (dialect_openai_chat.read_request(sent, a, &req, &e) < 0)
-        return (struct field_verdict){FIELD_INVALID, span_of(arena_printf(a, "%s", e.msg))};
-    dialect_openai_chat.write_request(&req, &target, a, &out, &drops);
-    out.path = (struct span){0};
-    if (span_eq(put_together(&out, a), span_of(arena_printf(a, " %.*s", SPAN_ARG(want)))))
-        return (struct field_verdict){.fate = FIELD_UNTOUCHED};
-    return (struct field_verdict){.fate = FIELD_PARTLY, .text = SPAN("(bytes)")};
 }
 
 /* The next name of a list "a, b"; false at its end. */
@@ -132,21 +116,51 @@ static struct span newly_dropped(const struct trial *without, const struct trial
     return strbuf_span(&out);
 }
 
-struct field_verdict fields_try(const struct field_probe *p, const struct dialect *d,
-                                const char *model, struct arena *a)
+/* A provider of the client's own dialect: the model differs, and what it is known not to take. What
+ * others signed stays in an OpenAI request: its providers may be such as keep it. */
+static struct field_verdict try_untouched(const struct dialect *client, const struct field_probe *p,
+                                          const char *model, struct arena *a)
+{
+    struct dialect_target target = {.base_path = SPAN("/v1"),
+                                    .model = span_of(model),
+                                    .rewrite_model = true,
+                                    .strip_foreign = client != &dialect_openai_chat};
+    struct span sent = request_text(p->with, "theirs", a), text, names;
+    struct trial none = {0}, t = {.dropped = strbuf_in(a, MAX_NAMES)};
+    struct drops drops = {.names = &t.dropped};
+    struct dialect_request out;
+    struct chat_request req = {.model = span_of(model)};
+    struct err e;
+
+    if (client->read_request(sent, a, &req, &e) < 0)
+        return (struct field_verdict){FIELD_INVALID, span_of(arena_printf(a, "%s", e.msg))};
+    client->write_request(&req, &target, a, &out, &drops);
+    out.path = (struct span){0};
+    text = span_trim(put_together(&out, a));
+    if (span_eq(text, request_text(p->with, model, a)))
+        return (struct field_verdict){.fate = FIELD_UNTOUCHED};
+    names = newly_dropped(&none, &t, a);
+    if (!span_is(names, p->field))
+        return (struct field_verdict){.fate = FIELD_PARTLY, .text = names};
+    return (struct field_verdict){
+        .fate = span_eq(text, request_text(p->without, model, a)) ? FIELD_DROPPED : FIELD_NEAREST};
+}
+
+struct field_verdict fields_try(const struct dialect *client, const struct field_probe *p,
+                                const struct dialect *d, const char *model, struct arena *a)
 {
     struct field_verdict v = {.fate = FIELD_INVALID};
     struct trial without, with;
     bool same;
 
-    if (d == &dialect_openai_chat)
-        return try_untouched(p, model, a);
-    if (!translate(p->without, d, model, a, &without)) {
+    if (d == client)
+        return try_untouched(client, p, model, a);
+    if (!translate(client, p->without, d, model, a, &without)) {
         v.fate = without.read ? FIELD_REFUSED : FIELD_INVALID;
         v.text = arena_copy(a, span_of(without.e.msg));
         return v;
     }
-    if (!translate(p->with, d, model, a, &with)) {
+    if (!translate(client, p->with, d, model, a, &with)) {
         v.fate = with.read ? FIELD_REFUSED : FIELD_INVALID;
         v.text = arena_copy(a, span_of(with.e.msg));
         return v;
@@ -166,18 +180,37 @@ struct field_verdict fields_try(const struct field_probe *p, const struct dialec
 
 /* ---- the page ---- */
 
+static const struct {
+    const struct dialect *dialect;
+    const char *title;
+    const struct field_probe *probes;
+} clients[] = {
+    {&dialect_openai_chat, "OpenAI's chat completions", fields_of_openai_chat},
+    {&dialect_anthropic_messages, "Anthropic's messages", fields_of_anthropic_messages},
+    {&dialect_gemini, "Gemini's generateContent", fields_of_gemini},
+};
+
+const struct field_probe *fields_probe(const struct dialect *client, size_t i)
+{
+    size_t c = 0;
+
+    while (clients[c].dialect != client)
+        c++;
+    return clients[c].probes[i].field != NULL ? &clients[c].probes[i] : NULL;
+}
+
 static const char intro[] =
     "# What becomes of each field\n"
     "\n"
-    "A client speaks OpenAI's chat completions. For a provider that speaks them too its request "
-    "goes\n"
-    "on byte by byte, but for the model's name. For Claude (`anthropic_messages`) and Gemini "
-    "(`gemini`)\n"
-    "each attempt translates the client's own request; the tables below say what then becomes of "
-    "each\n"
-    "field. They are made by running the translation, not written by hand, with these models: "
-    "older ones\n"
-    "of a family take less, newer ones as much.\n"
+    "To a provider that speaks the client's own dialect its request goes on byte by byte, but for "
+    "the\n"
+    "model's name and what a model that was named instead does not take. For others "
+    "(`openai_chat`, Claude's\n"
+    "`anthropic_messages`, `gemini`) each attempt translates the client's own request; the tables "
+    "below say\n"
+    "what then becomes of each field. They are made by running the translation, not written by "
+    "hand, with\n"
+    "these models: older ones of a family take less, newer ones as much.\n"
     "\n"
     "- **mapped**: the provider is told, in its own words. **nothing to say**: there the same "
     "holds\n"
@@ -285,15 +318,15 @@ static struct span verdict_text(const struct field_verdict *v, struct arena *a)
 }
 
 /* What all models of a column have in common once; else each text with the models it is true of. */
-static void add_cell(struct strbuf *out, const struct field_probe *p, size_t column,
-                     struct arena *a)
+static void add_cell(struct strbuf *out, const struct dialect *client, const struct field_probe *p,
+                     size_t column, struct arena *a)
 {
     struct span texts[MAX_MODELS];
     size_t n = 0;
 
     for (; columns[column].models[n] != NULL; n++) {
         struct field_verdict v =
-            fields_try(p, columns[column].dialect, columns[column].models[n], a);
+            fields_try(client, p, columns[column].dialect, columns[column].models[n], a);
 
         texts[n] = verdict_text(&v, a);
     }
@@ -319,7 +352,7 @@ static void add_cell(struct strbuf *out, const struct field_probe *p, size_t col
 
 static void add_heading(struct strbuf *out, const char *title)
 {
-    strbuf_addf(out, "\n## %s\n\n| field |", title);
+    strbuf_addf(out, "\n### %s\n\n| field |", title);
     for (size_t c = 0; c < ARRAY_LEN(columns); c++)
         strbuf_addf(out, " %s |", columns[c].dialect->name);
     strbuf_add(out, "\n|---|");
@@ -328,11 +361,10 @@ static void add_heading(struct strbuf *out, const char *title)
     strbuf_add(out, "\n");
 }
 
-void fields_manual(struct strbuf *out)
+static void add_tables(struct strbuf *out, const struct dialect *client)
 {
-    strbuf_add(out, intro);
-    for (size_t i = 0; fields_probe(i) != NULL; i++) {
-        const struct field_probe *p = fields_probe(i);
+    for (size_t i = 0; fields_probe(client, i) != NULL; i++) {
+        const struct field_probe *p = fields_probe(client, i);
         struct arena a;
 
         arena_init(&a);
@@ -342,10 +374,19 @@ void fields_manual(struct strbuf *out)
                     p->form != NULL ? p->form : "");
         for (size_t c = 0; c < ARRAY_LEN(columns); c++) {
             strbuf_add_char(out, ' ');
-            add_cell(out, p, c, &a);
+            add_cell(out, client, p, c, &a);
             strbuf_add(out, " |");
         }
         strbuf_add_char(out, '\n');
         arena_release(&a);
+    }
+}
+
+void fields_manual(struct strbuf *out)
+{
+    strbuf_add(out, intro);
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        strbuf_addf(out, "\n## Clients of %s\n", clients[i].title);
+        add_tables(out, clients[i].dialect);
     }
 }

@@ -1,4 +1,4 @@
-/* fields.h - what becomes of each field of an OpenAI chat request, found out by trying it.
+/* fields.h - what becomes of each field of a client's request, found out by trying it.
  *
  * The manual's table is not written by anybody: a list of small requests, each with one field, is
  * read and written by the same code that serves clients, and a cell says what came of it. So the
@@ -36,11 +36,17 @@ struct field_verdict {
                          under another name: what is named. In the arena. */
 };
 
-const struct field_probe *fields_probe(size_t i); /* NULL behind the last one */
+/* The probes of each client's dialect; each list ends with {0}. */
+extern const struct field_probe fields_of_openai_chat[];
+extern const struct field_probe fields_of_anthropic_messages[];
+extern const struct field_probe fields_of_gemini[];
 
-/* Runs a probe as a client's request to a target of the dialect with this model. */
-struct field_verdict fields_try(const struct field_probe *p, const struct dialect *d,
-                                const char *model, struct arena *a);
+/* The i-th of a client's dialect; NULL behind the last one. */
+const struct field_probe *fields_probe(const struct dialect *client, size_t i);
+
+/* Runs a probe as a client's request to a target of the dialect `d` with this model. */
+struct field_verdict fields_try(const struct dialect *client, const struct field_probe *p,
+                                const struct dialect *d, const char *model, struct arena *a);
 
 /* The manual's page: what dropping and refusing mean, and the tables. Markdown. */
 void fields_manual(struct strbuf *out);

@@ -57,7 +57,7 @@
     "\"schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}}"
 
 /* clang-format off */
-static const struct field_probe probes[] = {
+const struct field_probe fields_of_openai_chat[] = {
     {"The request", "frequency_penalty", NULL, HI, HI ",\"frequency_penalty\":0.5"},
     MEMBER("presence_penalty", NULL, "\"presence_penalty\":0.5"),
     MEMBER("temperature", "0 to 1", "\"temperature\":0.5"),
@@ -210,10 +210,6 @@ static const struct field_probe probes[] = {
     PART("of a type that is not listed", "{\"type\":\"x_part\",\"x_part\":1}"),
     IN_PART("cache_control", "{\"type\":\"text\",\"text\":\"Hi\"}",
             "{\"type\":\"text\",\"text\":\"Hi\",\"cache_control\":{\"type\":\"ephemeral\"}}"),
+    {0},
 };
 /* clang-format on */
-
-const struct field_probe *fields_probe(size_t i)
-{
-    return i < ARRAY_LEN(probes) ? &probes[i] : NULL;
-}

@@ -33,23 +33,25 @@ static int check_model(struct span model, struct err *e)
 }
 
 /* The model is one segment of the path: its own slashes and colons are encoded (RFC 3986 2.1). */
-static struct span path_of(struct span base_path, struct span model, bool stream, struct arena *a)
+struct span gemini_path(struct span base_path, struct span model, const char *verb, struct arena *a)
 {
     struct strbuf path = strbuf_in(a, base_path.n + 3 * model.n + 64);
 
     strbuf_add_span(&path, base_path);
     strbuf_add(&path, "/models/");
+    if (span_starts(model, "models/"))
+        model = (struct span){model.p + 7, model.n - 7};
     for (size_t i = 0; i < model.n; i++)
-        if (model.p[i] == '/' || model.p[i] == ':')
-            strbuf_add(&path, model.p[i] == '/' ? "%2F" : "%3A");
-        else
+        if (is_model_char(model.p[i]) && model.p[i] != '/' && model.p[i] != ':')
             strbuf_add_char(&path, model.p[i]);
-    strbuf_add(&path, stream ? ":streamGenerateContent?alt=sse" : ":generateContent");
+        else
+            strbuf_addf(&path, "%%%02X", (unsigned char)model.p[i]);
+    strbuf_add(&path, verb);
     return strbuf_span(&path);
 }
 
 /* The name without what may stand before it: "models/gemini-2.5-pro", "google/gemini-2.5-pro". */
-static struct span last_segment(struct span model)
+struct span gemini_last_segment(struct span model)
 {
     const char *slash = model.n != 0 ? memrchr(model.p, '/', model.n) : NULL;
 
@@ -59,7 +61,7 @@ static struct span last_segment(struct span model)
 }
 
 /* Aliases such as gemini-flash-latest stand for the newest. */
-static unsigned generation_of(struct span name)
+unsigned gemini_generation(struct span name)
 {
     if (!span_starts(name, "gemini-"))
         return 0;
@@ -212,6 +214,14 @@ static void add_thinking(struct gemini_writer *w, struct span name)
     strbuf_add(&w->out, effort == EFFORT_NONE ? "}" : ",\"includeThoughts\":true}");
 }
 
+/* The most that a model of the family writes; others know their own. */
+static uint64_t most_tokens(const struct gemini_writer *w, struct span name)
+{
+    if (w->generation == 0)
+        return UINT64_MAX;
+    return w->generation > 2 || span_starts(name, "gemini-2.5") ? 65536 : 8192;
+}
+
 static int add_config(struct gemini_writer *w, struct span name)
 {
     const struct conversation *c = w->c;
@@ -223,8 +233,12 @@ static int add_config(struct gemini_writer *w, struct span name)
     add_raw(&w->out, "topP", c->top_p);
     add_raw(&w->out, "topK", c->top_k);
     if (c->max_tokens != 0) {
+        uint64_t most = most_tokens(w, name);
+
+        if (c->max_tokens > most)
+            drop_field(w->drops, c->max_tokens_path);
         add_key(&w->out, "maxOutputTokens");
-        strbuf_add_u64(&w->out, c->max_tokens);
+        strbuf_add_u64(&w->out, c->max_tokens < most ? c->max_tokens : most);
     }
     if (add_stop(w) < 0)
         return -1;
@@ -392,7 +406,7 @@ static void drop_rest(struct gemini_writer *w)
         drop_field(w->drops, f->path);
 }
 
-static void add_head(struct strbuf *head, struct span key)
+void gemini_add_key(struct strbuf *head, struct span key)
 {
     if (key.n == 0)
         return;
@@ -406,18 +420,16 @@ static int write_conversation(const struct conversation *c, const struct dialect
                               struct err *e)
 {
     struct span model = target->model.p != NULL ? target->model : c->model;
-    struct span name = last_segment(model);
+    struct span name = gemini_last_segment(model);
     struct gemini_writer w = {.c = c,
                               .arena = a,
                               .drops = drops,
                               .e = e,
-                              .generation = generation_of(name),
+                              .generation = gemini_generation(name),
                               .out = strbuf_in(a, MAX_BODY)};
 
     if (check_model(model, e) < 0)
         return -1;
-    if (span_starts(model, "models/"))
-        model = (struct span){model.p + 7, model.n - 7};
     if (c->pinned)
         return err_set(e, ERR_VALUE,
                        "%.*s: lives at another provider, expected a request that stands alone",
@@ -430,17 +442,32 @@ static int write_conversation(const struct conversation *c, const struct dialect
     if (w.out.failed)
         return err_set(e, ERR_TOO_BIG, "the request is larger than %zu bytes", MAX_BODY);
     *out = (struct dialect_request){
-        .path = path_of(target->base_path, model, c->stream, a),
+        .path = gemini_path(target->base_path, model, c->stream ? GEMINI_STREAM : GEMINI_WHOLE, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
         .body = {strbuf_span(&w.out)},
         .body_bytes = w.out.len,
     };
-    add_head(&out->head_fields, target->key);
+    gemini_add_key(&out->head_fields, target->key);
     return 0;
 }
 
 const struct dialect dialect_gemini = {
     .name = "gemini",
+    .id_prefix = "",
+    .client_fields = (const char *const[]){NULL},
+    .read_request = gemini_read_request,
+    .extend = gemini_extend,
+    .read_conversation = gemini_read_conversation,
+    .write_error = gemini_write_error,
+    .write_stream_error = gemini_write_stream_error,
+    .write_end = gemini_write_end,
+    .write_event = gemini_write_event,
+    .follow = gemini_follow,
+    .write_answer = gemini_write_answer,
+    .is_count = gemini_is_count,
+    .write_model = gemini_write_model,
+    .write_models = gemini_write_models,
+    .write_request = gemini_write_request,
     .write_conversation = write_conversation,
     .read_event = gemini_read_event,
     .read_answer = gemini_read_answer,

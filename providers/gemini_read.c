@@ -96,7 +96,7 @@ enum dialect_event gemini_read_event(const struct sse_event *ev, struct chat_wat
                                                              : EVENT_NOTHING;
     if (ev->name.n != 0 && span_is(ev->name, "error"))
         return read_error(data, true, watch);
-    if (data.n == 0)
+    if (data.n == 0 || span_is(data, "[DONE]")) /* others' mark, which means nothing here */
         return EVENT_NOTHING;
     if (data.p[0] != '{' && data.p[0] != '[')
         return EVENT_BAD;

@@ -1,7 +1,6 @@
 #include "providers/gemini.h"
 
-#define MAX_CALLS 1024 /* of one step: each result looks for its call among them */
-#define SENTINEL  "\"skip_thought_signature_validator\""
+#define MAX_CALLS 1024  /* of one step: each result looks for its call among them */
 #define WAITING   "..." /* said by the user where history begins with the model */
 
 enum side { NOBODY, USER, MODEL };
@@ -210,7 +209,7 @@ static int add_call(struct turns *t, const struct part *p)
     if (is_ours(p))
         add_signature(t, p->signature);
     else if (first && t->current && w->generation >= 3)
-        add_signature(t, SPAN(SENTINEL));
+        add_signature(t, SPAN("\"" GEMINI_SENTINEL "\""));
     strbuf_add_char(&w->out, '}');
     return 0;
 }

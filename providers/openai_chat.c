@@ -2,14 +2,13 @@
 
 #include "providers/foreign.h"
 #include "providers/params.h"
+#include "providers/request_top.h"
 
-#define MAX_MODEL 200   /* bytes of a model's name */
-#define MAX_HEAD  16384 /* bytes of the header fields we add */
+#define MAX_HEAD 16384 /* bytes of the header fields we add */
 
 /* ---- the request, as the client sent it ---- */
 
-/* The keys we read. Each may stand once: with two, we and the provider could believe different
- * ones. */
+/* The keys we read. */
 enum field {
     MODEL,
     MESSAGES,
@@ -45,76 +44,6 @@ static const char *const field_names[FIELDS] = {
     "audio",
 };
 
-static enum field find_field(struct span key)
-{
-    enum field f = 0;
-
-    while (f < FIELDS && !span_is(key, field_names[f]))
-        f++;
-    return f;
-}
-
-/* "FIELD: expected WHAT, got VALUE", the value cut short. */
-static int expected(struct err *e, const char *field, const char *what, struct span raw)
-{
-    if (raw.n == 0)
-        return err_set(e, ERR_VALUE, "%s: expected %s, but it is missing", field, what);
-    return err_set(e, ERR_VALUE, "%s: expected %s, got %.*s%s", field, what,
-                   (int)(raw.n < 60 ? raw.n : 60), raw.p, raw.n < 60 ? "" : "...");
-}
-
-static int read_fields(struct span body, struct span *value, struct err *e)
-{
-    struct json j = json_read(body);
-    struct span key;
-
-    if (!json_enter(&j, JSON_OBJECT)) {
-        struct span raw = json_take(&j);
-
-        if (!json_end(&j))
-            goto bad;
-        return expected(e, "request body", "a JSON object", raw);
-    }
-    while (json_member(&j, &key)) {
-        enum field f = find_field(key);
-        struct span raw = json_take(&j);
-
-        if (f == FIELDS)
-            continue;
-        if (value[f].p != NULL)
-            return err_set(e, ERR_VALUE, "%s: stands twice in the request, expected once",
-                           field_names[f]);
-        value[f] = raw;
-    }
-    if (json_end(&j))
-        return 0;
-bad:
-    json_error(&j, e);
-    return err_prefix(e, "request body");
-}
-
-static int check_model(struct span raw, struct arena *a, struct span *model, struct err *e)
-{
-    static const char what[] = "a model's name, 1 to 200 bytes without control characters";
-
-    if (json_type_of(raw) != JSON_STRING)
-        return expected(e, "model", what, raw);
-    *model = json_text(raw, a);
-    if (model->n == 0 || model->n > MAX_MODEL)
-        return expected(e, "model", what, raw);
-    for (size_t i = 0; i < model->n; i++)
-        if ((unsigned char)model->p[i] < 0x20 || model->p[i] == 0x7f)
-            return expected(e, "model", what, raw);
-    return 0;
-}
-
-static bool has_items(struct span raw)
-{
-    struct json j = json_read(raw);
-
-    return json_enter(&j, JSON_ARRAY) && json_item(&j);
-}
-
 /* Is there a tool that a provider runs itself (web_search, mcp, ...)? What is no object, or has no
  * type, is the provider's to refuse. */
 static bool has_provider_tool(struct span tools)
@@ -141,14 +70,6 @@ static bool has_provider_tool(struct span tools)
     return found;
 }
 
-/* true, false, or null and missing, which mean false. */
-static int check_flag(const char *field, struct span raw, bool *out, struct err *e)
-{
-    if (raw.n == 0 || json_type_of(raw) == JSON_NULL || json_to_bool(raw, out))
-        return 0;
-    return expected(e, field, "true or false", raw);
-}
-
 static int check_stream_options(struct span raw, bool *usage_asked, struct err *e)
 {
     struct json j = json_read(raw);
@@ -157,7 +78,7 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
     if (raw.n == 0 || json_type_of(raw) == JSON_NULL)
         return 0;
     if (!json_enter(&j, JSON_OBJECT))
-        return expected(e, "stream_options", "an object", raw);
+        return top_expected(e, "stream_options", "an object", raw);
     while (json_member(&j, &key)) {
         struct span value = json_take(&j);
 
@@ -169,7 +90,7 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
                            "expected once");
         include = value;
     }
-    return check_flag("stream_options.include_usage", include, usage_asked, e);
+    return top_flag("stream_options.include_usage", include, usage_asked, e);
 }
 
 /* How many answers; what is no sensible number is left for the provider to refuse. */
@@ -190,16 +111,14 @@ bool openai_chat_always_reasons(struct span model)
            (span_starts(model, "gpt-5") && !span_starts(model, "gpt-5-chat"));
 }
 
-/* May its first output take minutes? */
-static bool reasons(struct span model, struct span effort)
+bool openai_chat_reasons(struct span model, struct span effort)
 {
     if (json_type_of(effort) == JSON_STRING)
         return !json_is_string(effort, "none") && !json_is_string(effort, "minimal");
     return openai_chat_always_reasons(model);
 }
 
-/* Is the answer to be data rather than prose? */
-static bool is_structured(struct span form)
+bool openai_chat_is_structured(struct span form)
 {
     struct json j = json_read(form);
     struct span key;
@@ -217,14 +136,14 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     struct span value[FIELDS] = {0};
     struct chat_request req = {0};
 
-    if (span_starts(body, "\xef\xbb\xbf")) /* RFC 8259 8.1: we may read it, but not send it */
-        body = (struct span){body.p + 3, body.n - 3};
-    if (read_fields(body, value, e) < 0 || check_model(value[MODEL], a, &req.model, e) < 0 ||
-        check_flag("stream", value[STREAM], &req.stream, e) < 0 ||
+    body = top_body(body);
+    if (top_fields(body, field_names, FIELDS, value, e) < 0 ||
+        top_model(value[MODEL], a, &req.model, e) < 0 ||
+        top_flag("stream", value[STREAM], &req.stream, e) < 0 ||
         check_stream_options(value[STREAM_OPTIONS], &req.usage_asked, e) < 0)
         return -1;
-    if (!has_items(value[MESSAGES]))
-        return expected(e, "messages", "an array with at least one message", value[MESSAGES]);
+    if (!top_has_items(value[MESSAGES]))
+        return top_expected(e, "messages", "an array with at least one message", value[MESSAGES]);
 
     /* A file lives at one provider, and so does what its own tools find. As a key or a value this
      * stands in no text: quotes are escaped there. */
@@ -232,12 +151,12 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
                  has_provider_tool(value[TOOLS]);
     req.body = body;
     req.model_raw = value[MODEL];
-    req.tools = has_items(value[TOOLS]) || has_items(value[FUNCTIONS]);
-    req.structured = is_structured(value[RESPONSE_FORMAT]);
+    req.tools = top_has_items(value[TOOLS]) || top_has_items(value[FUNCTIONS]);
+    req.structured = openai_chat_is_structured(value[RESPONSE_FORMAT]);
     req.logprobs = json_type_of(value[LOGPROBS]) == JSON_TRUE;
     req.audio = json_type_of(value[AUDIO]) == JSON_OBJECT;
     req.choices = choices(value[CHOICES]);
-    req.reasoning = reasons(req.model, value[REASONING_EFFORT]);
+    req.reasoning = openai_chat_reasons(req.model, value[REASONING_EFFORT]);
     req.session = json_type_of(value[PROMPT_CACHE_KEY]) == JSON_STRING ? value[PROMPT_CACHE_KEY]
                   : json_type_of(value[USER]) == JSON_STRING           ? value[USER]
                                                                        : (struct span){0};
@@ -247,79 +166,14 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
 
 /* ---- the same request, to carry an answer on ---- */
 
-#define LEAST_TOKENS 16
-
-/* Where a turn goes: behind the last of the messages. */
-static int find_places(struct span body, struct span *last, struct span limit[2])
-{
-    struct json j = json_read(body);
-    struct span key;
-
-    if (!json_enter(&j, JSON_OBJECT))
-        return -1;
-    while (json_member(&j, &key)) {
-        if (span_is(key, "max_tokens"))
-            limit[0] = json_take(&j);
-        else if (span_is(key, "max_completion_tokens"))
-            limit[1] = json_take(&j);
-        else if (span_is(key, "messages") && json_enter(&j, JSON_ARRAY))
-            while (json_item(&j))
-                *last = json_take(&j);
-        else
-            json_take(&j);
-    }
-    return json_end(&j) && last->n != 0 ? 0 : -1;
-}
-
-static void add_turn(struct strbuf *out, const char *role, struct span text)
-{
-    if (text.n == 0)
-        return;
-    strbuf_addf(out, ",{\"role\":\"%s\",\"content\":", role);
-    json_add_string(out, text);
-    strbuf_add_char(out, '}');
-}
-
-/* What is left of a limit, as text; it is no answer any more with less than a few tokens, if it was
- * one before. */
-static struct span less(struct span limit, uint64_t used, struct arena *a)
-{
-    int64_t n;
-
-    if (!json_to_i64(limit, &n) || n <= LEAST_TOKENS)
-        return limit;
-    n = (uint64_t)n > used + LEAST_TOKENS ? n - (int64_t)used : LEAST_TOKENS;
-    return span_of(arena_printf(a, "%lld", (long long)n));
-}
-
 static int extend(const struct chat_request *req, struct span assistant, struct span user,
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e)
 {
-    size_t most = req->body.n + 6 * (assistant.n + user.n) + 256;
-    struct strbuf turns = strbuf_in(a, most), body = strbuf_in(a, most);
-    struct span last = {0}, limit[2] = {0};
-    struct json_edit edits[3];
-    size_t n = 0;
+    struct span body = top_extend(req->body, assistant, user, used_tokens, a);
 
-    if (find_places(req->body, &last, limit) < 0)
+    if (body.n == 0)
         return err_set(e, ERR_VALUE, "messages: no place for another one was found");
-    add_turn(&turns, "assistant", assistant);
-    add_turn(&turns, "user", user);
-    edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
-    for (size_t i = 0; i < ARRAY_LEN(limit); i++) {
-        size_t at = n;
-
-        if (limit[i].n == 0)
-            continue;
-        while (at > 0 && edits[at - 1].old.p > limit[i].p) {
-            edits[at] = edits[at - 1];
-            at--;
-        }
-        edits[at] = (struct json_edit){limit[i], less(limit[i], used_tokens, a)};
-        n++;
-    }
-    json_splice(&body, req->body, edits, n);
-    return read_request(strbuf_span(&body), a, out, e);
+    return read_request(body, a, out, e);
 }
 
 /* ---- the request, for a provider ---- */
@@ -344,11 +198,11 @@ static void add_segment(struct strbuf *out, struct span name)
     }
 }
 
-static struct span path_of(const struct dialect_target *target, struct span model, struct arena *a)
+static struct span path_of(const struct dialect_target *target, struct span model, const char *end,
+                           struct arena *a)
 {
-    static const char end[] = "/chat/completions";
     size_t query = target->query != NULL ? strlen(target->query) : 0;
-    struct strbuf path = strbuf_in(a, target->base_path.n + 3 * model.n + sizeof(end) + query + 1);
+    struct strbuf path = strbuf_in(a, target->base_path.n + 3 * model.n + strlen(end) + query + 2);
 
     strbuf_add_span(&path, target->base_path);
     if (target->model_in_path) {
@@ -362,10 +216,11 @@ static struct span path_of(const struct dialect_target *target, struct span mode
 }
 
 void openai_chat_address(const struct dialect_target *target, struct span client_model,
-                         struct arena *a, struct dialect_request *out)
+                         const char *endpoint, struct arena *a, struct dialect_request *out)
 {
     *out = (struct dialect_request){
-        .path = path_of(target, target->model.p != NULL ? target->model : client_model, a),
+        .path =
+            path_of(target, target->model.p != NULL ? target->model : client_model, endpoint, a),
         .head_fields = strbuf_in(a, MAX_HEAD),
     };
     if (target->key.n != 0) {
@@ -387,17 +242,13 @@ static uint32_t refused_by(const struct dialect_target *target)
     return without;
 }
 
-static void write_request(const struct chat_request *req, const struct dialect_target *target,
-                          struct arena *a, struct dialect_request *out, struct drops *drops)
+void openai_chat_pass_on(const struct chat_request *req, struct span body,
+                         const struct dialect_target *target, struct arena *a,
+                         struct dialect_request *out, struct drops *drops)
 {
     const char *body_end = req->body.p + req->body.n;
     const char *model_end = req->model_raw.p + req->model_raw.n;
 
-    openai_chat_address(target, req->model, a, out);
-    struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
-
-    if (target->short_ids)
-        body = foreign_short_ids(body, a);
     if (refused_by(target) != 0 || body.p != req->body.p) {
         struct span model = {0};
 
@@ -415,6 +266,17 @@ static void write_request(const struct chat_request *req, const struct dialect_t
     out->body[1] = chat_quote(target->model, a);
     out->body[2] = (struct span){model_end, (size_t)(body_end - model_end)};
     out->body_bytes = out->body[0].n + out->body[1].n + out->body[2].n;
+}
+
+static void write_request(const struct chat_request *req, const struct dialect_target *target,
+                          struct arena *a, struct dialect_request *out, struct drops *drops)
+{
+    struct span body = target->strip_foreign ? foreign_strip(req->body, a, drops) : req->body;
+
+    if (target->short_ids)
+        body = foreign_short_ids(body, a);
+    openai_chat_address(target, req->model, "/chat/completions", a, out);
+    openai_chat_pass_on(req, body, target, a, out, drops);
 }
 
 const struct dialect dialect_openai_chat = {

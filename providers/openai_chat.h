@@ -75,9 +75,22 @@ void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, str
  * sampling. The name may carry its maker in front ("openai/o3"). */
 bool openai_chat_always_reasons(struct span model);
 
-/* Where a request goes, and the credential; no body yet. */
+/* May the first output take minutes? `effort`: raw, or empty. */
+bool openai_chat_reasons(struct span model, struct span effort);
+
+/* Does a raw response_format ask for data rather than prose? */
+bool openai_chat_is_structured(struct span form);
+
+/* Where a request goes ("/chat/completions" behind the base path), and the credential; no body yet.
+ */
 void openai_chat_address(const struct dialect_target *target, struct span client_model,
-                         struct arena *a, struct dialect_request *out);
+                         const char *endpoint, struct arena *a, struct dialect_request *out);
+
+/* Puts the client's request into *out: `body` is req->body, or what was made of it. Only the model
+ * and what the target is known to refuse are changed. */
+void openai_chat_pass_on(const struct chat_request *req, struct span body,
+                         const struct dialect_target *target, struct arena *a,
+                         struct dialect_request *out, struct drops *drops);
 
 int openai_chat_read_conversation(struct span body, struct arena *a, struct conversation *out,
                                   struct err *e);

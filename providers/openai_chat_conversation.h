@@ -20,6 +20,7 @@ struct request_reader {
     struct err *e;
     struct other_field **last_other;
     size_t body_bytes;              /* of the whole request: a cap for what is put together */
+    bool snake;                     /* names may also stand in snake_case: top_p for topP */
     struct span call_id, call_name; /* raw: the last call in the form before tool_calls */
 };
 
@@ -37,6 +38,7 @@ int request_expected_value(struct request_reader *r, struct span path, const cha
 /* "PARENT.NAME", "PARENT[INDEX]"; the name alone where there is no parent. Every byte of `name`
  * that could not stand in a list in a header field becomes '?'. */
 struct span request_path(struct request_reader *r, struct span parent, const char *name);
+struct span request_path_of(struct request_reader *r, struct span parent, struct span name);
 struct span request_path_at(struct request_reader *r, struct span parent, unsigned index);
 
 /* Notes a field that has no place. */

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "providers/gemini.h"
+
 #define MAX_KEY 64 /* bytes of a key that are shown */
 
 /* ---- errors ---- */
@@ -54,7 +56,7 @@ int request_expected_value(struct request_reader *r, struct span path, const cha
 
 /* ---- paths ---- */
 
-static struct span path_of_key(struct request_reader *r, struct span parent, struct span key)
+struct span request_path_of(struct request_reader *r, struct span parent, struct span key)
 {
     struct strbuf path = strbuf_in(r->arena, parent.n + MAX_KEY + 4);
 
@@ -73,7 +75,7 @@ static struct span path_of_key(struct request_reader *r, struct span parent, str
 
 struct span request_path(struct request_reader *r, struct span parent, const char *name)
 {
-    return path_of_key(r, parent, span_of(name));
+    return request_path_of(r, parent, span_of(name));
 }
 
 struct span request_path_at(struct request_reader *r, struct span parent, unsigned index)
@@ -117,10 +119,11 @@ int request_object(struct request_reader *r, struct span raw, struct span path,
         size_t i = 0;
         struct span value;
 
-        while (names[i] != NULL && !span_is(key, names[i]))
+        while (names[i] != NULL &&
+               !(r->snake ? gemini_is_name(key, names[i]) : span_is(key, names[i])))
             i++;
         if (names[i] == NULL) {
-            struct span other = path_of_key(r, path, key);
+            struct span other = request_path_of(r, path, key);
 
             if (!is_empty(json_take(&j)))
                 request_other(r, other);
@@ -128,7 +131,7 @@ int request_object(struct request_reader *r, struct span raw, struct span path,
         }
         if ((seen >> i & 1) != 0)
             return err_set(r->e, ERR_VALUE, "%.*s: stands twice in the request, expected once",
-                           SPAN_ARG(path_of_key(r, path, key)));
+                           SPAN_ARG(request_path_of(r, path, key)));
         seen |= (uint64_t)1 << i;
         value = json_take(&j);
         if (json_type_of(value) != JSON_NULL)

@@ -1,6 +1,7 @@
 #include "providers/openai_chat.h"
 
 #define MAX_BODY ((size_t)1 << 30) /* far more than a client's request may have */
+#define MAX_USER 64                /* characters of a user's id that OpenAI takes */
 
 struct writer {
     const struct conversation *c;
@@ -72,6 +73,8 @@ static int add_document(struct writer *w, const struct part *p)
 {
     if (p->data.n == 0 && p->file_id.n == 0)
         return refuse(w, p->path, "a document by its URL; this provider takes the data");
+    if (p->data.n == 0 && p->origin.n != 0)
+        return refuse(w, p->path, "a file that lives at another provider; expected its data");
     strbuf_add(w->out, "{\"type\":\"file\",\"file\":{");
     if (p->data.n != 0) {
         strbuf_add(w->out, "\"file_data\":");
@@ -260,9 +263,35 @@ static const struct part *with_error(struct writer *w, const struct part *result
     return prefix;
 }
 
-static int add_result(struct writer *w, const struct part *p, struct span name)
+/* A tool's message holds text and images only. What else its result holds is said by the user,
+ * behind the results: it goes to *rest, and a note stands in its place. */
+static const struct part *without_files(struct writer *w, const struct part *inner,
+                                        struct part ***rest)
 {
-    const struct part *inner = p->is_error ? with_error(w, p) : p->inner;
+    struct part *first = NULL, **last = &first;
+
+    for (const struct part *p = inner; p != NULL; p = p->next) {
+        struct part *copy = arena_alloc(w->arena, sizeof(*copy)), *stays = copy;
+
+        *copy = *p;
+        if (p->kind != PART_TEXT && p->kind != PART_IMAGE && p->kind != PART_REFUSAL) {
+            copy->next = NULL;
+            **rest = copy;
+            *rest = &copy->next;
+            stays = arena_zalloc(w->arena, sizeof(*stays));
+            stays->kind = PART_TEXT;
+            stays->text = SPAN("\"(a file of this result follows the results)\"");
+        }
+        stays->next = NULL;
+        *last = stays;
+        last = &stays->next;
+    }
+    return first;
+}
+
+static int add_result(struct writer *w, const struct part *p, struct span name, struct part ***rest)
+{
+    const struct part *inner = without_files(w, p->is_error ? with_error(w, p) : p->inner, rest);
 
     open_message(w, "tool", name);
     add_field(w, "tool_call_id", p->id);
@@ -285,19 +314,21 @@ static int add_other(struct writer *w, const struct message *m)
         [ROLE_TOOL] = "user",
     };
     bool content = m->parts == NULL;
+    struct part *files = NULL, **last = &files;
 
     for (const struct part *p = m->parts; p != NULL; p = p->next) {
         content |= is_content(p);
         if (p->kind == PART_TOOL_RESULT &&
-            add_result(w, p, m->role == ROLE_TOOL ? m->name : (struct span){0}) < 0)
+            add_result(w, p, m->role == ROLE_TOOL ? m->name : (struct span){0}, &last) < 0)
             return -1;
         if (p->kind == PART_TOOL_CALL || p->kind == PART_REASONING)
             return refuse(w, p->path, "only an assistant's message may hold this");
     }
-    if (!content)
+    if (!content && files == NULL)
         return 0;
+    *last = m->parts;
     open_message(w, names[m->role], m->name);
-    if (add_content(w, m->parts, m->role == ROLE_TOOL ? ROLE_USER : m->role) < 0)
+    if (add_content(w, files, m->role == ROLE_TOOL ? ROLE_USER : m->role) < 0)
         return -1;
     strbuf_add_char(w->out, '}');
     return 0;
@@ -433,6 +464,45 @@ static void add_sampling(struct writer *w, bool reasons)
         drop_named(w->drops, "top_k");
 }
 
+/* The most that a model of OpenAI's writes: it refuses to be asked for more. 0: not known. */
+static uint64_t most_tokens(struct span model)
+{
+    static const struct {
+        const char *prefix;
+        uint64_t most;
+    } models[] = {
+        {"gpt-4o-2024-05-13", 4096},
+        {"gpt-4o", 16384},
+        {"gpt-4.1", 32768},
+        {"gpt-4-turbo", 4096},
+        {"gpt-3.5-turbo", 4096},
+        {"o1-mini", 65536},
+        {"o1", 100000},
+        {"o3", 100000},
+        {"o4", 100000},
+        {"gpt-5", 128000},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(models); i++)
+        if (span_starts(model, models[i].prefix))
+            return models[i].most;
+    return 0;
+}
+
+static void add_max_tokens(struct writer *w, bool reasons)
+{
+    uint64_t n = w->c->max_tokens, most = most_tokens(w->model);
+
+    if (n == 0)
+        return;
+    if (most != 0 && n > most) {
+        n = most;
+        drop_field(w->drops, w->c->max_tokens_path);
+    }
+    strbuf_add(w->out, reasons ? ",\"max_completion_tokens\":" : ",\"max_tokens\":");
+    strbuf_add_u64(w->out, n);
+}
+
 static void add_options(struct writer *w)
 {
     static const char *const efforts[] = {
@@ -441,18 +511,20 @@ static void add_options(struct writer *w)
     const struct conversation *c = w->c;
     bool reasons = openai_chat_always_reasons(w->model);
 
-    if (c->max_tokens != 0) {
-        strbuf_add(w->out, reasons ? ",\"max_completion_tokens\":" : ",\"max_tokens\":");
-        strbuf_add_u64(w->out, c->max_tokens);
-    }
+    add_max_tokens(w, reasons);
     add_sampling(w, reasons);
     add_field(w, "seed", c->seed);
     if (c->n > 1)
         strbuf_addf(w->out, ",\"n\":%u", c->n);
-    if (c->effort != EFFORT_UNSET)
+    /* Models that never reason refuse to be told so; of unknown ones it may have to be asked. */
+    if (c->effort != EFFORT_UNSET &&
+        (c->effort != EFFORT_NONE || reasons || most_tokens(w->model) == 0))
         strbuf_addf(w->out, ",\"reasoning_effort\":\"%s\"", efforts[c->effort]);
     add_format(w);
-    add_field(w, "user", c->user);
+    if (c->user.n <= MAX_USER + 2)
+        add_field(w, "user", c->user);
+    else
+        drop_field(w->drops, c->user_path);
     add_field(w, "service_tier", c->service_tier);
     add_field(w, "verbosity", c->verbosity);
 }
@@ -488,7 +560,7 @@ int openai_chat_write_conversation(const struct conversation *c,
         return err_set(e, ERR_TOO_BIG, "the request is larger than this provider can take");
     for (const struct other_field *o = c->others; o != NULL; o = o->next)
         drop_field(drops, o->path);
-    openai_chat_address(target, c->model, a, out);
+    openai_chat_address(target, c->model, "/chat/completions", a, out);
     out->body[0] = strbuf_span(&body);
     out->body_bytes = body.len;
     return 0;

@@ -94,7 +94,7 @@ static bool origin_allowed(const struct config *c, const struct admit_request *r
 
 static bool method_fits(const struct admit_request *r, struct admission *out)
 {
-    bool post = out->door.kind == DOOR_ANSWER;
+    bool post = door_asks(out->door.kind);
 
     if (post ? span_is(r->method, "POST") : span_is(r->method, "GET"))
         return true;
@@ -239,12 +239,14 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         const char *q = memchr(r->target.p, '?', r->target.n);
         size_t n = q != NULL ? (size_t)(q - r->target.p) : r->target.n;
 
-        return refuse(out, 404, "not_found",
-                      "there is nothing at %.*s; this proxy serves POST /v1/chat/completions and "
-                      "GET /v1/models",
-                      n > 200 ? 200 : (int)n, r->target.p);
+        return refuse(
+            out, 404, "not_found",
+            "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
+            "/v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
+            ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
+            n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))
         return false;
-    return out->door.kind != DOOR_ANSWER || body_fits(c, r, out);
+    return !door_asks(out->door.kind) || body_fits(c, r, out);
 }

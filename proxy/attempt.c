@@ -326,7 +326,32 @@ static bool leave_out(struct attempt *a)
 {
     a->gap = true;
     log_warn("%s: an event of its answer could not be read and was left out", a->target->name);
+    if (!a->client->comments)
+        return true;
     return pass_on(a, SPAN(": an event of the provider could not be read and was left out\n\n"));
+}
+
+/* Is it one data line and nothing else, with something in it? */
+static bool is_plain(const struct sse_event *ev)
+{
+    static const char name[] = "data: ";
+
+    return span_starts(ev->raw, name) && ev->data.n != 0 &&
+           ev->data.p == ev->raw.p + sizeof(name) - 1 &&
+           ev->raw.n - ev->data.n <= sizeof(name) - 1 + 4 && !span_is(ev->data, "[DONE]");
+}
+
+/* Clients that know no comments know no other lines and no marks either: they get the event's data,
+ * and nothing where there is none. */
+static bool take_plain(struct attempt *a, const struct sse_event *ev, enum dialect_event kind)
+{
+    if (ev->has_data && ev->data.n != 0 && !span_is(span_trim(ev->data), "[DONE]")) {
+        strbuf_add(&a->words, "data: ");
+        for (size_t i = 0; i < ev->data.n; i++) /* in JSON it is white space */
+            strbuf_add_char(&a->words, ev->data.p[i] == '\n' ? ' ' : ev->data.p[i]);
+        strbuf_add(&a->words, "\n\n");
+    }
+    return take_words(a, kind);
 }
 
 /* Judges one event. `run` is what stands before it and was not passed on yet. False when reading
@@ -367,6 +392,12 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         return take_words(a, kind);
     if (a->said != NULL && !a->held_back)
         a->client->follow(&a->writer, ev, kind);
+    if (!a->client->comments && !is_plain(ev)) {
+        if (!pass_on(a, *run))
+            return false;
+        run->n = 0;
+        return take_plain(a, ev, kind);
+    }
     /* Neighbours in the input go out together; an event that was put together from several reads
      * stands elsewhere, and only until the next one is asked for. */
     if (run->n > 0 && run->p + run->n != ev->raw.p) {
@@ -475,6 +506,10 @@ static void judge_whole(struct attempt *a)
 {
     bool whole = a->translating && !a->request->stream;
 
+    if (a->request->counting && a->dialect->is_count(strbuf_span(&a->held))) {
+        complete(a);
+        return;
+    }
     a->dialect->read_answer(strbuf_span(&a->held), &a->watch, whole ? translate : NULL, a);
     if (a->watch.failure == FAILURE_NONE && whole) {
         put_into_words(a);
@@ -516,13 +551,16 @@ static void on_connected(void *ctx)
 static bool client_may_see(struct span name)
 {
     static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
-    static const char limits[] = "x-ratelimit-";
+    static const char *const limits[] = {"x-ratelimit-", "anthropic-ratelimit-"};
 
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (span_is_nocase(name, fields[i]))
             return true;
-    return name.n > sizeof(limits) - 1 &&
-           span_is_nocase((struct span){name.p, sizeof(limits) - 1}, limits);
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+        if (name.n > strlen(limits[i]) &&
+            span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
+            return true;
+    return false;
 }
 
 static struct span find_field(const void *head, const char *name)
@@ -669,7 +707,8 @@ static const struct upstream_events upstream_events = {
 static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
                           const struct dialect_target *to)
 {
-    struct drops drops = {&a->dropped};
+    struct drops drops = {&a->dropped,
+                          brief->conversation != NULL ? brief->conversation->names : NULL};
     struct conversation fitting;
     struct err e;
 
@@ -680,6 +719,7 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
         return -1;
     }
     if (!a->translating) {
+        drops.client = NULL; /* these are the client's names */
         a->dialect->write_request(a->request, to, a->arena, &a->outgoing, &drops);
         return 0;
     }
@@ -691,6 +731,7 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
     fitting = *brief->conversation;
     params_leave_out(&fitting, a->without, &drops);
     if (a->dialect->write_conversation(&fitting, to, a->arena, &a->outgoing, &drops, &e) < 0) {
+        name_for_client(fitting.names, &e);
         snprintf(a->error.message, sizeof(a->error.message), "%s cannot serve this request: %s",
                  a->target->provider->conf->name, e.msg);
         return -1;
@@ -726,6 +767,8 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .strip_foreign = a->service->mints_state && !p->type->keeps_state,
         .short_ids = p->type->short_ids,
         .without = a->without,
+        .client_fields = a->translating ? SPAN("") : brief->fields_for_same,
+        .client_query = a->translating ? SPAN("") : brief->query_for_same,
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
     };
@@ -746,8 +789,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
     strbuf_add(&head, "Accept-Encoding: identity\r\nContent-Type: application/json\r\n"
                       "User-Agent: holdfast/" HOLDFAST_VERSION "\r\n");
     strbuf_add_span(&head, brief->fields_for_all);
-    if (!a->translating)
-        strbuf_add_span(&head, brief->fields_for_same);
+    strbuf_add_span(&head, to.client_fields);
     strbuf_add(&head, "Content-Length: ");
     strbuf_add_u64(&head, a->outgoing.body_bytes);
     strbuf_add(&head, "\r\n\r\n");
@@ -832,6 +874,8 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .model = arena_copy(arena, t->model.p != NULL ? t->model : a->request->model),
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
+        .reasoning_asked = a->request->reasoning_asked,
+        .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };
     if (a->request->stream) {

@@ -54,6 +54,7 @@ struct attempt_brief {
     struct span id;                          /* of an answer that we write ourselves */
     struct span fields_for_all;              /* header lines of the client's that go along ... */
     struct span fields_for_same;             /* ... and where the provider speaks its dialect */
+    struct span query_for_same;              /* the same of the query, from "?" on */
     uint32_t without; /* parameters that this target refused of this request a moment ago */
     enum attempt_commit commit;
     unsigned window;        /* pieces of output that COMMIT_WINDOW holds */

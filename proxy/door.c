@@ -2,7 +2,8 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat};
+const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_anthropic_messages,
+                                               &dialect_gemini};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -12,6 +13,8 @@ static const struct row {
     const struct dialect *dialect;
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
+    {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
+    {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
 };
 
 size_t door_dialect_index(const struct dialect *d)
@@ -62,23 +65,121 @@ static bool same_path(struct span path, const char *wanted)
     return path.n == 0 && rest.n == 0;
 }
 
+/* ---- Google's paths: models/NAME:VERB, where the name may hold slashes and colons ---- */
+
+static const struct verb {
+    const char *name;
+    enum door_kind kind;
+    bool stream;
+} verbs[] = {
+    {"generateContent", DOOR_ANSWER, false},
+    {"streamGenerateContent", DOOR_ANSWER, true},
+    {"countTokens", DOOR_COUNT, false},
+};
+
+/* The value of a query's parameter; p == NULL where it is missing. */
+static struct span query_value(struct span target, const char *name)
+{
+    const char *q = target.n != 0 ? memchr(target.p, '?', target.n) : NULL;
+    size_t n = strlen(name);
+
+    while (q != NULL) {
+        struct span rest = {q + 1, (size_t)(target.p + target.n - q - 1)};
+        const char *next = rest.n != 0 ? memchr(rest.p, '&', rest.n) : NULL;
+
+        if (next != NULL)
+            rest.n = (size_t)(next - rest.p);
+        if (span_starts(rest, name) && rest.n > n && rest.p[n] == '=')
+            return (struct span){rest.p + n + 1, rest.n - n - 1};
+        q = next;
+    }
+    return (struct span){0};
+}
+
+static void find_verb(struct span target, struct door *d)
+{
+    const char *colon = memrchr(d->model.p, ':', d->model.n);
+    struct span name;
+
+    if (colon == NULL)
+        return;
+    name = (struct span){colon + 1, (size_t)(d->model.p + d->model.n - colon - 1)};
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (span_is(name, verbs[i].name)) {
+            d->kind = verbs[i].kind;
+            d->dialect = &dialect_gemini;
+            d->model.n = (size_t)(colon - d->model.p);
+            d->stream = verbs[i].stream;
+            d->list = d->stream && !span_is(query_value(target, "alt"), "sse");
+        }
+}
+
+static int digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_model_char(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+           (c != '\0' && strchr("._:/@+-", c) != NULL);
+}
+
+bool door_model(struct span model, struct arena *a, struct span *out)
+{
+    char *name = arena_alloc(a, model.n + 1);
+    size_t n = 0;
+
+    for (size_t i = 0; i < model.n; i++) {
+        char c = model.p[i];
+
+        if (c == '%') {
+            int high = i + 2 < model.n ? digit(model.p[i + 1]) : -1;
+            int low = i + 2 < model.n ? digit(model.p[i + 2]) : -1;
+
+            if (high < 0 || low < 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if (!is_model_char(c) || n == DOOR_MAX_MODEL || (c == '.' && n > 0 && name[n - 1] == '.'))
+            return false;
+        name[n++] = c;
+    }
+    *out = (struct span){name, n};
+    return n > 0;
+}
+
+/* ---- */
+
 struct door door_find(struct span target, const struct door_hints *hints)
 {
-    struct door d = {.dialect = &dialect_openai_chat};
+    bool google = hints->google || query_value(target, "key").p != NULL;
+    struct door d = {.dialect = hints->anthropic ? &dialect_anthropic_messages
+                                : google         ? &dialect_gemini
+                                                 : &dialect_openai_chat};
     struct span path = skip_slashes(without_query(target)), rest = path, first = segment(&rest);
 
-    (void)hints;
     if (same_path(path, "livez"))
         d.kind = DOOR_LIVEZ;
     if (same_path(path, "readyz"))
         d.kind = DOOR_READYZ;
-    if (span_is(first, "v1")) {
+    if (span_is(first, "v1beta"))
+        d.dialect = &dialect_gemini;
+    if (span_is(first, "v1") || span_is(first, "v1beta")) {
         path = rest;
         first = segment(&rest);
     }
+    if (span_is(first, "messages")) /* also below it, where nothing is */
+        d.dialect = &dialect_anthropic_messages;
     if (span_is(first, "models")) {
         d.kind = rest.n == 0 ? DOOR_MODELS : DOOR_MODEL;
         d.model = rest; /* may hold slashes: "openai/gpt-4o" */
+        if (rest.n != 0)
+            find_verb(target, &d);
     }
     if (span_is(first, "streams") && rest.n > 0) {
         d.kind = DOOR_STREAM;

@@ -21,12 +21,21 @@ enum door_kind {
     DOOR_MODEL,  /* one of them */
     DOOR_STREAM, /* a stream that is taken up again; its id stands where a model's name would */
     DOOR_ANSWER, /* a model's answer, in the dialect of the door */
+    DOOR_COUNT,  /* how many tokens the same request has, by a provider of that dialect */
 };
+
+/* Does a request there bring a body, for a provider? */
+static inline bool door_asks(enum door_kind kind)
+{
+    return kind == DOOR_ANSWER || kind == DOOR_COUNT;
+}
 
 struct door {
     enum door_kind kind;
     const struct dialect *dialect; /* never NULL */
     struct span model;             /* as it stands in the path, or empty */
+    bool stream;                   /* DOOR_ANSWER: the path asks for a stream */
+    bool list; /* ... as one JSON array that grows, and not as server-sent events */
 };
 
 /* What a request's head says of its dialect. */
@@ -35,9 +44,16 @@ struct door_hints {
     bool google;    /* x-goog-api-key or x-goog-api-client is there */
 };
 
+#define DOOR_MAX_MODEL 200 /* bytes of a model's name */
+
 /* `target`: as it stands in the request line, with its query. Slashes may be doubled, and "/v1" may
  * be missing. Spans of the result are views of it. */
 struct door door_find(struct span target, const struct door_hints *hints);
+
+/* The model of a path in plain text (RFC 3986 2.1), in the arena. False where it is no name that a
+ * path may hold: 1 to DOOR_MAX_MODEL bytes, letters, digits and ._:/@+- only, no two dots in a row.
+ */
+bool door_model(struct span model, struct arena *a, struct span *out);
 
 /* Every dialect that has a door, in a fixed order: for labels of metrics. */
 extern const struct dialect *const door_dialects[];

@@ -14,6 +14,7 @@
 #include "proxy/outlet.h"
 #include "proxy/relay.h"
 #include "proxy/route.h"
+#include "providers/sse_list.h"
 
 #define MAX_SPARE      64
 #define MAX_FIELDS     6144 /* header lines of an answer */
@@ -43,6 +44,7 @@ struct exchange {
     const struct dialect *dialect;
     struct span fields_for_all;  /* header lines that go on to every provider */
     struct span fields_for_same; /* ... to one that speaks the client's dialect */
+    struct span query_for_same;  /* the same of the query, from "?" on */
     bool no_failover;
     bool retried;        /* the client's library tries this for the second time or later */
     struct span session; /* a header that names the conversation, or empty */
@@ -68,6 +70,7 @@ struct exchange {
     struct attempt *owner;    /* the one whose answer goes to the client, once committed */
     struct chat_usage used;   /* by those that owned it before, as far as it is known or guessed */
     bool opened, committed;
+    struct sse_list list;                    /* of a stream that the client wants as a JSON array */
     unsigned status;                         /* what the client got */
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
     uint64_t answer_bytes;
@@ -266,7 +269,7 @@ static void log_exchange(struct exchange *x, const char *outcome)
         .wall_ms = clock_wall_ms(),
         .client = span_of(x->address),
         .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
-        .dialect = x->admission.door.kind == DOOR_ANSWER ? x->dialect->name : NULL,
+        .dialect = door_asks(x->admission.door.kind) ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
         .replayed = x->following ? metrics_replay_label(x->found_by) : NULL,
@@ -300,9 +303,20 @@ static void log_exchange(struct exchange *x, const char *outcome)
 
 static void add_id(const struct exchange *x, struct strbuf *fields)
 {
-    strbuf_add(fields, "x-request-id: ");
-    strbuf_add(fields, x->id);
-    strbuf_add(fields, "\r\n");
+    strbuf_addf(fields, "x-request-id: %s\r\n", x->id);
+    if (x->dialect->id_field != NULL)
+        strbuf_addf(fields, "%s: %s\r\n", x->dialect->id_field, x->id);
+}
+
+/* An error as it goes to this client, before it is written in the words of his dialect. */
+static struct chat_error for_client(const struct exchange *x, const struct chat_error *error)
+{
+    struct chat_error e = *error;
+
+    e.request_id = x->id;
+    if (e.status >= 500 && x->dialect->exhausted != 0)
+        e.status = x->dialect->exhausted;
+    return e;
 }
 
 static void answer(struct exchange *x, unsigned status, struct strbuf *fields, struct span body,
@@ -321,6 +335,7 @@ static void refuse(struct exchange *x, const struct chat_error *error)
     char mem[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem));
     struct strbuf body = strbuf_in(&x->arena, 8192);
+    struct chat_error told = for_client(x, error);
 
     add_id(x, &fields);
     strbuf_add(&fields, "Content-Type: application/json\r\n");
@@ -330,8 +345,8 @@ static void refuse(struct exchange *x, const struct chat_error *error)
         strbuf_addf(&fields, "Allow: %s\r\n", x->admission.allow);
     if (error->status == 401)
         strbuf_add(&fields, "WWW-Authenticate: Bearer\r\n");
-    x->dialect->write_error(error, &body);
-    answer(x, error->status, &fields, strbuf_span(&body), REJECTED, error->code);
+    x->dialect->write_error(&told, &body);
+    answer(x, told.status, &fields, strbuf_span(&body), REJECTED, error->code);
 }
 
 static void refuse_saying(struct exchange *x, unsigned status, const char *code, const char *param,
@@ -409,22 +424,62 @@ static struct admit_request to_admit(const struct http1_head *h)
     };
 }
 
-/* Header lines of the client's that a provider may see; credentials and cookies never are. */
+/* Header lines of the client's that a provider may see; credentials and cookies never are. A field
+ * may have several lines. */
 static struct span copy_fields(struct exchange *x, const struct http1_head *h,
                                const char *const *names)
 {
     struct strbuf out = strbuf_in(&x->arena, 8192);
 
-    for (; *names != NULL; names++) {
-        struct span value = http1_find(h, *names);
+    for (; *names != NULL; names++)
+        for (unsigned i = 0; i < h->n; i++) {
+            struct span value = h->headers[i].value;
 
-        if (value.n == 0 || value.n > 1024)
-            continue;
-        strbuf_addf(&out, "%s: ", *names);
-        strbuf_add_span(&out, value);
-        strbuf_add(&out, "\r\n");
-    }
+            if (!span_is_nocase(h->headers[i].name, *names) || value.n == 0 || value.n > 1024 ||
+                strlen(*names) + value.n + 4 > out.max - out.len)
+                continue; /* a line goes on whole or not at all */
+            strbuf_addf(&out, "%s: ", *names);
+            strbuf_add_span(&out, value);
+            strbuf_add(&out, "\r\n");
+        }
     return strbuf_span(&out);
+}
+
+/* Could it stand in any path without a meaning of its own (RFC 3986 2.3)? */
+static bool is_plain(struct span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z') ||
+              (s.p[i] >= '0' && s.p[i] <= '9') || strchr("-._~", s.p[i]) != NULL) ||
+            s.p[i] == '\0')
+            return false;
+    return true;
+}
+
+/* The parameters of the client's query that a provider may see: some callers put their key there.
+ */
+static struct span copy_query(struct exchange *x, struct span target, const char *const *names)
+{
+    struct strbuf out = strbuf_in(&x->arena, 256);
+    const char *q = memchr(target.p, '?', target.n);
+
+    while (q != NULL && names != NULL) {
+        struct span rest = {q + 1, (size_t)(target.p + target.n - q - 1)}, part = rest;
+        size_t n = 0;
+
+        q = memchr(rest.p, '&', rest.n);
+        if (q != NULL)
+            part.n = (size_t)(q - rest.p);
+        for (const char *const *name = names; *name != NULL; name++) {
+            n = strlen(*name);
+            if (!span_starts(part, *name) || part.n <= n || part.p[n] != '=' || part.n > 60 ||
+                !is_plain((struct span){part.p + n + 1, part.n - n - 1}))
+                continue;
+            strbuf_add_char(&out, out.len == 0 ? '?' : '&');
+            strbuf_add_span(&out, part);
+        }
+    }
+    return out.failed ? (struct span){0} : strbuf_span(&out);
 }
 
 /* How long the client's own library waits: an answer after that reaches nobody. Values from 5000 on
@@ -442,7 +497,8 @@ static void read_client_timeouts(struct exchange *x, const struct http1_head *h)
 /* The x-holdfast-* headers of a request. False when it was refused. */
 static bool read_wishes(struct exchange *x, const struct http1_head *h)
 {
-    static const char *const sessions[] = {"x-session-id", "session-id", "x-session-affinity"};
+    static const char *const sessions[] = {"x-session-id", "session-id", "x-session-affinity",
+                                           "x-claude-code-session-id"};
     struct span failover = http1_find(h, "x-holdfast-failover");
     struct span midstream = http1_find(h, "x-holdfast-midstream");
     struct span timeout = http1_find(h, "x-holdfast-timeout-ms");
@@ -506,7 +562,7 @@ static void *begin(void *ctx, struct client *c, const struct http1_head *h)
         x->last_event = arena_copy(&x->arena, http1_find(h, "last-event-id"));
         admit_caller(&r, &x->admission, x->caller);
     }
-    if (x->admission.door.kind != DOOR_ANSWER) {
+    if (!door_asks(x->admission.door.kind)) {
         x->body = strbuf_in(&x->arena, SMALL_BODY);
         return x;
     }
@@ -516,6 +572,7 @@ static void *begin(void *ctx, struct client *c, const struct http1_head *h)
         admit_caller(&r, &x->admission, x->caller);
     x->fields_for_all = copy_fields(x, h, (const char *const[]){"traceparent", "tracestate", NULL});
     x->fields_for_same = copy_fields(x, h, x->dialect->client_fields);
+    x->query_for_same = copy_query(x, h->target, x->dialect->client_query);
     if (h->framing == HTTP1_LENGTH) {
         if (!service_reserve(s->service, h->length)) {
             refuse_saying(x, 503, "proxy_overloaded", "",
@@ -654,12 +711,28 @@ static void happened(struct attempt *a, const struct failover_event *ev)
     step(x, &now);
 }
 
+/* Whole events of a stream, in the framing that the client asked for. */
+static void send_events(struct exchange *x, struct span events)
+{
+    struct strbuf out;
+
+    if (!x->admission.door.list) {
+        x->answer_bytes += events.n;
+        outlet_write(&x->out, events);
+        return;
+    }
+    out = strbuf_heap(events.n + 16); /* shorter than "data: " and the empty line of each */
+    sse_list_add(&x->list, events, &out);
+    x->answer_bytes += out.len;
+    outlet_write(&x->out, strbuf_span(&out));
+    strbuf_release(&out);
+}
+
 static void write_out(struct attempt *a, struct span bytes)
 {
     struct exchange *x = a->ctx;
 
-    x->answer_bytes += bytes.n;
-    outlet_write(&x->out, bytes);
+    send_events(x, bytes);
     if (!outlet_taken(&x->out)) /* it cannot end from within its attempt */
         loop_timer_set(x->space->loop, &x->alone, loop_now_ms(x->space->loop));
 }
@@ -695,6 +768,8 @@ static void need_conversation(struct exchange *x)
     if (x->conversation != NULL || x->conversation_error.msg[0] != '\0')
         return;
     c = arena_zalloc(&x->arena, sizeof(*c));
+    c->model = x->request.model;
+    c->stream = x->request.stream;
     if (x->dialect->read_conversation(strbuf_span(&x->body), &x->arena, c,
                                       &x->conversation_error) == 0)
         x->conversation = c;
@@ -766,6 +841,8 @@ static void extend_request(struct exchange *x, enum seam_way way, uint64_t used,
     *longer = x->request;
     if (x->dialect->extend(&x->request, ask.assistant, ask.user, used, &x->arena, longer, e) < 0)
         return;
+    c->model = longer->model;
+    c->stream = longer->stream;
     if (translates && x->dialect->read_conversation(longer->body, &x->arena, c, e) < 0)
         return;
     brief->request = longer;
@@ -816,6 +893,7 @@ static void start_attempt(struct exchange *x, int try)
         .id = x->answer_id,
         .fields_for_all = x->fields_for_all,
         .fields_for_same = x->fields_for_same,
+        .query_for_same = x->query_for_same,
         .without = x->deciding != NULL && x->deciding->target == target ? x->deciding->refused : 0,
         .commit = commit_of(c),
         .window = c->stream.window_tokens,
@@ -870,8 +948,9 @@ static void open_stream(struct exchange *x, const struct attempt *a)
     add_dropped(a, &fields);
     if (a != NULL)
         strbuf_add_span(&fields, strbuf_span(&a->fields));
-    strbuf_add(&fields, "Content-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
-                        "X-Accel-Buffering: no\r\n");
+    strbuf_add(&fields, x->admission.door.list ? "Content-Type: application/json\r\n"
+                                               : "Content-Type: text/event-stream\r\n");
+    strbuf_add(&fields, "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
     if (x->out.ids.stream[0] != '\0')
         strbuf_addf(&fields, "x-holdfast-stream: %s\r\n", x->out.ids.stream);
     assert(!fields.failed); /* each part of them is bounded */
@@ -896,6 +975,8 @@ static void correct_head(struct exchange *x, const struct attempt *a)
     char mem[MAX_FIELDS], text[MAX_FIELDS];
     struct strbuf fields = strbuf_on(mem, sizeof(mem)), out = strbuf_on(text, sizeof(text));
 
+    if (!x->dialect->comments)
+        return;
     relay_fields(&x->failover, a->number, x->request.model, loop_now_ms(x->space->loop), &fields);
     add_dropped(a, &fields);
     for (size_t i = 0, start = 0; i < fields.len; i++)
@@ -914,10 +995,8 @@ static void send_held(struct exchange *x, struct attempt *a)
 {
     struct span held = attempt_own(a);
 
-    if (held.n > 0) {
-        x->answer_bytes += held.n;
-        outlet_write(&x->out, held);
-    }
+    if (held.n > 0)
+        send_events(x, held);
     attempt_held_sent(a);
 }
 
@@ -1020,8 +1099,14 @@ static void finish(struct exchange *x)
         struct strbuf last = strbuf_in(&x->arena, 65536);
 
         attempt_write_end(a, &last);
-        x->answer_bytes += last.len;
-        outlet_write(&x->out, strbuf_span(&last));
+        send_events(x, strbuf_span(&last));
+    }
+    if (outlet_taken(&x->out) && x->admission.door.list) {
+        struct strbuf close = strbuf_in(&x->arena, 16);
+
+        sse_list_end(&x->list, &close);
+        x->answer_bytes += close.len;
+        outlet_write(&x->out, strbuf_span(&close));
     }
     record(x, FAILURE_NONE, failure_row(FAILURE_NONE)->label);
     outlet_end(&x->out);
@@ -1044,13 +1129,13 @@ static void break_off(struct exchange *x)
 
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
+    error.request_id = x->id;
     x->dialect->write_stream_error(&error, &event);
     if (x->owner != NULL)
         settle(x, x->owner);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
-    x->answer_bytes += event.len;
+    send_events(x, strbuf_span(&event));
     record(x, failover_outcome(&x->failover), failure_row(failover_outcome(&x->failover))->label);
-    outlet_write(&x->out, strbuf_span(&event));
     outlet_abort(&x->out, failover_outcome(&x->failover));
     end(x);
 }
@@ -1065,6 +1150,7 @@ static void give_up(struct exchange *x)
 
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
+    error = for_client(x, &error);
     x->dialect->write_error(&error, &text);
     add_id(x, &fields);
     relay_fields(&x->failover, -1, x->request.model, loop_now_ms(x->space->loop), &fields);
@@ -1189,7 +1275,10 @@ static void name_request(struct exchange *x, uint8_t key[HASH_SHA256_BYTES],
     hash_sha256(strbuf_span(&x->body), request);
     strbuf_clear(&text);
     strbuf_add_n(&text, request, HASH_SHA256_BYTES);
-    strbuf_add(&text, x->request.stream ? "stream " : "whole ");
+    strbuf_add(&text, x->admission.door.list ? "list "
+                      : x->request.stream    ? "stream "
+                      : x->request.counting  ? "count "
+                                             : "whole ");
     strbuf_add_span(&text, x->admission.door.model);
     assert(!text.failed); /* a head is smaller */
     hash_sha256(strbuf_span(&text), request);
@@ -1387,8 +1476,17 @@ static void serve_chat(struct exchange *x)
     struct service *s = x->space->service;
     struct failover_policy policy;
     struct failover_orders orders;
+    const struct door *door = &x->admission.door;
     struct err e;
 
+    x->request =
+        (struct chat_request){.stream = door->stream, .counting = door->kind == DOOR_COUNT};
+    if (door->model.n != 0 && !door_model(door->model, &x->arena, &x->request.model)) {
+        refuse_saying(x, 400, "invalid_request", "model",
+                      "the model in the path: expected a name of 1 to 200 letters, digits and "
+                      "._:/@+- without two dots in a row");
+        return;
+    }
     if (x->dialect->read_request(strbuf_span(&x->body), &x->arena, &x->request, &e) < 0) {
         refuse_saying(x, 400, e.code == ERR_SYNTAX ? "invalid_json" : "invalid_request", "", e.msg);
         return;
@@ -1410,7 +1508,8 @@ static void serve_chat(struct exchange *x)
         .per_target = s->config->failover.per_target,
         .total_ms = route_total_ms(s->config, x->route),
         .heartbeat_ms = x->request.stream ? s->config->stream.heartbeat_after : 0,
-        .hedge_ms = x->request.body.n > MAX_HEDGED ? FAILOVER_HEDGE_OFF : s->config->hedge.after,
+        .hedge_ms = x->request.body.n > MAX_HEDGED || x->request.counting ? FAILOVER_HEDGE_OFF
+                                                                          : s->config->hedge.after,
         .queue_ms = s->config->overload.queue_max_wait,
         .window_ms = s->config->stream.window_time,
         .kind = route_kind(&x->request),
@@ -1427,8 +1526,14 @@ static void serve_chat(struct exchange *x)
     x->answer_id = span_of(arena_printf(&x->arena, "%s%s", x->dialect->id_prefix, x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
-    route_plan(s->config, x->route, s->targets, &x->request, x->no_failover, session_of(x),
-               &x->failover);
+    route_plan(s->config, x->route, s->targets, &x->request, x->dialect, x->no_failover,
+               session_of(x), &x->failover);
+    if (x->failover.n_candidates == 0) {
+        refuse_saying(x, 404, "not_found", "model",
+                      "none of this model's targets can count tokens in this dialect; an estimate "
+                      "would not be theirs");
+        return;
+    }
     x->planned = true;
     failover_begin(&x->failover, loop_now_ms(x->space->loop), &orders);
     carry_out(x, &orders);
@@ -1458,6 +1563,7 @@ static void ready(void *exchange)
         take_up_again(x);
         break;
     case DOOR_ANSWER:
+    case DOOR_COUNT:
         serve_chat(x);
         break;
     case DOOR_NONE:
@@ -1518,6 +1624,7 @@ static void bad_request(void *ctx, struct client *c, const struct http1_problem 
     x->address = arena_strdup(&x->arena, span_of(client_address(c)));
     snprintf(e.code, sizeof(e.code), "%s", why->code);
     snprintf(e.message, sizeof(e.message), "%s", why->text);
+    e.request_id = x->id;
     x->dialect->write_error(&e, out);
     add_id(x, fields);
     strbuf_add(fields, "Content-Type: application/json\r\nx-should-retry: false\r\n");

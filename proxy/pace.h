@@ -16,8 +16,16 @@
 
 #include "proxy/base/attributes.h"
 
-/* Requests whose first output may be compared: a whole answer, a stream, each with reasoning. */
-enum pace_kind { PACE_WHOLE, PACE_STREAM, PACE_WHOLE_REASONING, PACE_STREAM_REASONING, PACE_KINDS };
+/* Requests whose first output may be compared: a whole answer, a stream, each with reasoning, and a
+ * count of tokens. */
+enum pace_kind {
+    PACE_WHOLE,
+    PACE_STREAM,
+    PACE_WHOLE_REASONING,
+    PACE_STREAM_REASONING,
+    PACE_COUNT,
+    PACE_KINDS
+};
 
 #define PACE_BUCKETS 64
 

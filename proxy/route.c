@@ -26,6 +26,8 @@ uint64_t route_total_ms(const struct config *c, const struct config_route *r)
 
 enum pace_kind route_kind(const struct chat_request *req)
 {
+    if (req->counting)
+        return PACE_COUNT;
     if (req->reasoning)
         return req->stream ? PACE_STREAM_REASONING : PACE_WHOLE_REASONING;
     return req->stream ? PACE_STREAM : PACE_WHOLE;
@@ -83,7 +85,9 @@ static bool fits(const struct config_target *ct, const struct target *t,
 {
     bool media = t->provider->type->text_only || ct->context_window != 0
                      ? has_part(req->body, "\"image_url\"") ||
-                           has_part(req->body, "\"input_audio\"") || has_part(req->body, "\"file\"")
+                           has_part(req->body, "\"input_audio\"") ||
+                           has_part(req->body, "\"file\"") || has_part(req->body, "\"image\"") ||
+                           has_part(req->body, "\"document\"")
                      : false;
 
     if (media)
@@ -144,8 +148,8 @@ static unsigned ways_of(const struct target *t, const struct chat_request *req)
 }
 
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
-                const struct chat_request *req, bool only_first, uint64_t session,
-                struct failover *f)
+                const struct chat_request *req, const struct dialect *client, bool only_first,
+                uint64_t session, struct failover *f)
 {
     size_t order[CONFIG_MAX_TARGETS];
 
@@ -165,6 +169,8 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
         };
 
         assert(t != NULL);
+        if (req->counting && t->provider->type->dialect != client)
+            continue; /* each model counts in its own way */
         failover_add(f, &candidate);
         if (only_first || req->pinned)
             break;

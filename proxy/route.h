@@ -3,7 +3,7 @@
 #define HOLDFAST_PROXY_ROUTE_H
 
 #include "config/config.h"
-#include "providers/chat.h"
+#include "providers/dialect.h"
 #include "proxy/failover.h"
 
 /* The first route whose pattern matches the model's name, or the one that a request names by its
@@ -19,9 +19,10 @@ enum pace_kind route_kind(const struct chat_request *req);
 
 /* Gives the decision core its candidates in order of preference: tier after tier, inside a tier by
  * weight. `session` chooses there: the same one always comes to the same target while that is well,
- * so that its prompt cache is of use; a random one balances. `only_first`: no failover. */
+ * so that its prompt cache is of use; a random one balances. `only_first`: no failover. A count is
+ * asked only of targets of the client's own dialect `client`: there may be none. */
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
-                const struct chat_request *req, bool only_first, uint64_t session,
-                struct failover *f);
+                const struct chat_request *req, const struct dialect *client, bool only_first,
+                uint64_t session, struct failover *f);
 
 #endif

@@ -82,7 +82,7 @@ class Answer:
 class Raw:
     """A connection that sends the bytes it is given and believes nothing about the answer."""
 
-    def __init__(self, port=None, path=None, timeout=10):
+    def __init__(self, port=None, path=None, timeout=30):
         if path:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(path)
@@ -190,34 +190,40 @@ class Raw:
             a.end = "aborted"
 
     def _chunked(self, a, deadline):
-        body = bytearray()
+        body, at = bytearray(), 0
         try:
-            while self._chunk(a, body, deadline):
-                pass
+            while at is not None:
+                if at > 1 << 20:  # what is read is cut off now and then: large bodies stay linear
+                    self.buffer, at = self.buffer[at:], 0
+                at = self._chunk(a, body, at, deadline)
         finally:
             a.body = bytes(body)
 
-    def _chunk(self, a, body, deadline):
-        """Reads one chunk; False after the last one, or when the connection ended instead."""
-        while b"\r\n" not in self.buffer:
+    def _chunk(self, a, body, at, deadline):
+        """Reads the chunk that begins at `at` of the buffer. Returns where the next one does, or None
+        after the last one or when the connection ended instead."""
+        while (end := self.buffer.find(b"\r\n", at)) < 0:
             if not self.fill(deadline):
                 a.end = "aborted"
-                return False
-        line, _, self.buffer = self.buffer.partition(b"\r\n")
+                return None
+        line = self.buffer[at:end]
         assert re.fullmatch(rb"[0-9a-fA-F]{1,8}", line), f"bad chunk size line: {line!r}"
-        size = int(line, 16)
-        while len(self.buffer) < size + 2:
+        size, at = int(line, 16), end + 2
+        while len(self.buffer) < at + size + 2:
             if not self.fill(deadline):
-                body += self.buffer[:size]
+                body += self.buffer[at:at + size]
                 a.end = "aborted"
-                return False
-        assert self.buffer[size:size + 2] == b"\r\n", "chunk without its CRLF"
-        body += self.buffer[:size]
-        self.buffer = self.buffer[size + 2:]
+                return None
+        body += self.buffer[at:at + size]
+        at += size
+        assert self.buffer[at:at + 2] == b"\r\n", "chunk without its CRLF"
         a.pieces.append((time.monotonic() - self.sent_at, len(body)))
-        return size > 0
+        if size > 0:
+            return at + 2
+        self.buffer = self.buffer[at + 2:]
+        return None
 
-    def closed(self, timeout=2):
+    def closed(self, timeout=20):
         """True when the other side ends the connection in time without another byte."""
         deadline = time.monotonic() + timeout
         try:
@@ -244,7 +250,7 @@ def chat_body(model="m", stream=False, messages=None, **fields):
     return json.dumps(body).encode()
 
 
-def chat(port, model="m", stream=False, headers=(), timeout=10, **fields):
+def chat(port, model="m", stream=False, headers=(), timeout=30, **fields):
     """One chat completion on a connection of its own."""
     with Raw(port, timeout=timeout) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body(model, stream, **fields),
@@ -256,7 +262,7 @@ def chat(port, model="m", stream=False, headers=(), timeout=10, **fields):
 
 def http_get(port, path, headers=None, method="GET", body=None):
     """(status, headers in lower case, body) over http.client."""
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         c.request(method, path, body, headers or {})
         r = c.getresponse()
@@ -265,7 +271,18 @@ def http_get(port, path, headers=None, method="GET", body=None):
         c.close()
 
 
-def wait_for(what, timeout=3, every=0.01):
+def in_time(ask, low, high, of=lambda answer: answer.seconds, tries=6):
+    """The answer of an `ask()` that took from `low` to `high` seconds. Too early is wrong at once; too
+    late may be the machine's fault, so only a time that is late again and again is wrong."""
+    for _ in range(tries):
+        answer = ask()
+        assert of(answer) >= low, f"{of(answer):.3f} s, and not {low}"
+        if of(answer) <= high:
+            return answer
+    raise AssertionError(f"{of(answer):.3f} s after {tries} tries, and not {high}")
+
+
+def wait_for(what, timeout=15, every=0.01):
     """Polls until `what()` is true and returns it; a failing assertion names nothing but time."""
     deadline = time.monotonic() + timeout
     while True:

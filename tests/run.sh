@@ -147,17 +147,17 @@ unit() {
         fixed_addresses ctest --preset "$1" -j "$JOBS" --output-junit "$RESULTS/ctest-$1.xml"
 }
 
-# scenarios NAME BINARY PATH [pytest options]
+# scenarios NAME BINARY WORKERS PATH [pytest options]
 scenarios() {
-    local name=$1 binary=$2 path=$3
-    shift 3
+    local name=$1 binary=$2 workers=$3 path=$4
+    shift 4
     if [ ! -x "$binary" ]; then
         FAILED=$((FAILED + 1))
         NOTES+=("failed: $name: $binary was not built")
         return
     fi
     run_counted "$name" "$RESULTS/pytest-$name.xml" fixed_addresses env HOLDFAST_BIN="$binary" \
-        "$ROOT/build/venv/bin/python" -m pytest -q -n "$WORKERS" "$path" \
+        "$ROOT/build/venv/bin/python" -m pytest -q -n "$workers" "$path" \
         --junitxml "$RESULTS/pytest-$name.xml" "$@"
 }
 
@@ -179,10 +179,18 @@ if wants unit; then
     unit dev
     unit tsan
 fi
-wants scenarios && scenarios scenarios "$ROOT/build/dev/holdfast" tests/scenarios -m "not release"
-wants tsan && scenarios scenarios-tsan "$ROOT/build/tsan/holdfast" tests/scenarios -m tsan
-wants release && scenarios scenarios-release "$ROOT/build/release/holdfast" tests/scenarios -m release -n 0
-wants e2e && scenarios e2e "$ROOT/build/dev/holdfast" tests/e2e
+# Those that load the machine run when the others are done, one at a time.
+DEV=$ROOT/build/dev/holdfast TSAN=$ROOT/build/tsan/holdfast RELEASE=$ROOT/build/release/holdfast
+if wants scenarios; then
+    scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
+    scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
+fi
+if wants tsan; then
+    scenarios scenarios-tsan "$TSAN" "$WORKERS" tests/scenarios -m "tsan and not alone"
+    scenarios scenarios-tsan-alone "$TSAN" 0 tests/scenarios -m "tsan and alone"
+fi
+wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
+wants e2e && scenarios e2e "$DEV" "$WORKERS" tests/e2e
 
 say "summary"
 [ ${#NOTES[@]} = 0 ] || printf '%s\n' "${NOTES[@]}"

@@ -16,6 +16,7 @@ enum err_code {
     ERR_VALUE,   /* well-formed, but the value is not allowed here */
     ERR_TOO_BIG, /* a cap was passed */
     ERR_UNKNOWN, /* a name that nothing defines */
+    ERR_BOUND,   /* well-formed, but of use in one place only, which is not here */
 };
 
 /* Lives on the caller's stack. Untouched on success, so one serves a whole chain of calls. */

@@ -13,7 +13,7 @@ TEXT = "A: word1 word2 word3 word4"
 
 def sdk(proxy, retries=0, **more):
     return openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key="any",
-                         max_retries=retries, timeout=10, **more)
+                         max_retries=retries, timeout=30, **more)
 
 
 def test_chat(upstream, holdfast):
@@ -65,7 +65,8 @@ def test_each_error_raises_its_class(upstream, holdfast, script, error):
 
 @pytest.mark.parametrize("how", ["eof", "rst", "stall", "error", "clean", "done"])
 def test_a_cut_stream_raises_after_its_content(upstream, holdfast, how):
-    client = sdk(holdfast(upstream("A", default=f"cut?after=3&how={how}")))
+    client = sdk(holdfast(upstream("A", default=f"cut?after=3&how={how}"),
+                          hasty="a" if how == "stall" else ""))
     got = ""
     with pytest.raises(openai.APIError):
         for c in client.chat.completions.create(model="m", messages=HELLO, stream=True,
@@ -77,7 +78,8 @@ def test_a_cut_stream_raises_after_its_content(upstream, holdfast, how):
 @pytest.mark.parametrize("script", ["status?code=503", "rst_before", "hang", "status?code=401"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_failover_is_invisible(upstream, holdfast, script, stream):
-    client = sdk(holdfast(upstream("A", default=script), upstream("B")))
+    client = sdk(holdfast(upstream("A", default=script), upstream("B"),
+                          hasty="a" if script == "hang" else ""))
     r = client.chat.completions.create(model="m", messages=HELLO, stream=stream)
     text = ("".join(c.choices[0].delta.content or "" for c in r if c.choices) if stream
             else r.choices[0].message.content)

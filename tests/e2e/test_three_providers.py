@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from conftest import HASTY
 from faultd import bodies
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed")
@@ -25,13 +26,15 @@ class Setup:
     def __init__(self, kind, upstream, holdfast):
         self.kind, self.upstream, self.holdfast = kind, upstream, holdfast
 
-    def start(self, **script):
+    def start(self, hasty=False, **script):
         """The SDK's client, and the provider behind the proxy."""
+        limits = HASTY if hasty else {}
         a = self.upstream("A", **script)
         p = self.holdfast({"type": self.kind, "base_url": a.base_url, "api_key": "sk-test"},
-                          routes=[{"model": "*", "targets": [f"a/{KINDS[self.kind]}"]}])
+                          routes=[{"model": "*", "targets": [
+                              {"target": f"a/{KINDS[self.kind]}", **limits}]}])
         return openai.OpenAI(base_url=f"http://127.0.0.1:{p.port}/v1", api_key="any",
-                             max_retries=0, timeout=10), a
+                             max_retries=0, timeout=30), a
 
 
 @pytest.fixture(params=KINDS)
@@ -173,7 +176,7 @@ def test_overloaded(three):
 
 @pytest.mark.parametrize("how", ["eof", "rst", "stall", "clean"])
 def test_a_cut_stream_raises_after_its_content(three, how):
-    client, _ = three.start(default=f"cut?after=3&how={how}")
+    client, _ = three.start(hasty=how == "stall", default=f"cut?after=3&how={how}")
     got = ""
     with pytest.raises(openai.APIError):
         for c in client.chat.completions.create(model="m", messages=HELLO, stream=True,

@@ -409,18 +409,31 @@ def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_r
 
 
 @script
-def limited(x, n=8, code=429, retry_after="", first=50):
-    """A capacity: with more than n of these in flight an error at once, else a good answer."""
+def held(x):
+    """A good answer, once the test calls the server's release()."""
+    x.hold()
+    ok(x)
+
+
+@script
+def limited(x, n=8, code=429, retry_after="", first=50, held=0):
+    """A capacity: with n of these in flight an error at once, else a good answer after `first` ms,
+    or, with held, once the test calls the server's release(). Its place is free again before the
+    answer goes: who has read it may send the next request at once."""
     with x.server.lock:
-        x.server.busy += 1
-        full = x.server.busy > n
+        full = x.server.busy >= n
+        x.server.busy += not full
+    if full:
+        return status(x, code, retry_after=retry_after)
     try:
-        if full:
-            return status(x, code, retry_after=retry_after)
-        return ok(x, first=first)
+        if held:
+            x.hold()
+        else:
+            x.pause(first / 1000)
     finally:
         with x.server.lock:
             x.server.busy -= 1
+    return ok(x)
 
 
 @script

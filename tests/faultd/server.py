@@ -197,6 +197,11 @@ class Exchange:
             if self.server.readable(self.sock, min(left, 0.2)):
                 self.check()
 
+    def hold(self):
+        """Waits until the test calls the server's release()."""
+        while not self.server.released.is_set() and not self.server.stopping:
+            self.pause(0.01)
+
     def check(self):
         """Notices a peer that has left; what it sent ahead is kept for the next request."""
         try:
@@ -238,6 +243,7 @@ class Faultd:
         self.tls, self.certs, self.idle_close = tls, certs, idle_close
         self.specs, self.accepts = list(queue), list(on_accept)
         self.attempts, self.connections, self.pending = [], [], {}
+        self.released = threading.Event()
         self.since = time.monotonic()  # its start, or when its log was last cleared
         self.lock, self.stopping, self.socks = threading.Lock(), False, set()
         self.listener = socket.create_server((host, port), backlog=1024)
@@ -263,6 +269,14 @@ class Faultd:
     def queue(self, *specs):
         with self.lock:
             self.specs.extend(specs)
+
+    def release(self):
+        """Lets the scripts go on that hold their answer, and those that come later."""
+        self.released.set()
+
+    def hold(self):
+        """From now on they hold it again."""
+        self.released.clear()
 
     def clear_log(self):
         with self.lock:

@@ -67,16 +67,6 @@ def is_output(piece):
     return b'"content_block_delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
 
 
-def half(x, words):
-    """The start of a stream that says these words and has no end."""
-    x.stream_head()
-    for piece in pieces(x, words):
-        if b"message_stop" in piece or b"content_block_stop" in piece or b"finishReason" in piece:
-            break
-        x.part(piece)
-    x.pause(0.03)
-
-
 def calls_of(n):
     return [(c["function"]["name"], json.loads(c["function"]["arguments"]))
             for c in bodies.tool_calls(n)]

@@ -129,7 +129,7 @@ static void check_request(struct span text, bool newest)
     struct err e = {0};
     char names[512];
     struct strbuf list = strbuf_on(names, sizeof(names));
-    struct drops drops = {&list};
+    struct drops drops = {.names = &list};
     struct span raw;
 
     arena_init(&a);

@@ -182,7 +182,7 @@ static void check_conversation(struct span text)
     struct dialect_request out;
     struct conversation c, again;
     struct strbuf names;
-    struct drops drops = {&names};
+    struct drops drops = {.names = &names};
     struct arena a;
     struct err e = {0};
 

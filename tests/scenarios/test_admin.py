@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from client import Raw, chat_body, http_get, request_bytes, wait_for
+from client import Raw, chat_body, http_get, in_time, request_bytes, wait_for
 from conftest import free_port
 
 
@@ -30,12 +30,12 @@ def test_ready_stays_true_while_providers_are_down(upstream, holdfast):
 def test_not_ready_while_draining(upstream, holdfast):
     import signal
     a = upstream("A", default="ok?gap=100&tokens=12")
-    p = holdfast(a, drain={"delay": "800ms", "timeout": "3s"})
+    p = holdfast(a, drain={"delay": "3s", "timeout": "10s"})
     with Raw(p.port) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body(stream=True)))
         wait_for(lambda: a.attempts)
         p.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: http_get(p.admin, "/readyz")[0] == 503, timeout=1)
+        wait_for(lambda: http_get(p.admin, "/readyz")[0] == 503)
         assert http_get(p.admin, "/livez")[0] == 200
         assert c.answer().end == "complete"
     assert p.wait() == 0
@@ -145,6 +145,10 @@ def test_admin_is_not_for_web_pages_either(upstream, holdfast):
 
 
 def test_it_starts_fast(upstream, holdfast):
-    started = time.monotonic()
-    holdfast(upstream("A"))
-    assert time.monotonic() - started < 3
+    a = upstream("A")
+
+    def start():
+        started = time.monotonic()
+        holdfast(a)
+        return time.monotonic() - started
+    in_time(start, 0, 3, lambda seconds: seconds)

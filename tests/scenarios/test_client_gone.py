@@ -19,9 +19,9 @@ def leave(proxy, up, stream, after):
 
 
 def check_nothing_stays(proxy, a, b):
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
-    wait_for(lambda: proxy.in_flight() == 0, timeout=1)
-    wait_for(lambda: proxy.status()["in_flight"] == 0, timeout=1)
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
+    wait_for(lambda: proxy.in_flight() == 0)
+    wait_for(lambda: proxy.status()["in_flight"] == 0)
     assert b.attempts == [], "no failover for a client that has left"
     assert proxy.metric("holdfast_breaker_state", target="a/model-a") == 0
 
@@ -39,14 +39,14 @@ def test_before_the_first_byte(upstream, holdfast, stream):
 def test_in_the_middle_of_a_stream(upstream, holdfast):
     a, b = upstream("A", default="ok?gap=100&tokens=200"), upstream("B")
     p = holdfast(a, b, timeouts=PATIENT)
-    leave(p, a, True, lambda c: wait_for(lambda: c.fill(c.sent_at + 5) and b"word2" in c.buffer))
+    leave(p, a, True, lambda c: wait_for(lambda: c.fill(c.sent_at + 30) and b"word2" in c.buffer))
     check_nothing_stays(p, a, b)
 
 
 def test_while_a_stream_is_silent(upstream, holdfast):
     a, b = upstream("A", default="cut?after=3&how=stall"), upstream("B")
     p = holdfast(a, b, timeouts=PATIENT)
-    leave(p, a, True, lambda c: wait_for(lambda: c.fill(c.sent_at + 5) and b"word2" in c.buffer))
+    leave(p, a, True, lambda c: wait_for(lambda: c.fill(c.sent_at + 30) and b"word2" in c.buffer))
     check_nothing_stays(p, a, b)
 
 
@@ -56,7 +56,7 @@ def test_while_the_upstream_is_being_connected(upstream, holdfast):
     with Raw(p.port) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body()))
         wait_for(lambda: a.connections)
-    wait_for(lambda: not a.open_connections(), timeout=1)
+    wait_for(lambda: not a.open_connections())
     assert b.attempts == []
 
 
@@ -74,7 +74,7 @@ def test_right_after_the_last_event_is_a_success(upstream, holdfast):
     p = holdfast(a, b, timeouts=PATIENT)
     with Raw(p.port) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body(stream=True)))
-        wait_for(lambda: c.fill(c.sent_at + 5) and b"[DONE]" in c.buffer)
+        wait_for(lambda: c.fill(c.sent_at + 30) and b"[DONE]" in c.buffer)
     wait_for(lambda: p.in_flight() == 0)
     assert p.metric("holdfast_requests_total", outcome="ok") == 1
 
@@ -89,8 +89,8 @@ def test_many_at_once(upstream, holdfast):
     wait_for(lambda: len(a.attempts) == 40)
     for c in clients:
         c.sock.close()
-    wait_for(lambda: all(x.ended for x in a.attempts), timeout=1.5)
-    wait_for(lambda: p.in_flight() == 0, timeout=1)
+    wait_for(lambda: all(x.ended for x in a.attempts))
+    wait_for(lambda: p.in_flight() == 0)
     assert b.attempts == []
 
 

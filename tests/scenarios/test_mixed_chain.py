@@ -9,6 +9,7 @@ import json
 import pytest
 
 from client import Raw, request_bytes
+from conftest import HASTY
 from test_conformance import CALM
 from test_conformance_requests import a_check, g_check
 
@@ -22,15 +23,17 @@ DOWN = "status?code=503"
 class Chain:
     """The three providers, the proxy, and a client with its history."""
 
-    def __init__(self, upstream, holdfast, stream, **fields):
+    def __init__(self, upstream, holdfast, stream, hasty=False, **fields):
         self.providers = [upstream(n) for n in "ABC"]
         self.stream, self.fields = stream, fields
         self.history = [{"role": "user", "content": "hello"}]
         kinds = ("openai", "anthropic", "gemini")
+        limits = HASTY if hasty else {}  # Claude's
         self.proxy = holdfast(
             *({"type": k, "base_url": p.base_url, "api_key": f"sk-{k}"}
               for k, p in zip(kinds, self.providers)),
-            routes=[{"model": "*", "targets": [f"{n}/{m}" for n, m in zip("abc", MODELS)]}],
+            routes=[{"model": "*", "targets": [{"target": f"{n}/{m}", **(limits if n == "b" else {})}
+                                               for n, m in zip("abc", MODELS)]}],
             failover={"max_attempts": 4, "per_target": 1}, breaker=CALM)
 
     def turn(self, *scripts, **headers):
@@ -167,7 +170,7 @@ def test_a_cut_after_output_is_a_true_error(upstream, holdfast, how):
 
 @pytest.mark.parametrize("how", ["eof", "rst", "clean", "stall"])
 def test_a_cut_before_output_moves_on(upstream, holdfast, how):
-    chain = Chain(upstream, holdfast, True)
+    chain = Chain(upstream, holdfast, True, hasty=how == "stall")
     answer = chain.turn(DOWN, f"cut?after=0&how={how}", "ok")
     assert answer.text == "C: word1 word2 word3 word4" and answer.end == "complete"
     assert answer.done == 1 and answer.header("x-holdfast-provider") == "c"
@@ -178,7 +181,8 @@ def test_a_cut_before_output_moves_on(upstream, holdfast, how):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("kind", ["hang", "rst_before", "status?code=529", "status?code=429"])
 def test_a_dead_claude_moves_on(upstream, holdfast, kind, stream):
-    answer = Chain(upstream, holdfast, stream).turn(DOWN, kind, "ok")
+    chain = Chain(upstream, holdfast, stream, hasty=kind == "hang")
+    answer = chain.turn(DOWN, kind, "ok")
     assert answer.text == "C: word1 word2 word3 word4"
     assert [t for t, _ in outcomes(answer)] == [f"{n}/{m}" for n, m in zip("abc", MODELS)]
 

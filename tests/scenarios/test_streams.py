@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from client import wait_for
+from client import in_time, wait_for
 from faultd import bodies, story
 
 TEXT = "A: word1 word2"
@@ -30,7 +30,8 @@ def check_error_end(answer, text=TEXT):
                                  "done", "comments"])
 def test_a_stream_that_breaks_after_output_ends_in_an_error(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
-    answer = holdfast(a, b).chat(stream=True, headers={"x-holdfast-midstream": "error"})
+    p = holdfast(a, b, hasty="a" if how in ("stall", "comments") else "")
+    answer = p.chat(stream=True, headers={"x-holdfast-midstream": "error"})
     check_error_end(answer)
     assert len(a.attempts) == 1 and b.attempts == [], "nothing is sent again after output"
 
@@ -60,6 +61,7 @@ def test_what_does_not_fit_is_a_true_error(upstream, holdfast):
     check_error_end(answer)
     assert "truncated" in answer.error["message"] and "seam_mismatch" in answer.error["message"]
     assert p.metric("holdfast_attempts_total", outcome="seam_mismatch") == 1
+    assert b"holdfast seam" not in answer.body, "nobody went on"
     assert p.metric("holdfast_midstream_total", result="error") == 1
 
 
@@ -85,6 +87,28 @@ def test_who_goes_on_without_a_parameter_is_asked_in_the_same_way(upstream, hold
     assert [x.json.get("temperature") for x in b.attempts] == [0.3, None]
     assert b.attempts[0].json["messages"] == b.attempts[1].json["messages"]
     assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
+
+
+def test_a_400_to_the_same_request_is_no_refusal_to_go_on(upstream, holdfast):
+    """Asked anew, in the client's own words: it is the request that is wrong, for whomever."""
+    a, c = upstream("A", default="canonical?cut=20"), upstream("C", default="canonical?turn=repeats")
+    b = upstream("B", default="status?code=400")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "align"}, c)
+    answer = p.chat(stream=True)
+    assert answer.end == "aborted" and len(b.attempts) == 1 and c.attempts == []
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 0
+    assert p.metric("holdfast_attempts_total", outcome="bad_request") == 1
+
+
+def test_a_refusal_that_does_not_speak_of_prefill_is_not_remembered(upstream, holdfast):
+    a = upstream("A", default="canonical?cut=20")
+    b = upstream("B", queue=["status?code=400"], default="canonical?turn=repeats")
+    p = holdfast(a, {"type": "openai", "base_url": b.base_url, "carry_on": "prefill"},
+                 failover={"max_attempts": 4, "per_target": 2})
+    for way in (b" way=turn ", b" way=prefill "):
+        answer = p.chat(stream=True)
+        assert answer.text == story.TEXT and way in answer.body
+    assert p.metric("holdfast_attempts_total", outcome="carry_refused") == 1
 
 
 @pytest.mark.parametrize("how", ["eof", "stall", "error"])
@@ -179,10 +203,10 @@ def test_a_missing_done_is_added(upstream, holdfast):
 
 @pytest.mark.parametrize("done", [0, 1])
 def test_a_finished_stream_whose_connection_stays_open_is_finalised(upstream, holdfast, done):
-    a = upstream("A", default=f"ok?hold=5000&done={done}")
-    answer = holdfast(a, timeouts={"idle": "3s"}).chat(stream=True)
+    a = upstream("A", default=f"ok?hold=30000&done={done}")
+    answer = holdfast(a).chat(stream=True)
     assert answer.end == "complete" and answer.done == 1
-    assert answer.seconds < 1.5
+    assert answer.seconds < 10
 
 
 def test_nothing_after_done_is_relayed(upstream, holdfast):
@@ -243,13 +267,14 @@ def test_one_of_two_choices_without_its_end_is_a_cut(upstream, holdfast):
 
 
 HEARTBEAT = {"stream": {"heartbeat_after": "1s"},
-             "timeouts": {"first_token": "1500ms", "idle": "5s", "total": "8s"}}
+             "timeouts": {"first_token": "2s"}}
 
 
 def test_a_heartbeat_is_a_comment_and_the_next_target_still_answers(upstream, holdfast):
     a, b = upstream("A", default="hang"), upstream("B")
-    answer = holdfast(a, b, **HEARTBEAT).chat(stream=True)
-    assert answer.body.startswith(b":") and 0.8 < answer.pieces[0][0] < 1.4
+    answer = in_time(lambda: holdfast(a, b, **HEARTBEAT).chat(stream=True), 0.8, 1.4,
+                     lambda x: x.pieces[0][0])
+    assert answer.body.startswith(b":")
     assert answer.text == "B: word1 word2 word3 word4"
     assert answer.end == "complete" and answer.done == 1
 

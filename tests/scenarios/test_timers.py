@@ -1,9 +1,7 @@
 """Four timers, each on its own and within 250 ms; and the deadline over all of them."""
-import time
-
 import pytest
 
-from client import wait_for
+from client import in_time, wait_for
 from faultd import blackhole
 
 CASES = {  # name: (which timer, options of A)
@@ -29,9 +27,12 @@ def test_the_timer_before_output_moves_on_in_time(upstream, holdfast, name):
     else:
         a = upstream("A", **options)
     times = {"connect": "3s", "tls": "3s", "first_token": "3s", "answer": "3s", timer: "700ms"}
-    answer = holdfast(a, b, timeouts=times).chat(stream=True)
+    targets = [{"target": "a/model-a", **times}, "b/model-b"]
+
+    def ask():
+        return holdfast(a, b, routes=[{"model": "*", "targets": targets}]).chat(stream=True)
+    answer = in_time(ask, 0.45, 0.95)
     assert answer.text.startswith("B:")
-    assert 0.45 <= answer.seconds <= 0.95, answer.seconds
     assert 450 <= answer.trail[0][2] <= 950, answer.trail
     del keep
 
@@ -39,58 +40,64 @@ def test_the_timer_before_output_moves_on_in_time(upstream, holdfast, name):
 @pytest.mark.parametrize("script", ["hang", "head_then_stall", "cut?how=stall"])
 def test_a_unary_answer_that_does_not_come(upstream, holdfast, script):
     a, b = upstream("A", default=script), upstream("B")
-    answer = holdfast(a, b, timeouts={"first_token": "700ms", "answer": "700ms",
-                                      "idle": "700ms"}).chat()
-    assert answer.text.startswith("B:") and 0.45 <= answer.seconds <= 0.95
+    times = {"first_token": "700ms", "answer": "700ms", "idle": "700ms"}
+    targets = [{"target": "a/model-a", **times}, "b/model-b"]
+
+    def ask():
+        return holdfast(a, b, routes=[{"model": "*", "targets": targets}]).chat()
+    assert in_time(ask, 0.45, 0.95).text.startswith("B:")
 
 
 @pytest.mark.parametrize("how", ["stall", "comments"])
 def test_the_idle_timer_ends_a_stream_that_fell_silent(upstream, holdfast, how):
     a = upstream("A", default=f"cut?after=3&how={how}")
-    answer = holdfast(a, timeouts={"idle": "700ms"}).chat(
-        stream=True, headers={"x-holdfast-midstream": "error"})
-    last_token = [t for t, n in answer.pieces][0]
+    p = holdfast(a, timeouts={"idle": "700ms"}, breaker={"consecutive": 1000})
+
+    def ask():
+        return p.chat(stream=True, headers={"x-holdfast-midstream": "error"})
+    answer = in_time(ask, 0.45, 1.0, lambda x: x.seconds - x.pieces[0][0])
     assert answer.end == "aborted" and answer.error
-    assert 0.45 <= answer.seconds - last_token <= 1.0, answer.pieces
 
 
 def test_slow_but_steady_is_not_idle(upstream, holdfast):
     """Many times the idle limit in all, never between two tokens."""
-    a = upstream("A", default="ok?gap=150&tokens=10")
-    answer = holdfast(a, timeouts={"idle": "500ms", "first_token": "500ms"}).chat(stream=True)
-    assert answer.end == "complete" and answer.seconds > 1.3
+    a = upstream("A", default="ok?gap=200&tokens=25")
+    answer = holdfast(a, timeouts={"idle": "2s", "first_token": "2s"}).chat(stream=True)
+    assert answer.end == "complete" and answer.seconds > 4
 
 
 def test_a_first_token_just_in_time(upstream, holdfast):
-    a, b = upstream("A", default="ok?first=350"), upstream("B")
-    answer = holdfast(a, b, timeouts={"first_token": "800ms"}).chat(stream=True)
+    a, b = upstream("A", default="ok?first=1000"), upstream("B")
+    answer = holdfast(a, b, timeouts={"first_token": "3s"}).chat(stream=True)
     assert answer.text.startswith("A:") and b.attempts == []
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_total_deadline_covers_all_attempts(upstream, holdfast, stream):
     ups = [upstream(n, default="hang") for n in "ABC"]
-    answer = holdfast(*ups, timeouts={"first_token": "600ms", "answer": "600ms",
-                                      "total": "1s"}).chat(stream=stream)
-    assert answer.status == 504 and 0.75 <= answer.seconds <= 1.25, answer.seconds
-    assert answer.error["message"]
+
+    def ask():
+        return holdfast(*ups, timeouts={"first_token": "600ms", "answer": "600ms",
+                                        "total": "1s"}).chat(stream=stream)
+    answer = in_time(ask, 0.75, 1.25)
+    assert answer.status == 504 and answer.error["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_client_s_own_deadline(upstream, holdfast, stream):
     a = upstream("A", default="hang")
-    p = holdfast(a, timeouts={"first_token": "5s", "answer": "5s"})
-    answer = p.chat(stream=stream, headers={"x-holdfast-timeout-ms": "600"})
-    assert answer.status == 504 and 0.35 <= answer.seconds <= 0.85, answer.seconds
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
+    p = holdfast(a)
+    answer = in_time(lambda: p.chat(stream=stream, headers={"x-holdfast-timeout-ms": "600"}),
+                     0.35, 0.85)
+    assert answer.status == 504
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
 
 
 def test_the_deadline_also_ends_a_stream_that_never_ends(upstream, holdfast):
     a = upstream("A", default="ok?gap=50&tokens=1000")
-    started = time.monotonic()
-    answer = holdfast(a, timeouts={"total": "1s"}).chat(stream=True)
+    p = holdfast(a, timeouts={"total": "1s"})
+    answer = in_time(lambda: p.chat(stream=True), 0.75, 1.25)
     assert answer.end == "aborted" and answer.done == 0 and answer.error
-    assert 0.75 <= answer.seconds <= 1.25, time.monotonic() - started
 
 
 @pytest.mark.parametrize("value", ["abc", "-5", "0", "1e9", ""])

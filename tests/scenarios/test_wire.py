@@ -142,17 +142,18 @@ def test_a_reader_that_is_always_behind_gets_all_of_it(upstream, holdfast):
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         c.send(ASK_STREAM)
         time.sleep(0.5)
-        c.fill(time.monotonic() + 5)
+        c.fill(time.monotonic() + 30)
         answer = None
-        chunk = 30000
+        chunk, got = 30000, bytearray(c.buffer)
         deadline = time.monotonic() + 25
-        while len(c.buffer) < 20 << 20 and time.monotonic() < deadline:
+        while len(got) < 20 << 20 and time.monotonic() < deadline:
             data = c.sock.recv(chunk)
             if not data:
                 break
-            c.buffer += data
+            got += data
             time.sleep(0.0005)
-        answer = c.answer(timeout=20)
+        c.buffer = bytes(got)
+        answer = c.answer()
     assert answer.end == "complete" and answer.body == b"".join(a.recording)
 
 
@@ -162,7 +163,7 @@ def test_an_answer_that_does_not_fit_is_broken_off(upstream, holdfast, version):
     a = upstream("A", default="replay")
     a.recording = [word("A:"), word("x" * (15 << 20)), word(" end"), STOP, DONE]
     p = holdfast(a, timeouts=PATIENT, limits={"answer_body": "64KiB"})
-    with Raw(p.port, timeout=10) as c:
+    with Raw(p.port) as c:
         c.send(ASK_STREAM.replace(b"HTTP/1.1", version, 1))
         time.sleep(1)
         answer = c.answer()
@@ -187,7 +188,7 @@ def test_a_client_that_resets_just_before_a_write(upstream, holdfast, version):
     p = holdfast(a, b, timeouts=PATIENT)
     c = Raw(p.port)
     c.send(ASK_STREAM.replace(b"HTTP/1.1", b"HTTP/" + version.encode(), 1))
-    wait_for(lambda: c.fill(time.monotonic() + 5) and b"A:" in c.buffer)
+    wait_for(lambda: c.fill(time.monotonic() + 30) and b"A:" in c.buffer)
     with frozen(p):
         go.append(1)
         time.sleep(0.1)
@@ -197,12 +198,15 @@ def test_a_client_that_resets_just_before_a_write(upstream, holdfast, version):
     assert b.attempts == []
 
 
-@pytest.mark.parametrize("body", [200 << 20])
-def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream, body):
+def test_a_refusal_reaches_a_client_that_is_still_sending(holdfast, upstream):
+    """The proxy listens on for two seconds; only a busy machine does not get it all sent by then."""
     p = holdfast(upstream("A"), limits={"request_body": "1MiB"})
-    with Raw(p.port, timeout=20) as c:
-        c.send(request_bytes("POST", "/v1/chat/completions", b"x" * body))
-        answer = c.answer()
+    ask = request_bytes("POST", "/v1/chat/completions", b"x" * (40 << 20))
+    answer = None
+    for _ in range(6):
+        with Raw(p.port) as c:
+            c.send(ask)
+            answer = answer or c.answer()
     assert answer is not None and answer.status == 413
 
 
@@ -217,12 +221,12 @@ def test_two_choices_one_after_the_other_and_no_end(upstream, holdfast):
         x.part(of(0, {"content": "A: one"}) + of(0, {}, "stop"))
         x.pause(0.1)
         x.part(of(1, {"content": " two"}) + of(1, {}, "stop"))
-        x.stall(5)
+        x.stall(20)
     a = upstream("A")
     serve(a, choices)
     answer = holdfast(a, timeouts=PATIENT).chat(stream=True, n=2)
     assert answer.end == "complete" and answer.done == 1
-    assert answer.seconds < 2
+    assert answer.seconds < 10
 
 
 def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
@@ -233,8 +237,8 @@ def test_a_client_that_leaves_right_behind_its_request(upstream, holdfast):
     with frozen(p):
         c.send(ASK)
         c.sock.close()
-    wait_for(lambda: p.metric("holdfast_requests_total", outcome="client_gone") == 1, timeout=2)
-    wait_for(lambda: p.in_flight() == 0, timeout=2)
+    wait_for(lambda: p.metric("holdfast_requests_total", outcome="client_gone") == 1)
+    wait_for(lambda: p.in_flight() == 0)
 
 
 # -- running out of descriptors ------------------------------------------------------------------
@@ -261,15 +265,19 @@ def test_no_descriptor_for_a_provider_is_not_its_fault(upstream, holdfast, host)
 # -- the end of the process ----------------------------------------------------------------------
 def test_while_it_drains_a_new_connection_is_refused(upstream, holdfast):
     """Not taken into a queue that nobody serves any more."""
-    a = upstream("A", default="ok?gap=100&tokens=12")
+    a = upstream("A", default="ok?gap=100&tokens=30")
     p = holdfast(a, timeouts=PATIENT)
+
+    def refused():
+        try:
+            Raw(p.port).sock.close()
+        except ConnectionRefusedError:
+            return a.attempts[0].ended is None
     with Raw(p.port) as c:
         c.send(ASK_STREAM)
         wait_for(lambda: a.attempts)
         p.process.send_signal(signal.SIGTERM)
-        time.sleep(0.4)
-        with pytest.raises(ConnectionRefusedError):
-            Raw(p.port, timeout=2)
+        wait_for(refused)
         answer = c.answer()
     assert answer.end == "complete" and answer.done == 1
     assert p.wait() == 0
@@ -281,9 +289,9 @@ def test_what_is_cut_short_at_the_end_gets_its_error(upstream, holdfast, sent):
     p = holdfast(a, timeouts=PATIENT, drain={"delay": "10ms", "timeout": "300ms"})
     with Raw(p.port) as c:
         c.send(ASK[:sent])
-        time.sleep(0.2)
+        time.sleep(0.5)  # it reads what there is
         p.process.send_signal(signal.SIGTERM)
-        answer = c.answer(timeout=5)
+        answer = c.answer()
     assert answer is not None and answer.status == 503, c.eof
     assert p.wait() == 0
 
@@ -297,5 +305,5 @@ def test_a_reader_that_is_behind_at_the_end_sees_that_bytes_are_missing(upstream
         time.sleep(0.5)
         p.process.send_signal(signal.SIGTERM)
         assert p.wait() == 0
-        answer = c.answer(timeout=5)
+        answer = c.answer()
     assert answer.end == "aborted", len(answer.body)

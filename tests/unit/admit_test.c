@@ -242,6 +242,90 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
     config_free(c);
 }
 
+TEST(googles_paths_tell_the_model_what_is_asked_and_in_which_form)
+{
+    static const struct {
+        const char *target, *model;
+        enum door_kind kind;
+        bool stream, list;
+    } rows[] = {
+        {"/v1beta/models/m:generateContent", "m", DOOR_ANSWER, false, false},
+        {"/v1/models/m:generateContent?key=k", "m", DOOR_ANSWER, false, false},
+        {"/models/m:generateContent?alt=sse", "m", DOOR_ANSWER, false, false},
+        {"//v1beta//models/a/b:8b:streamGenerateContent?x=1&alt=sse", "a/b:8b", DOOR_ANSWER, true,
+         false},
+        {"/v1beta/models/m:streamGenerateContent", "m", DOOR_ANSWER, true, true},
+        {"/v1beta/models/m:streamGenerateContent?alt=json&xalt=sse", "m", DOOR_ANSWER, true, true},
+        {"/v1beta/models/m:countTokens", "m", DOOR_COUNT, false, false},
+        {"/v1beta/models/m:predict", "m:predict", DOOR_MODEL, false, false},
+        {"/v1beta/models", "", DOOR_MODELS, false, false},
+        {"/v1beta/models/m", "m", DOOR_MODEL, false, false},
+        {"/v1beta/files", "", DOOR_NONE, false, false},
+        {"/v1/x?key=k", "", DOOR_NONE, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct door d = door_find(span_of(rows[i].target), &(struct door_hints){0});
+
+        if (d.kind != rows[i].kind || d.stream != rows[i].stream || d.list != rows[i].list)
+            fail_msg("%s leads to %d", rows[i].target, d.kind);
+        CHECK_SPAN(d.model, rows[i].model);
+        CHECK(d.dialect == &dialect_gemini);
+    }
+}
+
+TEST(a_model_in_a_path_is_plain_text_that_any_path_may_hold)
+{
+    static const char *const bad[] = {"",    "a..b",  "a%2e.b", "%",    "a%4", "a%4g",
+                                      "a b", "a%20b", "a%00",   "a\"b", "a?b", "a#b"};
+    struct arena a;
+    struct span out;
+    char name[DOOR_MAX_MODEL + 2];
+
+    arena_init(&a);
+    CHECK(door_model(SPAN("openai%2Fgpt-4%6f.1:8b@x_+"), &a, &out));
+    CHECK_SPAN(out, "openai/gpt-4o.1:8b@x_+");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (door_model(span_of(bad[i]), &a, &out))
+            fail_msg("%s is taken", bad[i]);
+    memset(name, 'a', sizeof(name));
+    CHECK(door_model((struct span){name, DOOR_MAX_MODEL}, &a, &out));
+    CHECK(!door_model((struct span){name, DOOR_MAX_MODEL + 1}, &a, &out));
+    arena_release(&a);
+}
+
+TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
+{
+    const struct dialect *openai = &dialect_openai_chat, *anthropic = &dialect_anthropic_messages;
+    const struct {
+        const char *target;
+        bool version; /* anthropic-version is there */
+        enum door_kind kind;
+        const struct dialect *dialect;
+    } rows[] = {
+        {"/v1/messages", false, DOOR_ANSWER, anthropic},
+        {"//messages?beta=true", true, DOOR_ANSWER, anthropic},
+        {"/v1/messages/count_tokens?beta=true", true, DOOR_COUNT, anthropic},
+        {"/v1/messages/batches", false, DOOR_NONE, anthropic},
+        {"/v1/messages/count_tokens/x", false, DOOR_NONE, anthropic},
+        {"/v1/messagesx", false, DOOR_NONE, openai},
+        {"/v1/files", true, DOOR_NONE, anthropic},
+        {"/v1/files", false, DOOR_NONE, openai},
+        {"/v1/models", true, DOOR_MODELS, anthropic},
+        {"/v1/models/m", true, DOOR_MODEL, anthropic},
+        {"/v1/models", false, DOOR_MODELS, openai},
+        {"/v1/chat/completions", true, DOOR_ANSWER, openai},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct door d =
+            door_find(span_of(rows[i].target), &(struct door_hints){.anthropic = rows[i].version});
+
+        if (d.kind != rows[i].kind || d.dialect != rows[i].dialect)
+            fail_msg("%s leads to %d of %s", rows[i].target, d.kind, d.dialect->name);
+    }
+}
+
 TEST(chat_is_found_under_all_its_spellings)
 {
     static const struct {

@@ -18,6 +18,8 @@
 #define HEAD_MS     150
 #define BODY_MS     200
 #define STALL_MS    300
+#define PATIENT_MS  60000 /* where no limit is meant to be met, however busy the machine is */
+#define LONG_MS     30000
 #define PIECE_BYTES 65536
 #define FLOOD_BYTES (12u << 20)
 
@@ -177,14 +179,9 @@ static void *run(void *ctx)
     return ctx;
 }
 
-static void start(size_t answer_bytes)
+static void start_with(struct client_limits limits)
 {
     static const struct client_handler handler = {begin, body, ready, gone, drained, bad_request};
-    struct client_limits limits = {.head_ms = HEAD_MS,
-                                   .body_ms = BODY_MS,
-                                   .stall_ms = STALL_MS,
-                                   .answer_bytes = answer_bytes,
-                                   .connections = 10};
     socklen_t n = sizeof(address);
 
     gone_count = ready_count = bad_count = 0;
@@ -199,6 +196,24 @@ static void start(size_t answer_bytes)
     client_front_listen(front, listener);
     loop_on_wake(loop, stop, NULL);
     CHECK_INT(pthread_create(&thread, NULL, run, NULL), 0);
+}
+
+static void start(size_t answer_bytes)
+{
+    start_with((struct client_limits){.head_ms = PATIENT_MS,
+                                      .body_ms = PATIENT_MS,
+                                      .stall_ms = PATIENT_MS,
+                                      .answer_bytes = answer_bytes,
+                                      .connections = 10});
+}
+
+static void start_hasty(size_t answer_bytes)
+{
+    start_with((struct client_limits){.head_ms = HEAD_MS,
+                                      .body_ms = BODY_MS,
+                                      .stall_ms = STALL_MS,
+                                      .answer_bytes = answer_bytes,
+                                      .connections = 10});
 }
 
 static void finish(void)
@@ -234,7 +249,7 @@ static struct strbuf hear(int fd, const char *end, int *how)
     while (end == NULL || got.len < strlen(end) ||
            memcmp(got.buf + got.len - strlen(end), end, strlen(end)) != 0) {
         char *room = strbuf_room(&got, PIECE_BYTES);
-        ssize_t n = poll(&p, 1, 1500) == 1 ? recv(fd, room, PIECE_BYTES, 0) : -2;
+        ssize_t n = poll(&p, 1, LONG_MS) == 1 ? recv(fd, room, PIECE_BYTES, 0) : -2;
 
         if (n <= 0) {
             *how = n == 0 ? -1 : n == -2 ? ETIMEDOUT : errno;
@@ -406,19 +421,19 @@ TEST(an_early_answer_reaches_a_client_that_still_sends)
 
 TEST(a_byte_now_and_then_does_not_extend_a_deadline)
 {
-    static const char drip[] = "GET /now HTTP/1.1\r\nA: bcdefghijklmnopqrstuvwxyz";
     int how, fd;
     struct strbuf got;
-    uint64_t since;
+    struct pollfd p = {.events = POLLIN};
+    unsigned n = 0;
 
-    start(65536);
-    fd = dial();
-    since = clock_us();
-    for (unsigned i = 0; i < 40 && send(fd, &drip[i], 1, MSG_NOSIGNAL) == 1; i++)
-        usleep(10000);
+    start_hasty(65536);
+    p.fd = fd = dial();
+    say(fd, "GET /now HTTP/1.1\r\nA: ");
+    while (poll(&p, 1, 10) == 0 && n++ < 2000)
+        CHECK_INT(send(fd, "b", 1, MSG_NOSIGNAL), 1);
+    CHECK(n < 2000);
     got = hear(fd, NULL, &how);
     CHECK_INT(count(&got, "HTTP/1.1 408 "), 1);
-    CHECK(clock_us() - since < 1000000);
     strbuf_release(&got);
     close(fd);
     fd = dial(); /* nothing at all: no answer either */
@@ -433,9 +448,9 @@ TEST(a_byte_now_and_then_does_not_extend_a_deadline)
     finish();
 }
 
-static void wait_for_gone(unsigned n, unsigned ms)
+static void wait_for_gone(unsigned n)
 {
-    for (unsigned i = 0; i < ms && gone_count < n; i++)
+    for (unsigned i = 0; i < LONG_MS && gone_count < n; i++)
         usleep(1000);
     CHECK_INT(gone_count, n);
 }
@@ -449,16 +464,16 @@ TEST(a_client_that_leaves_is_noticed_whenever_it_does)
     fd = dial();
     say(fd, request);
     close(fd);
-    wait_for_gone(1, 500);
+    wait_for_gone(1);
     fd = dial();
     say(fd, request);
     usleep(20000);
     close(fd);
-    wait_for_gone(2, 500);
+    wait_for_gone(2);
     fd = dial();
     CHECK_INT(send(fd, request, sizeof(request) - 3, MSG_NOSIGNAL), sizeof(request) - 3);
     close(fd);
-    wait_for_gone(3, 500);
+    wait_for_gone(3);
     finish();
 }
 
@@ -484,10 +499,10 @@ TEST(a_reader_that_takes_nothing_is_gone_though_more_is_written)
 {
     int fd;
 
-    start(16 << 20);
+    start_hasty(16 << 20);
     fd = dial();
     say(fd, "POST /trickle HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
-    wait_for_gone(1, 4 * STALL_MS);
+    wait_for_gone(1);
     close(fd);
     finish();
 }

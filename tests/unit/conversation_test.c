@@ -6,7 +6,7 @@ static struct arena a;
 TEST(a_dropped_path_is_named_once)
 {
     struct strbuf names;
-    struct drops d = {&names};
+    struct drops d = {.names = &names};
 
     arena_init(&a);
     names = strbuf_in(&a, 100);
@@ -25,7 +25,7 @@ TEST(a_list_that_is_full_ends_with_a_whole_name)
 {
     char mem[16];
     struct strbuf names = strbuf_on(mem, sizeof(mem));
-    struct drops d = {&names};
+    struct drops d = {.names = &names};
 
     drop_named(&d, "seed");
     drop_named(&d, "a_longer_name");

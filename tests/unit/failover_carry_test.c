@@ -356,6 +356,29 @@ TEST(another_model_of_an_endpoint_that_is_well_goes_on_in_its_turn)
     world_release(&w);
 }
 
+TEST(a_target_that_was_slow_goes_on_only_after_the_others)
+{
+    struct world w = carrying(THREE);
+
+    w.unfit = 1u << 0;
+    w.policy.hedge_ms = 100;
+    begin(&w);
+    tick_at(&w, w.now + 100, true);
+    act_on(&w, BESIDE, FAILOVER_OUTPUT);
+    CHECK_ORDERS(&w, "drop commit");
+    complete(&w);
+    CHECK(target_behind(&w.set->targets[1], w.now));
+    w.unfit = 0;
+    w.policy.hedge_ms = FAILOVER_HEDGE_OFF;
+    begin_answer(&w);
+    CHECK_STR(asked(&w), "a/x");
+    cut(&w, TRUNCATED, ALL_WAYS);
+    CHECK_STR(carries(&w), "c/x prefill");
+    cut(&w, TRUNCATED, ALL_WAYS);
+    CHECK_STR(carries(&w), "b/x prefill"); /* before a, which had its try */
+    world_release(&w);
+}
+
 TEST(a_failure_that_may_pass_is_not_waited_out)
 {
     struct world w = carrying(THREE);

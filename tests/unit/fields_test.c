@@ -1,9 +1,20 @@
 #include <stdio.h>
 
+#include "providers/anthropic_messages.h"
 #include "providers/fields.h"
+#include "providers/gemini_in.h"
 #include "providers/openai_chat_conversation.h"
 
 #include "tests/unit/check.h"
+
+static const struct {
+    const struct dialect *dialect;
+    const char *const *names;
+} clients[] = {
+    {&dialect_openai_chat, openai_chat_field_names},
+    {&dialect_anthropic_messages, anthropic_field_names},
+    {&dialect_gemini, gemini_field_names},
+};
 
 static const struct {
     const struct dialect *dialect;
@@ -47,37 +58,40 @@ static bool is_about(const struct field_probe *p, const char *name)
            has_member(p->with, name);
 }
 
-TEST(every_field_that_the_reader_knows_has_a_probe)
+TEST(every_field_that_a_reader_knows_has_a_probe)
 {
-    for (const char *const *name = openai_chat_field_names; *name != NULL; name++) {
-        bool found = strcmp(*name, "model") == 0; /* the target's own, in every probe */
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++)
+        for (const char *const *name = clients[c].names; *name != NULL; name++) {
+            bool found = strcmp(*name, "model") == 0; /* the target's own, in every probe */
 
-        for (size_t i = 0; fields_probe(i) != NULL; i++)
-            found |= is_about(fields_probe(i), *name);
-        if (!found)
-            fail_msg("%s has no probe in providers/fields.c", *name);
-    }
+            for (size_t i = 0; fields_probe(clients[c].dialect, i) != NULL; i++)
+                found |= is_about(fields_probe(clients[c].dialect, i), *name);
+            if (!found)
+                fail_msg("%s has no probe for %s", *name, clients[c].dialect->name);
+        }
 }
 
-TEST(no_probe_is_invalid_and_none_stands_twice)
+static void check_probes(const struct dialect *client)
 {
-    for (size_t i = 0; fields_probe(i) != NULL; i++) {
-        const struct field_probe *p = fields_probe(i), *other;
+    for (size_t i = 0; fields_probe(client, i) != NULL; i++) {
+        const struct field_probe *p = fields_probe(client, i), *other;
 
         for (size_t t = 0; t < ARRAY_LEN(targets); t++) {
             struct arena a;
             struct field_verdict v;
 
             arena_init(&a);
-            v = fields_try(p, targets[t].dialect, targets[t].model, &a);
+            v = fields_try(client, p, targets[t].dialect, targets[t].model, &a);
             if (v.fate == FIELD_INVALID)
                 fail_msg("%s (%s): %.*s", p->field, targets[t].model, SPAN_ARG(v.text));
-            CHECK((v.fate == FIELD_UNTOUCHED) == (targets[t].dialect == &dialect_openai_chat));
+            CHECK(v.fate != FIELD_UNTOUCHED || targets[t].dialect == client);
+            if (targets[t].dialect == client) /* or the model that was chosen does not take it */
+                CHECK(v.fate == FIELD_UNTOUCHED || client == &dialect_anthropic_messages);
             arena_release(&a);
         }
         CHECK(strcmp(p->with, p->without) != 0);
         for (size_t k = 0; k < i; k++) {
-            other = fields_probe(k);
+            other = fields_probe(client, k);
             CHECK(strcmp(p->with, other->with) != 0 || strcmp(p->without, other->without) != 0);
             CHECK(strcmp(p->field, other->field) != 0 ||
                   strcmp(p->form != NULL ? p->form : "", other->form != NULL ? other->form : "") !=
@@ -86,8 +100,14 @@ TEST(no_probe_is_invalid_and_none_stands_twice)
     }
 }
 
+TEST(no_probe_is_invalid_and_none_stands_twice)
+{
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++)
+        check_probes(clients[c].dialect);
+}
+
 /* What changes nothing and is not named either would be lost silently, but for these. */
-TEST(nothing_is_lost_silently)
+static void check_losses(const struct dialect *client)
 {
     static const char *const known[] = {
         "n",                                  /* 1 is what there is without it */
@@ -95,11 +115,17 @@ TEST(nothing_is_lost_silently)
         "reasoning_effort",                   /* "none" where a model does not think */
         "response_format",                    /* "text" is what there is without it */
         "response_format.json_schema.strict", /* both hold to every schema */
+        "thinking",                           /* "disabled" where a model does not think */
+        "output_config.effort",               /* where it does not, `thinking` is named */
+        "generationConfig.thinkingConfig.thinkingLevel",  /* MINIMAL where it does not */
+        "generationConfig.responseMimeType",              /* "text/plain", as above */
+        "generationConfig.responseModalities",            /* TEXT, the same */
+        "generationConfig.thinkingConfig.thinkingBudget", /* 0, as above */
     };
 
-    for (size_t i = 0; fields_probe(i) != NULL; i++)
+    for (size_t i = 0; fields_probe(client, i) != NULL; i++)
         for (size_t t = 0; t < ARRAY_LEN(targets); t++) {
-            const struct field_probe *p = fields_probe(i);
+            const struct field_probe *p = fields_probe(client, i);
             struct arena a;
             bool listed = false;
 
@@ -107,11 +133,17 @@ TEST(nothing_is_lost_silently)
             for (size_t k = 0; k < ARRAY_LEN(known); k++)
                 listed |= strcmp(p->field, known[k]) == 0;
             if (!listed &&
-                fields_try(p, targets[t].dialect, targets[t].model, &a).fate == FIELD_SAME)
+                fields_try(client, p, targets[t].dialect, targets[t].model, &a).fate == FIELD_SAME)
                 fail_msg("%s (%s) is lost at %s", p->field, p->form != NULL ? p->form : "",
                          targets[t].model);
             arena_release(&a);
         }
+}
+
+TEST(nothing_is_lost_silently)
+{
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++)
+        check_losses(clients[c].dialect);
 }
 
 static enum field_fate fate(const struct dialect *d, const char *model, const char *field,
@@ -123,7 +155,7 @@ static enum field_fate fate(const struct dialect *d, const char *model, const ch
 
     p.without = "\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]";
     arena_init(&a);
-    v = fields_try(&p, d, model, &a);
+    v = fields_try(&dialect_openai_chat, &p, d, model, &a);
     arena_release(&a);
     return v.fate;
 }
@@ -166,8 +198,9 @@ TEST(the_page_has_a_row_for_each_probe_and_cells_that_hold)
             bars += *c == '|' && c[-1] != '\\';
         CHECK_INT(bars, 5);
     }
-    while (fields_probe(n) != NULL)
-        n++;
+    for (size_t c = 0; c < ARRAY_LEN(clients); c++)
+        for (size_t i = 0; fields_probe(clients[c].dialect, i) != NULL; i++)
+            n++;
     CHECK_INT(rows, n);
     strbuf_release(&out);
 }

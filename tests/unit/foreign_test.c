@@ -6,7 +6,7 @@ static void check(const char *body, const char *want, const char *dropped)
 {
     struct arena a;
     struct strbuf names;
-    struct drops drops = {&names};
+    struct drops drops = {.names = &names};
 
     arena_init(&a);
     names = strbuf_in(&a, 512);

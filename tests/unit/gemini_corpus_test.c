@@ -593,7 +593,7 @@ static void write_for(const struct recording *rec, const struct conversation *c,
 {
     struct dialect_target target = {.base_path = SPAN("/v1beta"), .model = span_of(model)};
     struct strbuf names = strbuf_in(a, 1 << 16);
-    struct drops drops = {&names};
+    struct drops drops = {.names = &names};
     struct dialect_request out;
     struct err e;
     bool right = false;

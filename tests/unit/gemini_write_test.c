@@ -536,7 +536,7 @@ TEST(what_the_api_knows_is_mapped)
     c.temperature = SPAN("0.10");
     c.top_p = SPAN("1");
     c.top_k = SPAN("40");
-    c.max_tokens = 12345678901;
+    c.max_tokens = 65536;
     c.stop = SPAN("[\"a\", \"b\"]");
     c.n = 2;
     c.seed = SPAN("-7");
@@ -546,7 +546,7 @@ TEST(what_the_api_knows_is_mapped)
     c.schema = SPAN("{\"type\":[\"string\",\"null\"]}");
     c.effort = EFFORT_LOW;
     check_body(CONTENTS ",\"generationConfig\":{\"temperature\":0.10,\"topP\":1,\"topK\":40,"
-                        "\"maxOutputTokens\":12345678901,\"stopSequences\":[\"a\", \"b\"],"
+                        "\"maxOutputTokens\":65536,\"stopSequences\":[\"a\", \"b\"],"
                         "\"candidateCount\":2,\"seed\":-7,\"presencePenalty\":0.5,"
                         "\"frequencyPenalty\":-1e-1,\"responseMimeType\":\"application/json\","
                         "\"responseJsonSchema\":{\"type\":[\"string\",\"null\"]},"

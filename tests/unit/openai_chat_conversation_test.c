@@ -561,7 +561,7 @@ static int write_it(const struct conversation *v, const char *model, struct span
 {
     struct dialect_target target = {
         .base_path = SPAN("/v1"), .model = span_of(model), .key = SPAN("k")};
-    struct drops drops = {&dropped};
+    struct drops drops = {.names = &dropped};
     struct dialect_request out;
 
     dropped = strbuf_on(dropped_mem, sizeof(dropped_mem));

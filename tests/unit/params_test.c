@@ -7,7 +7,7 @@ static struct strbuf names;
 
 static struct span rewrite(const char *body, const char *model, uint32_t without)
 {
-    struct drops drops = {&names};
+    struct drops drops = {.names = &names};
 
     strbuf_release(&names);
     names = strbuf_in(&a, 512);
@@ -82,7 +82,7 @@ TEST(a_value_that_is_refused_is_told_from_its_parameter)
 TEST(a_canonical_request_loses_what_was_there_only)
 {
     struct conversation c = {.temperature = SPAN("1"), .effort = EFFORT_LOW};
-    struct drops drops = {&names};
+    struct drops drops = {.names = &names};
 
     arena_init(&a);
     names = strbuf_in(&a, 512);

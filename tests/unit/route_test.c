@@ -19,7 +19,7 @@ static struct failover_timers timers_of(struct world *w, const char *model,
     const struct config_route *r = route_find(w->config, span_of(model));
 
     failover_init(&w->f, &w->policy, (unsigned)r->n_targets, 1, &w->arena);
-    route_plan(w->config, r, w->set, req, false, 0, &w->f);
+    route_plan(w->config, r, w->set, req, &dialect_openai_chat, false, 0, &w->f);
     return w->f.candidates[0].timers;
 }
 
@@ -81,7 +81,7 @@ TEST(without_failover_there_is_one_candidate)
     const struct chat_request req = {.stream = true};
 
     failover_init(&w.f, &w.policy, 3, 1, &w.arena);
-    route_plan(w.config, &w.config->routes[0], w.set, &req, true, 0, &w.f);
+    route_plan(w.config, &w.config->routes[0], w.set, &req, &dialect_openai_chat, true, 0, &w.f);
     CHECK_INT(w.f.n_candidates, 1);
     CHECK_STR(w.f.candidates[0].target->name, "a/x");
     world_release(&w);
@@ -131,7 +131,8 @@ static const char *plan(struct world *w, uint64_t session, unsigned n)
     arena_release(&w->arena);
     arena_init(&w->arena);
     failover_init(&w->f, &w->policy, (unsigned)w->config->routes[0].n_targets, 1, &w->arena);
-    route_plan(w->config, &w->config->routes[0], w->set, &stream, false, session, &w->f);
+    route_plan(w->config, &w->config->routes[0], w->set, &stream, &dialect_openai_chat, false,
+               session, &w->f);
     text[0] = '\0';
     for (unsigned i = 0; i < n; i++) {
         strcat(text, i > 0 ? " " : "");
@@ -243,7 +244,8 @@ TEST(a_request_that_only_one_provider_can_serve_goes_to_the_first_as_written)
 
     for (unsigned i = 0; i < 20; i++) {
         failover_init(&w.f, &w.policy, 3, 1, &w.arena);
-        route_plan(w.config, &w.config->routes[0], w.set, &req, false, session(i), &w.f);
+        route_plan(w.config, &w.config->routes[0], w.set, &req, &dialect_openai_chat, false,
+                   session(i), &w.f);
         CHECK_INT(w.f.n_candidates, 1);
         CHECK_STR(w.f.candidates[0].target->name, "a/x");
     }

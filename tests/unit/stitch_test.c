@@ -14,7 +14,7 @@ static void collect(void *ctx, const struct chat_event *ev)
     static const char *const names[] = {"start", "text",      "reasoning", "refusal", "tool",
                                         "args",  "signature", "stop",      "usage",   "end"};
 
-    CHECK(ctx == &got);
+    CHECK(ctx == &got && ev->choice == 0);
     strbuf_addf(&got, "%s", names[ev->kind]);
     if (ev->text.n > 0)
         strbuf_addf(&got, " %.*s", SPAN_ARG(ev->text));
@@ -226,6 +226,7 @@ TEST(a_refusal_is_no_end_of_anothers_answer)
     check_got("text \" home\"\n");
     give(of(CHAT_REFUSAL, "\"I cannot\""));
     give(of(CHAT_STOP, "\"stop\""));
+    CHECK(!stitch_end(&s, collect, &got)); /* although its text fits */
     check_got("");
     CHECK(s.said == SEAM_WRONG);
 }
