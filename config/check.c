@@ -34,7 +34,7 @@ static int bad_type(struct reader *r, const struct node *type, const char *path,
 static int check_local(struct reader *r, const struct node *n, const char *path,
                        const struct config_provider *p)
 {
-    static const char *const remote[] = {"base_url", "api_key", "keys", "allow_http"};
+    static const char *const remote[] = {"base_url", "api_key", "keys", "allow_http", "dialect"};
 
     for (size_t i = 0; i < ARRAY_LEN(remote); i++) {
         const struct node *key = node_find(n, remote[i]);
@@ -103,6 +103,14 @@ static int check_url(struct reader *r, const struct node *n, const char *path,
     return fail_at(r, node, at, "%s %s", value_quote(quoted, node->text), inner.msg);
 }
 
+void check_settle_dialect(const struct config_type *type, struct config_provider *p)
+{
+    bool own_url = type->base_url != NULL && strcmp(p->base_url, type->base_url) == 0;
+
+    if (type->openai_like && p->dialect == NULL)
+        p->dialect = mem_strdup(type->both && own_url ? "both" : "chat");
+}
+
 /* A URL of its own or the type's, and a key where that asks for one. */
 static int check_remote(struct reader *r, const struct node *n, const char *path,
                         const struct config_type *type, struct config_provider *p)
@@ -127,6 +135,10 @@ static int check_remote(struct reader *r, const struct node *n, const char *path
     if (type->needs_key && p->n_keys == 0 && type->base_url != NULL &&
         strcmp(p->base_url, type->base_url) == 0)
         return fail_at_key(r, n, path, "has no api_key; %s needs one", type->base_url);
+    if (p->dialect != NULL && !type->openai_like)
+        return fail_at_key(r, node_find(n, "dialect"), arena_printf(r->arena, "%s.dialect", path),
+                           "type %s has one of its own; remove the line", p->type);
+    check_settle_dialect(type, p);
     return 0;
 }
 

@@ -114,6 +114,7 @@ static void free_provider(struct config_provider *p)
     free(p->name);
     free(p->type);
     free(p->base_url);
+    free(p->dialect);
     free(p->text);
     free(p->carry_on);
 }

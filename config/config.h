@@ -23,6 +23,8 @@ struct config_type {
     const char *base_url; /* default; NULL: the configuration must give one */
     bool needs_key;       /* api_key or keys must be given while base_url is the default */
     bool local;           /* answers inside the process; takes `text`, no URL and no key */
+    bool openai_like;     /* takes `dialect` ... */
+    bool both;            /* ... and speaks both of them at its own base_url */
 };
 
 /* One provider of zero configuration. */
@@ -76,6 +78,7 @@ struct config_provider {
     char *text;     /* scripted: what it says */
     char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
+    char *dialect; /* "chat", "responses" or "both"; NULL for types that take none */
 };
 
 struct config_target {

@@ -82,8 +82,11 @@ static const struct option rows[] = {
              "it (`prefill`), by a turn that has its last words repeated (`turn`), by the same "
              "request once more (`align`). Each also allows those behind it; `auto`: `prefill` for "
              "models that are known to, else `turn`"},
-    {"providers.*.dialect", OPTION_ENUM, LATER, .words = "chat responses both",
-     .help = "what an OpenAI-type provider speaks"},
+    {"providers.*.dialect", OPTION_ENUM, IN(config_provider, dialect), READY,
+     .words = "chat responses both",
+     .help = "types of OpenAI's kind: what it speaks. Without it both for OpenAI and xAI themselves, "
+             "`chat` for every other `base_url`. Clients of a dialect that it does not speak are "
+             "translated"},
 
     {"routes", OPTION_OBJECTS, READY, NOWHERE,
      .help = "which targets serve which model names; the first route that matches wins"},

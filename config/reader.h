@@ -58,6 +58,9 @@ int check_whole(struct reader *r) MUST_CHECK;
 /* Puts the URL in its stored form, or returns -1 with *e as in value.h. */
 int check_base_url(const char *text, bool allow_http, char **out, struct err *e) MUST_CHECK;
 
+/* What a provider of OpenAI's kind speaks, where the configuration does not say. */
+void check_settle_dialect(const struct config_type *type, struct config_provider *p);
+
 /* The listener that `base_url` leads back to, or NULL. */
 const struct config_listen *check_own_listener(const struct config *c, const char *base_url);
 

@@ -76,7 +76,10 @@ static int add_zero_provider(struct reader *r, const struct config_zero *row)
     p = add_provider(r->c, row->name, row->name);
     if (option_store(option_find("providers.*.api_key"), p, key, &inner) < 0)
         return err_set(r->e, ERR_VALUE, "%s: %s", row->env_key, inner.msg);
-    return settle_url(r, row, &type, p);
+    if (settle_url(r, row, &type, p) < 0)
+        return -1;
+    check_settle_dialect(&type, p);
+    return 0;
 }
 
 static void add_target(struct config_route *route, size_t provider, const char *model)

@@ -15,6 +15,7 @@ static const struct provider_type types[] = {
         .base_url = "https://api.openai.com/v1",
         .path = "",
         .needs_key = true,
+        .responses = true,
     },
     {
         .name = "anthropic",
@@ -93,7 +94,14 @@ static const struct provider_type types[] = {
     },
     OPENAI_LIKE("together", "https://api.together.xyz/v1", true),
     OPENAI_LIKE("vllm", "http://127.0.0.1:8000/v1", false),
-    OPENAI_LIKE("xai", "https://api.x.ai/v1", true),
+    {
+        .name = "xai",
+        .dialect = &dialect_openai_chat,
+        .base_url = "https://api.x.ai/v1",
+        .path = "",
+        .needs_key = true,
+        .responses = true,
+    },
     {
         .name = "scripted",
         .path = "",
@@ -142,14 +150,30 @@ const struct provider_type *provider_type_find(const char *name)
     return NULL;
 }
 
+void provider_type_dialects(const struct provider_type *type, const char *configured,
+                            const struct dialect *out[2])
+{
+    out[0] = type->dialect;
+    out[1] = NULL;
+    if (configured == NULL)
+        return;
+    if (strcmp(configured, "responses") == 0)
+        out[0] = &dialect_openai_responses;
+    else if (strcmp(configured, "both") == 0)
+        out[1] = &dialect_openai_responses;
+}
+
 static bool find_for_config(const char *name, struct config_type *out)
 {
     const struct provider_type *t = provider_type_find(name);
 
     if (t == NULL)
         return false;
-    *out = (struct config_type){
-        .base_url = t->base_url, .needs_key = t->needs_key, .local = t->dialect == NULL};
+    *out = (struct config_type){.base_url = t->base_url,
+                                .needs_key = t->needs_key,
+                                .local = t->dialect == NULL,
+                                .openai_like = t->dialect == &dialect_openai_chat,
+                                .both = t->responses};
     return true;
 }
 

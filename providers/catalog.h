@@ -24,6 +24,7 @@ struct provider_type {
     bool short_ids;     /* takes no ids of tool calls but nine letters and digits */
     bool text_only;     /* takes no images, audio or files, whatever the model */
     bool needs_key;
+    bool responses; /* OpenAI's kind: at its own base URL it speaks OpenAI's responses as well */
     const char *prefills; /* patterns of models that go on inside an assistant's message at the end
                              of a request, space between; NULL: none is known to */
 };
@@ -32,6 +33,11 @@ struct provider_type {
 bool catalog_prefills(const struct provider_type *type, struct span model);
 
 const struct provider_type *provider_type_find(const char *name); /* NULL if unknown */
+
+/* What a provider of this type speaks, the usual one first; NULL where there is no more.
+ * `configured`: "chat", "responses", "both", or NULL for types that have but one. */
+void provider_type_dialects(const struct provider_type *type, const char *configured,
+                            const struct dialect *out[2]);
 
 /* What stands before the dialect's own path ("/v1" of "/v1/chat/completions"), from the path of the
  * configured base URL. Base URLs are written as the vendor's SDKs take them, with a version or

@@ -99,6 +99,11 @@ struct dialect {
     void (*write_error)(const struct chat_error *error, struct strbuf *out);
     void (*write_stream_error)(const struct chat_error *error, struct strbuf *out);
 
+    /* The second one where a writer knows what the client has of the stream; NULL: that is all the
+     * same. */
+    void (*write_break)(struct answer_writer *w, const struct chat_error *error,
+                        struct strbuf *out);
+
     /* Appends the marker that a complete stream ends with ("data: [DONE]\n\n"); may append nothing.
      */
     void (*write_end)(struct strbuf *out);
@@ -125,6 +130,10 @@ struct dialect {
      * open. `kind` is what read_event made of it. Called for every such event, in order, on a
      * zeroed writer with the first block set; cheap for output. */
     void (*follow)(struct answer_writer *w, const struct sse_event *ev, enum dialect_event kind);
+
+    /* `w` is a copy of a writer that others may be copied from as well, as whoever carries the
+     * stream on may fail: makes w's state its own. NULL: where nothing is lost by sharing it. */
+    void (*split)(struct answer_writer *w);
 
     /* Appends a whole answer that is not streamed. */
     void (*write_answer)(struct answer_writer *w, const struct fold *f, struct strbuf *out);
@@ -173,6 +182,7 @@ struct dialect {
 };
 
 extern const struct dialect dialect_openai_chat;
+extern const struct dialect dialect_openai_responses;
 extern const struct dialect dialect_anthropic_messages;
 extern const struct dialect dialect_gemini;
 

@@ -281,8 +281,8 @@ static int read_stop(struct request_reader *r, struct span raw)
     return 0;
 }
 
-static int read_count(struct request_reader *r, struct span raw, struct span path, int64_t max,
-                      const char *what, uint64_t *out)
+int request_count(struct request_reader *r, struct span raw, struct span path, int64_t max,
+                  const char *what, uint64_t *out)
 {
     int64_t n;
 
@@ -301,8 +301,8 @@ static int read_max_tokens(struct request_reader *r, struct span newer, struct s
     struct span newer_path = SPAN("max_completion_tokens"), older_path = SPAN("max_tokens");
     uint64_t n = 0, o = 0;
 
-    if (read_count(r, newer, newer_path, INT64_MAX, what, &n) < 0 ||
-        read_count(r, older, older_path, INT64_MAX, what, &o) < 0)
+    if (request_count(r, newer, newer_path, INT64_MAX, what, &n) < 0 ||
+        request_count(r, older, older_path, INT64_MAX, what, &o) < 0)
         return -1;
     if (n != 0 && o != 0 && n != o)
         request_other(r, older_path);
@@ -311,7 +311,7 @@ static int read_max_tokens(struct request_reader *r, struct span newer, struct s
     return 0;
 }
 
-static int read_effort(struct request_reader *r, struct span raw)
+int request_effort(struct request_reader *r, struct span raw, struct span path)
 {
     static const struct {
         const char *name;
@@ -329,11 +329,10 @@ static int read_effort(struct request_reader *r, struct span raw)
             r->out->effort = efforts[i].effort;
             return 0;
         }
-    return request_expected_value(r, SPAN("reasoning_effort"),
-                                  "none, minimal, low, medium, high, xhigh or max", raw);
+    return request_expected_value(r, path, "none, minimal, low, medium, high, xhigh or max", raw);
 }
 
-static int read_user(struct request_reader *r, struct span newer, struct span older)
+int request_user(struct request_reader *r, struct span newer, struct span older)
 {
     struct span old_user;
 
@@ -412,11 +411,12 @@ static int read_options(struct request_reader *r, const struct span *v)
 
     if (read_numbers(r, v) < 0 || read_max_tokens(r, v[MAX_COMPLETION_TOKENS], v[MAX_TOKENS]) < 0 ||
         read_stop(r, v[STOP]) < 0 ||
-        read_count(r, v[N], SPAN("n"), MAX_CHOICES, "a whole number, 1 to 128", &n) < 0 ||
+        request_count(r, v[N], SPAN("n"), MAX_CHOICES, "a whole number, 1 to 128", &n) < 0 ||
         request_bool(r, v[LOGPROBS], top, "logprobs", &c->logprobs) < 0 ||
         request_bool(r, v[PARALLEL], top, "parallel_tool_calls", &parallel) < 0 ||
-        read_effort(r, v[EFFORT]) < 0 || read_format(r, v[RESPONSE_FORMAT]) < 0 ||
-        read_user(r, v[SAFETY_IDENTIFIER], v[USER]) < 0 ||
+        request_effort(r, v[EFFORT], SPAN("reasoning_effort")) < 0 ||
+        read_format(r, v[RESPONSE_FORMAT]) < 0 ||
+        request_user(r, v[SAFETY_IDENTIFIER], v[USER]) < 0 ||
         request_string(r, v[SERVICE_TIER], top, "service_tier", &c->service_tier) < 0 ||
         request_string(r, v[VERBOSITY], top, "verbosity", &c->verbosity) < 0)
         return -1;

@@ -58,6 +58,13 @@ int request_number(struct request_reader *r, struct span raw, struct span parent
 int request_bool(struct request_reader *r, struct span raw, struct span parent, const char *name,
                  bool *out);
 
+/* ---- openai_chat_conversation.c: single values, nothing where `raw` is empty ---- */
+
+int request_count(struct request_reader *r, struct span raw, struct span path, int64_t max,
+                  const char *what, uint64_t *out);
+int request_effort(struct request_reader *r, struct span raw, struct span path);
+int request_user(struct request_reader *r, struct span newer, struct span older);
+
 /* ---- openai_chat_media.c ---- */
 
 /* Base64 of either alphabet, with or without white space and padding, as the padded standard form:
@@ -71,6 +78,18 @@ bool request_data_url(struct request_reader *r, struct span text, struct span *m
 bool request_is_web_url(struct span text); /* http: or https: */
 
 /* ---- openai_chat_messages.c ---- */
+
+/* Notes that the request is bound to one provider: the first field that binds it counts. */
+void request_pin(struct request_reader *r, struct span path);
+
+/* A URL of the web, or a data: URL, into the part. */
+int request_url(struct request_reader *r, struct span raw, struct span path, struct part *p);
+
+/* {"data": ..., "format": "wav"} */
+int request_audio(struct request_reader *r, struct span raw, struct span path, struct part *p);
+
+/* A JSON text in a string. Models write none for "no arguments", and what was cut is no JSON. */
+int request_arguments(struct request_reader *r, struct span raw, struct span path, struct part *p);
 
 int request_messages(struct request_reader *r, struct span raw);
 

@@ -294,6 +294,7 @@ static const struct meaning meanings[] = {
 
     {CODE, "unsupported_parameter",               NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {CODE, "unsupported_value",                   NULL,         S4XX | UNKNOWN, UNSUPPORTED},
+    {CODE, "invalid_encrypted_content",           NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "is deprecated for this model",        NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "extra inputs are not permitted",      NULL,         S4XX | UNKNOWN, UNSUPPORTED},
     {TEXT, "does not support effort level",       NULL,         S4XX | UNKNOWN, UNSUPPORTED},

@@ -17,7 +17,7 @@ static struct part *add_part(struct request_reader *r, struct parts *to, enum pa
     return p;
 }
 
-static void bind_to_provider(struct request_reader *r, struct span path)
+void request_pin(struct request_reader *r, struct span path)
 {
     if (r->out->pinned)
         return;
@@ -27,7 +27,7 @@ static void bind_to_provider(struct request_reader *r, struct span path)
 
 /* ---- parts of content ---- */
 
-static int read_url(struct request_reader *r, struct span raw, struct span path, struct part *p)
+int request_url(struct request_reader *r, struct span raw, struct span path, struct part *p)
 {
     struct span text = json_text(raw, r->arena);
 
@@ -48,12 +48,12 @@ static int read_image(struct request_reader *r, struct span raw, struct span pat
     struct span v[2] = {0};
 
     if (json_type_of(raw) == JSON_STRING)
-        return read_url(r, raw, path, p);
+        return request_url(r, raw, path, p);
     p->within = path;
     if (request_object(r, raw, path, names, v) < 0 ||
         request_string(r, v[1], path, "detail", &p->detail) < 0)
         return -1;
-    return read_url(r, v[0], request_path(r, path, "url"), p);
+    return request_url(r, v[0], request_path(r, path, "url"), p);
 }
 
 /* Mistral's: the data alone; its first bytes tell what it is. */
@@ -71,7 +71,7 @@ static int read_bare_audio(struct request_reader *r, struct span raw, struct spa
     return 0;
 }
 
-static int read_audio(struct request_reader *r, struct span raw, struct span path, struct part *p)
+int request_audio(struct request_reader *r, struct span raw, struct span path, struct part *p)
 {
     static const char *const names[] = {"data", "format", NULL};
     struct span v[2] = {0}, data, format;
@@ -104,11 +104,11 @@ static int read_file(struct request_reader *r, struct span raw, struct span path
         request_string(r, v[ID], path, "file_id", &p->file_id) < 0)
         return -1;
     if (v[DATA].n != 0)
-        return read_url(r, v[DATA], request_path(r, path, "file_data"), p);
+        return request_url(r, v[DATA], request_path(r, path, "file_data"), p);
     if (p->file_id.n == 0)
         return request_expected(r, request_path(r, path, "file_data"), "file_data or file_id",
                                 v[DATA]);
-    bind_to_provider(r, request_path(r, path, "file_id"));
+    request_pin(r, request_path(r, path, "file_id"));
     return 0;
 }
 
@@ -175,7 +175,7 @@ static const struct {
 } part_types[] = {
     {"text", PART_TEXT, TEXT, NULL},
     {"image_url", PART_IMAGE, IMAGE_URL, read_image},
-    {"input_audio", PART_AUDIO, INPUT_AUDIO, read_audio},
+    {"input_audio", PART_AUDIO, INPUT_AUDIO, request_audio},
     {"file", PART_DOCUMENT, FILE_, read_file},
     {"refusal", PART_REFUSAL, REFUSAL, NULL},
     {"video_url", PART_VIDEO, VIDEO_URL, read_image},
@@ -381,9 +381,7 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* A JSON text in a string. Models write none for "no arguments", and what was cut is no JSON. */
-static int read_arguments(struct request_reader *r, struct span raw, struct span path,
-                          struct part *p)
+int request_arguments(struct request_reader *r, struct span raw, struct span path, struct part *p)
 {
     struct span text = trim(json_text(raw, r->arena));
 
@@ -438,7 +436,7 @@ static int read_called(struct request_reader *r, struct span raw, struct span pa
     p->name = v[0];
     at = request_path(r, path, names[1]);
     if (!custom)
-        return read_arguments(r, v[1], at, p);
+        return request_arguments(r, v[1], at, p);
     if (json_type_of(v[1]) != JSON_STRING)
         return request_expected(r, at, "a string", v[1]);
     p->text = v[1];
@@ -543,7 +541,7 @@ static int read_assistant(struct request_reader *r, const struct span *v, struct
         add_part(r, to, PART_REFUSAL, request_path(r, path, "refusal"))->text = refusal;
     if (v[AUDIO].n != 0) { /* {"id": "..."}: what it said lives at the provider */
         request_other(r, request_path(r, path, "audio"));
-        bind_to_provider(r, request_path(r, path, "audio"));
+        request_pin(r, request_path(r, path, "audio"));
     }
     if (read_calls(r, v[TOOL_CALLS], request_path(r, path, "tool_calls"), to) < 0)
         return -1;

@@ -20,6 +20,7 @@ enum param {
     SERVICE_TIER,
     STREAM_OPTIONS,
     USER,
+    ENCRYPTED_CONTENT,
     PARAMS
 };
 
@@ -46,6 +47,9 @@ static const struct {
     [SERVICE_TIER] = {.name = "service_tier"},
     [STREAM_OPTIONS] = {.name = "stream_options"},
     [USER] = {.name = "user"},
+    /* Of reasoning items, wherever they stand: minted by another provider, or by another account.
+     */
+    [ENCRYPTED_CONTENT] = {.name = "encrypted_content"},
 };
 
 static uint32_t bit(enum param p)
@@ -76,6 +80,8 @@ uint32_t params_blamed(const struct chat_error *e)
 {
     struct span message = span_of(e->message), name = {message.p, 0};
 
+    if (strcmp(e->code, "invalid_encrypted_content") == 0)
+        return bit(ENCRYPTED_CONTENT);
     if (e->param[0] != '\0')
         return params_find(span_of(e->param));
     while (name.n < message.n && message.p[name.n] != ':')
@@ -91,8 +97,11 @@ uint32_t params_blamed(const struct chat_error *e)
 bool params_only_value(const struct chat_error *e)
 {
     uint32_t chosen = bit(REASONING_EFFORT) | bit(VERBOSITY) | bit(SERVICE_TIER);
+    uint32_t blamed = params_blamed(e);
 
-    return strcmp(e->code, "unsupported_value") == 0 && (params_blamed(e) & ~chosen) == 0;
+    if (blamed == bit(ENCRYPTED_CONTENT))
+        return true;
+    return strcmp(e->code, "unsupported_value") == 0 && (blamed & ~chosen) == 0;
 }
 
 uint32_t params_of_reasoning_models(void)

@@ -131,9 +131,7 @@ static void add_turn(struct strbuf *out, const char *role, struct span text)
     strbuf_add_char(out, '}');
 }
 
-/* What is left of a limit, as text; it is no answer any more with less than a few tokens, if it was
- * one before. */
-static struct span less(struct span limit, uint64_t used, struct arena *a)
+struct span top_less(struct span limit, uint64_t used, struct arena *a)
 {
     int64_t n;
 
@@ -166,7 +164,7 @@ struct span top_extend(struct span request, struct span assistant, struct span u
             edits[at] = edits[at - 1];
             at--;
         }
-        edits[at] = (struct json_edit){limit[i], less(limit[i], used_tokens, a)};
+        edits[at] = (struct json_edit){limit[i], top_less(limit[i], used_tokens, a)};
         n++;
     }
     json_splice(&body, request, edits, n);

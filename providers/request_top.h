@@ -36,6 +36,10 @@ bool top_has_items(struct span raw);
 /* A member of an object, the first of that name; empty where there is none, or no object. */
 struct span top_member(struct span object, const char *name);
 
+/* What is left of a limit of tokens, raw; it is no answer any more with less than a few, if it was
+ * one before. */
+struct span top_less(struct span limit, uint64_t used, struct arena *a);
+
 /* The request with turns of these texts behind the last of its `messages`, where there is a text,
  * and with fewer tokens to write where max_tokens or max_completion_tokens says how many; empty
  * where no place was found. */

@@ -100,6 +100,11 @@ static bool method_fits(const struct admit_request *r, struct admission *out)
         return true;
     if (!post && out->door.kind != DOOR_STREAM && span_is(r->method, "HEAD"))
         return true;
+    if (post && span_find_nocase(r->upgrade, "websocket") != NULL)
+        return refuse(
+            out, 426, "no_websocket",
+            "this proxy speaks no WebSocket; send the request as POST, and its answer comes "
+            "as server-sent events");
     out->allow = post ? "POST" : out->door.kind == DOOR_STREAM ? "GET" : "GET, HEAD";
     return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
                   r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
@@ -242,7 +247,7 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         return refuse(
             out, 404, "not_found",
             "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
-            "/v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
+            "/v1/responses, /v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
             ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
             n > 200 ? 200 : (int)n, r->target.p);
     }

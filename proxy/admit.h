@@ -21,6 +21,7 @@ struct admit_request {
     struct span authorization, x_api_key, x_goog_api_key, api_key;
     struct span anthropic_version, x_goog_api_client;
     struct span content_type, content_encoding;
+    struct span upgrade;
     bool has_length;
     uint64_t length; /* of the body, where the head tells */
 };

@@ -837,7 +837,7 @@ static void scripted_turn(struct loop_task *t)
 
 bool attempt_translates(const struct target *t, const struct dialect *client)
 {
-    const struct dialect *d = t->provider->type->dialect;
+    const struct dialect *d = provider_dialect(t->provider, client);
 
     return d != NULL && d != client;
 }
@@ -855,7 +855,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->events = events;
     a->ctx = ctx;
     a->number = brief->number;
-    a->dialect = t->provider->type->dialect;
+    a->dialect = provider_dialect(t->provider, brief->client);
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
     a->rewrites = a->translating || brief->carry != NULL;
@@ -891,6 +891,8 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         a->commit = COMMIT_FIRST;
         a->writer = *brief->carry->writer;
         a->writer.model = model;
+        if (a->client->split != NULL)
+            a->client->split(&a->writer);
         a->stitch = arena_alloc(arena, sizeof(*a->stitch));
         stitch_init(a->stitch, brief->carry->way, a->said, &brief->carry->used, arena);
     }

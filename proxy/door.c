@@ -2,8 +2,8 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_anthropic_messages,
-                                               &dialect_gemini};
+const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses,
+                                               &dialect_anthropic_messages, &dialect_gemini};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -15,6 +15,7 @@ static const struct row {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
     {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
     {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
+    {"responses", DOOR_ANSWER, &dialect_openai_responses},
 };
 
 size_t door_dialect_index(const struct dialect *d)

@@ -17,8 +17,9 @@
 #include "providers/sse_list.h"
 
 #define MAX_SPARE      64
-#define MAX_FIELDS     6144 /* header lines of an answer */
-#define MAX_MODELS     1024 /* in the list of models */
+#define MAX_FIELDS     6144               /* header lines of an answer */
+#define MAX_MODELS     1024               /* in the list of models */
+#define MAX_LAST       (16 * 1024 * 1024) /* of the last event of a stream: it may repeat all */
 #define MAX_REPLAY_KEY 255
 #define SMALL_BODY     65536
 #define MAX_HEDGED     131072 /* bytes of a request: a second call of a larger one costs too much */
@@ -343,6 +344,8 @@ static void refuse(struct exchange *x, const struct chat_error *error)
                                              : "x-should-retry: false\r\n");
     if (x->admission.allow != NULL)
         strbuf_addf(&fields, "Allow: %s\r\n", x->admission.allow);
+    if (error->status == 426) /* RFC 9110 15.5.22 wants one named: what we do speak */
+        strbuf_add(&fields, "Upgrade: HTTP/1.1\r\n");
     if (error->status == 401)
         strbuf_add(&fields, "WWW-Authenticate: Bearer\r\n");
     x->dialect->write_error(&told, &body);
@@ -419,6 +422,7 @@ static struct admit_request to_admit(const struct http1_head *h)
         .x_goog_api_client = http1_find(h, "x-goog-api-client"),
         .content_type = http1_find(h, "content-type"),
         .content_encoding = http1_find(h, "content-encoding"),
+        .upgrade = http1_find(h, "upgrade"),
         .has_length = h->framing == HTTP1_LENGTH,
         .length = h->length,
     };
@@ -1124,13 +1128,16 @@ static const struct chat_error *what_was_said(struct exchange *x)
 /* After the first byte: the dialect's error inside the stream, then the connection breaks off. */
 static void break_off(struct exchange *x)
 {
-    struct strbuf event = strbuf_in(&x->arena, 8192);
+    struct strbuf event = strbuf_in(&x->arena, MAX_LAST);
     struct chat_error error;
 
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
     error.request_id = x->id;
-    x->dialect->write_stream_error(&error, &event);
+    if (x->owner != NULL && x->owner->writer.started && x->dialect->write_break != NULL)
+        x->dialect->write_break(&x->owner->writer, &error, &event);
+    else
+        x->dialect->write_stream_error(&error, &event);
     if (x->owner != NULL)
         settle(x, x->owner);
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);

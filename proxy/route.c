@@ -83,12 +83,13 @@ static bool has_part(struct span body, const char *type)
 static bool fits(const struct config_target *ct, const struct target *t,
                  const struct chat_request *req)
 {
-    bool media = t->provider->type->text_only || ct->context_window != 0
-                     ? has_part(req->body, "\"image_url\"") ||
-                           has_part(req->body, "\"input_audio\"") ||
-                           has_part(req->body, "\"file\"") || has_part(req->body, "\"image\"") ||
-                           has_part(req->body, "\"document\"")
-                     : false;
+    bool media =
+        t->provider->type->text_only || ct->context_window != 0
+            ? has_part(req->body, "\"image_url\"") || has_part(req->body, "\"input_audio\"") ||
+                  has_part(req->body, "\"file\"") || has_part(req->body, "\"input_image\"") ||
+                  has_part(req->body, "\"input_file\"") || has_part(req->body, "\"image\"") ||
+                  has_part(req->body, "\"document\"")
+            : false;
 
     if (media)
         return !t->provider->type->text_only;
@@ -131,6 +132,19 @@ static void rank(const struct config_route *r, struct target_set *set, uint64_t 
     }
 }
 
+static bool has_home(const struct config_route *r, struct target_set *set,
+                     const struct dialect *client)
+{
+    for (size_t i = 0; i < r->n_targets; i++) {
+        const struct config_target *ct = &r->targets[i];
+
+        if (provider_dialect(target_set_find(set, ct->provider, ct->model)->provider, client) ==
+            client)
+            return true;
+    }
+    return false;
+}
+
 /* How the target can be asked to carry on an answer that broke elsewhere. */
 static unsigned ways_of(const struct target *t, const struct chat_request *req)
 {
@@ -152,6 +166,7 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
                 uint64_t session, struct failover *f)
 {
     size_t order[CONFIG_MAX_TARGETS];
+    bool bound = req->pinned && has_home(r, set, client);
 
     rank(r, set, session, req->pinned, order);
     for (size_t i = 0; i < r->n_targets; i++) {
@@ -169,8 +184,9 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
         };
 
         assert(t != NULL);
-        if (req->counting && t->provider->type->dialect != client)
-            continue; /* each model counts in its own way */
+        /* Each model counts in its own way; and what binds a request lives where its dialect is. */
+        if ((req->counting || bound) && provider_dialect(t->provider, client) != client)
+            continue;
         failover_add(f, &candidate);
         if (only_first || req->pinned)
             break;

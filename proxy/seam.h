@@ -20,41 +20,53 @@
  *
  * With T what was sent without the white space at its end, W that white space, and N the new text:
  *
- *   what the client has ends in W, so W must not come twice: where N goes on at the end of T, it
- *     begins with W, which is cut, or (PREFILL) with no white space at all. Other white space is
- *     WRONG. CRLF, indentation and no-break spaces are bytes as any others here.
- *   restart: N begins as T begins, equal for 64 characters, or for all of a shorter T: from there
- *     on it is ALIGN, over what was held too. WRONG where these 64 characters stand in T twice, or
- *     where N may as well be a repetition that goes on: T of less than 400 characters, and not
- *     inside a word at its end.
- *   a similar start is a restart in other words, whose text nobody can join: N begins with 12
- *     characters or more that are nearly those of T's beginning (a quarter of them changed), or a
- *     quarter of its pairs of words are pairs of there. WRONG.
- *   echo: N begins with the last k characters of T. Below 5 that is chance. From 12 on PREFILL cuts
- *     them, where they cannot be the text's own repetition: they stand once in T, the seam would be
- *     inside a word, and the end of T does not repeat what stands k characters before it. All else
- *     is WRONG; so is any echo behind an anchor. Tables, rows of dashes, "ha ha ha": WRONG where
- * the new text repeats, because one time too many cannot be seen. the anchor (TURN) has 40
- * characters, or up to 120 until it stands in T only once, begins with a word and does not end in a
- * repetition; else there is no TURN. T of 12 to 40 characters is its own anchor; a shorter one has
- * none, asking again is the same then. It is found where it begins in the first 400 characters of
- * N; runs of white space, typographic quotes and dashes count as their plain forms. What stands
- * before it is cut with it ("Sure: "). an anchor in quotes or brackets: a mark stands right before
- * it that does not stand in T there. The same mark behind it is cut as well, if it is followed at
- * once by W and then no further white space, or by the end; WRONG else. a second anchor soon behind
- * the first: the first one was only talked about. WRONG. a line break behind the anchor where T
- * ends in the middle of a sentence of a long line and N goes on with a small letter: the model set
- * the anchor apart. WRONG. the end of N with nothing to go out is the end of the answer where T may
- * end: with the mark that ends a sentence, a quotation, a bracket or a code block. Else WRONG.
- * Under ALIGN, N may end where T and W do, and not before.
+ *   White space. What the client has ends in W, so W must not come twice: N goes on with W, which
+ *     is cut, or (PREFILL) with no white space at all. Other white space is WRONG. CRLF,
+ *     indentation and no-break spaces are bytes as any others here.
  *
- * To see all this, PREFILL holds the first 200 characters of N and TURN those behind the anchor,
- * and longer only while N repeats a part of T. No part of a character goes out.
+ *   Restart. N begins with the first 64 characters of T, or with all of a shorter T of 12 or more:
+ *     from there on it is ALIGN, over what was held too. WRONG where N may as well be a repetition
+ *     that goes on: where those 64 stand in T twice, where N also begins with a shorter end of T,
+ *     or (PREFILL) where T has less than 400 characters and the seam is not inside a word. WRONG
+ *     also where all of a T below 12 characters comes again.
+ *
+ *   Similar start. A restart with changes cannot be joined: N begins with nearly the first 64
+ *     characters of T (at most a quarter of them changed, left out or put in; T of 8 characters or
+ *     more), or, PREFILL, a quarter of N's pairs of words stand at about the same place in T.
+ *     WRONG.
+ *
+ *   Echo. N begins with the last k characters of T. Below 5 that is chance. From 12 on PREFILL cuts
+ *     them, where they cannot be the text's own repetition: they stand in T once, the seam would
+ *     be inside a word, the end of T does not repeat what stands k characters before it, and no
+ *     shorter echo fits. All else is WRONG, and so is any echo behind an anchor. Tables, rows of
+ *     dashes, "ha ha ha": WRONG where the new text repeats, for one time too many cannot be seen.
+ *
+ *   The anchor (TURN) has 40 characters, or up to 120 until it stands in T only once (tolerant) and
+ *     begins with a word. There is none, and so no TURN, where T ends in a repetition. T of 12 to
+ *     40 characters is its own anchor; a shorter one has none: asking again is the same then. It
+ *     is found where it begins in the first 400 characters of N; runs of white space, typographic
+ *     quotes and dashes count as their plain forms. What stands before it is cut with it ("Sure:"),
+ *     but WRONG if a part of the anchor stands there already.
+ *
+ *   Marks around the anchor. A quote or bracket stands right before it, and not in T: the same
+ *     marks behind it are cut as well, where W and then no white space follow, or the end. WRONG
+ *     in every other case, such as a code fence.
+ *
+ *   A second anchor soon behind the first: the first one was only talked about. WRONG.
+ *
+ *   A line break behind the anchor, where T ends in the middle of a sentence of a long line and N
+ *     goes on with a small letter: the model has set the anchor apart. WRONG.
+ *
+ *   The end of N with nothing to go out is the end of the answer where T may end: with the mark
+ *     that ends a sentence, a quotation, a bracket or a code block. Else WRONG. Under ALIGN, N may
+ *     end where T and W do, and not before.
+ *
+ * To see all this, PREFILL holds the first 204 characters of N, and TURN those behind the anchor,
+ * longer only while N repeats a part of T. No part of a character goes out.
  *
  * What text alone cannot show: a model that ignores the prefill and begins something else; one that
  * repeats the anchor and then leaves something out; a restart in other words of so short a T that
- * there is nothing to compare (below 12 characters). PREFILL and TURN are for targets that are
- * known to do it.
+ * there is little to compare. PREFILL and TURN are for targets that are known to do it.
  */
 #ifndef HOLDFAST_PROXY_SEAM_H
 #define HOLDFAST_PROXY_SEAM_H

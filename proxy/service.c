@@ -94,7 +94,7 @@ int service_new(const struct config *c, struct service **out, struct err *e)
     s->targets = target_set_new(c, seed);
     s->origins = mem_zalloc(c->n_providers * sizeof(*s->origins));
     for (size_t i = 0; i < c->n_providers; i++) {
-        const struct dialect *d = s->targets->providers[i].type->dialect;
+        const struct dialect *d = s->targets->providers[i].dialects[0];
 
         s->mints_state = s->mints_state || (d != NULL && d != &dialect_openai_chat);
         s->origins[i].lane = s->lanes;

@@ -94,10 +94,19 @@ static void provider_init(struct provider *p, const struct config_provider *conf
     p->conf = conf;
     p->type = provider_type_find(conf->type);
     assert(p->type != NULL); /* config checked it */
+    provider_type_dialects(p->type, conf->dialect, p->dialects);
     for (size_t i = 0; i < conf->n_keys && i < TARGET_MAX_KEYS; i++)
         p->keys[p->n_keys++] = span_of(conf->keys[i]);
     if (p->n_keys == 0)
         p->keys[p->n_keys++] = SPAN("");
+}
+
+const struct dialect *provider_dialect(const struct provider *p, const struct dialect *client)
+{
+    for (size_t i = 0; i < ARRAY_LEN(p->dialects); i++)
+        if (p->dialects[i] == client)
+            return client;
+    return p->dialects[0];
 }
 
 /* Is it in the first tier of a route? Then there are requests at home there. */

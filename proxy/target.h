@@ -55,11 +55,16 @@ struct endpoint {
 struct provider {
     const struct config_provider *conf;
     const struct provider_type *type;
+    const struct dialect *dialects[2]; /* that it speaks, the first in doubt; NULL: no more */
     struct endpoint *endpoint;
     size_t n_keys; /* 1 where no key is needed: an empty one */
     struct span keys[TARGET_MAX_KEYS];
     struct rest rests[TARGET_MAX_KEYS];
 };
+
+/* What it is asked in for a client of this dialect: that one where it speaks it, so that the
+ * client's bytes pass. NULL: it answers inside the process. */
+const struct dialect *provider_dialect(const struct provider *p, const struct dialect *client);
 
 struct target_set;
 

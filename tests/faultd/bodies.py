@@ -54,6 +54,8 @@ PRESETS = {
     "no_minimal": (400, "invalid_request_error", "unsupported_value",
                    "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model. "
                    "Supported values are: 'low', 'medium', and 'high'."),
+    "bad_state": (400, "invalid_request_error", "invalid_encrypted_content",
+                  "The encrypted content gAAA could not be verified."),
     "too_many_tokens": (429, "tokens", "rate_limit_exceeded", "Request too large for gpt-4o on tokens "
                         "per min (TPM): Limit 30000, Requested 45000. The input or output tokens "
                         "must be reduced in order to run successfully."),

@@ -398,6 +398,21 @@ def wait_headers(retry_after, retry_after_ms, should_retry):
 
 
 @script
+def refused_inside(x, code="insufficient_quota", message="You exceeded your current quota."):
+    """OpenAI's responses: a stream that begins and then fails under its status of success."""
+    begun = {"id": "resp_faultd", "object": "response", "created_at": 1, "model": x.model,
+             "status": "in_progress", "output": []}
+    error = {"type": code, "code": code, "message": message, "param": None}
+    x.stream_head()
+    for e in ({"type": "response.created", "sequence_number": 0, "response": begun},
+              {"type": "error", "sequence_number": 1, "error": error},
+              {"type": "response.failed", "sequence_number": 2,
+               "response": {**begun, "status": "failed", "error": error}}):
+        x.part(voices.named(e))
+    x.end()
+
+
+@script
 def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_retry=""):
     """An error status. body: json | array | nginx | cloudflare | portal | text | empty.
     retry_after: anything, or `date` for a date 30 s ahead."""

@@ -1,4 +1,5 @@
-"""Good answers as Anthropic and Google give them; OpenAI's own are written by the scripts."""
+"""Good answers as Anthropic, Google and OpenAI's responses give them; those of chat are written by
+the scripts."""
 import json
 import re
 
@@ -10,6 +11,7 @@ GRPC = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED
 WORDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
          404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error",
          529: "overloaded_error"}
+ENDS = b"message_stop", b"content_block_stop", b"finishReason", b"output_text.done"
 GEMINI_PATH = re.compile(r"/models/([^/:]+):(stream)?[gG]enerateContent")
 THOUGHT = "Let me see."
 
@@ -17,6 +19,8 @@ THOUGHT = "Let me see."
 def voice_of(path):
     if path.partition("?")[0].endswith("/messages"):
         return "anthropic"
+    if path.partition("?")[0].endswith("/responses"):
+        return "responses"
     return "gemini" if GEMINI_PATH.search(path) else "openai"
 
 
@@ -27,6 +31,9 @@ def gemini_model(path):
 
 
 def error(voice, code, message):
+    if voice == "responses":
+        kind, word, _ = bodies.ERRORS.get(code, ("server_error", None, ""))
+        return bodies.error(message, kind, word)
     if voice == "anthropic":
         return bodies.dump({"type": "error", "request_id": "req_faultd", "error": {
             "type": WORDS.get(code, "api_error"), "message": message}})
@@ -37,7 +44,7 @@ def error(voice, code, message):
 def speak(x, words, text, tools, thinks, first, gap):
     """The words, `text` instead of them, or tool calls; signed reasoning before it."""
     words = [text] if text else [] if tools else words
-    pieces = (anthropic if x.voice == "anthropic" else gemini)(x, words, tools, thinks)
+    pieces = VOICES[x.voice](x, words, tools, thinks)
     whole = next(pieces)
     if not x.stream:
         x.pause(first)
@@ -53,18 +60,28 @@ def speak(x, words, text, tools, thinks, first, gap):
 def error_event(voice, code, message):
     """An error inside a stream."""
     body = error(voice, code, message)
-    return b"event: error\ndata: " * (voice == "anthropic") + b"data: " * (voice == "gemini") + body + b"\n\n"
+    return b"event: error\ndata: " * (voice in ("anthropic", "responses")) + b"data: " * (voice == "gemini") + body + b"\n\n"
 
 
 def pieces(x, words, tools=0, thinks=""):
     """A stream that says these words, in its events."""
-    parts = (anthropic if x.voice == "anthropic" else gemini)(x, words, tools, thinks)
+    parts = VOICES[x.voice](x, words, tools, thinks)
     next(parts)
     return parts
 
 
 def is_output(piece):
     return b'"content_block_delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
+
+
+def half(x, words):
+    """The start of a stream that says these words and has no end."""
+    x.stream_head()
+    for piece in pieces(x, words):
+        if any(end in piece for end in ENDS):
+            break
+        x.part(piece)
+    x.pause(0.03)
 
 
 def calls_of(n):
@@ -135,3 +152,72 @@ def gemini(x, words, tools, thinks):
     for p in parts:
         yield b"data: " + bodies.dump(fragment([p])) + b"\r\n\r\n"
     yield b"data: " + bodies.dump(fragment([{"text": ""}], finishReason="STOP")) + b"\r\n\r\n"
+
+
+def responses(x, words, tools, thinks):
+    """The whole response, then the same in the events of a stream."""
+    output = []
+    if thinks:
+        output.append({"id": "rs_faultd", "type": "reasoning", "encrypted_content": thinks,
+                       "summary": [{"type": "summary_text", "text": THOUGHT}]})
+    if words:
+        output.append({"id": "msg_faultd", "type": "message", "status": "completed",
+                       "role": "assistant", "content": [response_text("".join(words))]})
+    output += [{"id": f"fc_{i}", "type": "function_call", "status": "completed",
+                "call_id": f"call_{x.server.name}_{i}", "name": name,
+                "arguments": json.dumps(arguments, ensure_ascii=False)}
+               for i, (name, arguments) in enumerate(calls_of(tools))]
+    n = max(len(words), tools)
+    response = {"id": "resp_faultd", "object": "response", "created_at": bodies.CREATED,
+                "model": x.model, "error": None, "incomplete_details": None, "tools": [],
+                "parallel_tool_calls": True, "tool_choice": "auto", "x_vendor_extra": 1.0}
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    whole = {**response, "status": "completed", "output": output, "usage": {
+        "input_tokens": 11, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": n,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 11 + n}}
+    yield whole
+    events = [{"type": "response.created", "response": begun},
+              {"type": "response.in_progress", "response": begun}]
+    for i, item in enumerate(output):
+        events += response_item(i, item, words)
+    events.append({"type": "response.completed", "response": whole})
+    for number, e in enumerate(events):
+        yield named({"type": e["type"], "sequence_number": number, **e})
+
+
+def response_text(text):
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def response_item(i, item, words):
+    of = {"item_id": item["id"], "output_index": i}
+    if item["type"] == "reasoning":
+        start, middle = {"summary": []}, [
+            {"type": "response.reasoning_summary_part.added", **of, "summary_index": 0,
+             "part": {"type": "summary_text", "text": ""}},
+            {"type": "response.reasoning_summary_text.delta", **of, "summary_index": 0,
+             "delta": THOUGHT},
+            {"type": "response.reasoning_summary_text.done", **of, "summary_index": 0,
+             "text": THOUGHT}]
+        item_start = {k: v for k, v in {**item, **start}.items() if k != "encrypted_content"}
+    elif item["type"] == "message":
+        of_part = {**of, "content_index": 0}
+        item_start = {**item, "status": "in_progress", "content": []}
+        middle = [{"type": "response.content_part.added", **of_part, "part": response_text("")},
+                  *({"type": "response.output_text.delta", **of_part, "delta": w, "logprobs": []}
+                    for w in words),
+                  {"type": "response.output_text.done", **of_part, "text": "".join(words),
+                   "logprobs": []},
+                  {"type": "response.content_part.done", **of_part,
+                   "part": response_text("".join(words))}]
+    else:
+        item_start = {**item, "status": "in_progress", "arguments": ""}
+        text = item["arguments"]
+        middle = [*({"type": "response.function_call_arguments.delta", **of, "delta": p}
+                    for p in (text[:5], text[5:])),
+                  {"type": "response.function_call_arguments.done", **of, "arguments": text}]
+    return [{"type": "response.output_item.added", "output_index": i, "item": item_start}, *middle,
+            {"type": "response.output_item.done", "output_index": i, "item": item}]
+
+
+VOICES = {"anthropic": anthropic, "gemini": gemini, "responses": responses}

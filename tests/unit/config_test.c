@@ -662,14 +662,47 @@ TEST(mistakes_in_values_say_what_was_expected)
     }
 }
 
+TEST(a_provider_of_openais_kind_speaks_what_it_is_told_or_what_its_url_is_known_for)
+{
+    static const struct {
+        const char *provider, *dialect;
+    } rows[] = {
+        {"{type: openai, api_key: k}", "both"},
+        {"{type: openai, api_key: k, base_url: 'https://api.openai.com/v1/'}", "both"},
+        {"{type: openai, api_key: k, base_url: 'https://gateway.example/v1'}", "chat"},
+        {"{type: openai, api_key: k, dialect: chat}", "chat"},
+        {"{type: openai, base_url: 'http://127.0.0.1:1/v1', dialect: both}", "both"},
+        {"{type: azure, api_key: k, base_url: 'https://a.example', dialect: responses}",
+         "responses"},
+        {"{type: anthropic, api_key: k}", NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[512];
+        struct config *c;
+        struct err e;
+
+        snprintf(text, sizeof(text), "providers: {p: %s}\nroutes: [{model: '*', targets: [p]}]\n",
+                 rows[i].provider);
+        if (config_parse("t", text, strlen(text), &fake_types, &c, &e) < 0)
+            fail_msg("%s: %s", rows[i].provider, e.msg);
+        if (rows[i].dialect == NULL)
+            CHECK(c->providers[0].dialect == NULL);
+        else
+            CHECK_STR(c->providers[0].dialect, rows[i].dialect);
+        config_free(c);
+    }
+    check_refused("providers: {p: {type: anthropic, api_key: k, dialect: chat}}\n" ROUTES,
+                  "t:1:46: providers.p.dialect: type anthropic has one of its own; remove the "
+                  "line");
+}
+
 TEST(what_this_version_lacks_is_refused_and_not_ignored)
 {
     static const struct bad rows[] = {
         {"hedge: {aftr: 1s}", "t:1:9: hedge.aftr: unknown key; did you mean after?"},
         {"tls: {cert: a, key: b}",
          "t:1:7: tls.cert: not available in this version (0.1.0); remove the line"},
-        {"providers: {p: {dialect: chat}}",
-         "t:1:17: providers.p.dialect: not available in this version (0.1.0); remove the line"},
         {"stream: {on_disconnect: drain}", "t:1:25: stream.on_disconnect: \"drain\" is not "
                                            "available in this version (0.1.0); expected "
                                            "cancel"},

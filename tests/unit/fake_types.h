@@ -12,11 +12,11 @@ static bool fake_find(const char *type, struct config_type *out)
         const char *name;
         struct config_type type;
     } rows[] = {
-        {"openai", {"https://api.openai.com/v1", true, false}},
-        {"anthropic", {"https://api.anthropic.com", true, false}},
-        {"gemini", {"https://generativelanguage.googleapis.com", true, false}},
-        {"azure", {NULL, true, false}},
-        {"scripted", {NULL, false, true}},
+        {"openai", {"https://api.openai.com/v1", true, false, true, true}},
+        {"anthropic", {"https://api.anthropic.com", true, false, false, false}},
+        {"gemini", {"https://generativelanguage.googleapis.com", true, false, false, false}},
+        {"azure", {NULL, true, false, true, false}},
+        {"scripted", {NULL, false, true, false, false}},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

@@ -242,6 +242,12 @@ TEST(an_anchor_grows_until_it_stands_in_the_text_once)
     check_anchor(PROSE ".\n\n" PROSE ".\n\n" PROSE, NULL);
 }
 
+TEST(an_anchor_does_not_begin_inside_a_character_of_several_codes)
+{
+    check_anchor("They wave ✌🏽 and then the boats go out to sea at da",
+                 "✌🏽 and then the boats go out to sea at da");
+}
+
 TEST(there_is_no_anchor_where_the_text_ends_in_a_repetition)
 {
     check_anchor(PROSE " ha ha ha", NULL);
@@ -453,6 +459,7 @@ TEST(turn_marks_around_the_anchor_are_cut_or_wrong)
     check_join(SEAM_TURN, PROSE, "```\n" ANCHOR "\n```\nthen" NEXT, NULL);
     check_join(SEAM_TURN, PROSE, "\"the end was: " ANCHOR "\", then" NEXT, NULL);
     check_join(SEAM_TURN, PROSE, "> " ANCHOR ", then" NEXT, NULL);
+    check_join(SEAM_TURN, PROSE, "*\"" ANCHOR "**, then" NEXT, NULL);
 }
 
 TEST(turn_with_a_second_anchor_is_wrong)
