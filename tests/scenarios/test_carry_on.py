@@ -411,12 +411,12 @@ def test_the_tokens_of_a_broken_answer_are_counted_as_far_as_they_are_known(two,
 
 def test_at_two_seams_each_token_is_counted_once(two):
     prefill = {"carry_on": "prefill"}
-    p, a, b, c = two(CUT, CUT + "&how=stall", GOOD, more={"B": prefill, "C": prefill})
+    p, a, b, c = two(CUT, GOOD + "&cut=35", GOOD, more={"B": prefill, "C": prefill})
     answer = p.chat(stream=True, stream_options={"include_usage": True})
     check_whole(answer)
     assert [s["way"] for s in seams(answer)] == ["prefill"] * 2
     usage = next(x["usage"] for x in answer.chunks if x.get("usage"))
-    assert usage["prompt_tokens"] == 11 and 50 <= usage["completion_tokens"] <= 75
+    assert usage["prompt_tokens"] == 11 and 60 <= usage["completion_tokens"] <= len(TEXT.encode()) // 4
 
 
 def test_a_restart_counts_as_aligned(two):
