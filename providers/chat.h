@@ -93,12 +93,13 @@ typedef void chat_sink(void *ctx, const struct chat_event *ev);
 
 /* What a reader has understood of an answer so far. */
 struct chat_watch {
-    unsigned expected;      /* choices that were asked for; set by the caller, 0 counts as 1 */
-    bool output;            /* real output was seen: text, reasoning, refusal, a tool call */
-    bool tools;             /* a tool call began */
-    bool stopped;           /* every choice that began has its finish reason, and one has */
-    bool cut_short;         /* stopped by length or by a filter: no output is then no fault */
-    bool end;               /* the dialect's last marker was seen ([DONE]) */
+    unsigned expected; /* choices that were asked for; set by the caller, 0 counts as 1 */
+    bool output;       /* real output was seen: text, reasoning, refusal, a tool call */
+    bool tools;        /* a tool call began */
+    bool foreign;      /* ... that events say only in part: a custom tool's, whose input is text */
+    bool stopped;      /* every choice that began has its finish reason, and one has */
+    bool cut_short;    /* stopped by length or by a filter: no output is then no fault */
+    bool end;          /* the dialect's last marker was seen ([DONE]) */
     uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished; a later choice counts as
                                output, but nobody waits for its end */
     unsigned own[4];        /* the reader's own state between two events */

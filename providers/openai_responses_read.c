@@ -86,6 +86,7 @@ static bool is_call(struct span item)
 static void begin_call(struct reader *r, struct span item)
 {
     r->output = r->watch->tools = true;
+    r->watch->foreign |= json_is_string(top_member(item, "type"), "custom_tool_call");
     if (was(r, CALLED) && r->item < FEW)
         return;
     mark(r, CALLED);

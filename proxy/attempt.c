@@ -99,7 +99,7 @@ static bool pass_on(struct attempt *a, struct span bytes)
 {
     if (bytes.n == 0)
         return true;
-    if (a->held_back) {
+    if (a->held_back && !a->rewrites) {
         strbuf_add_span(&a->calls, bytes);
         if (!a->calls.failed)
             return true;
@@ -157,9 +157,46 @@ static void give_words(void *ctx, const struct chat_event *ev)
         seam_note(a->said, ev);
 }
 
+/* An event of a tool call that is held back, or one behind it. Until the call is complete it is not
+ * put into words, lest the writer remember a call that the client never gets. */
+struct kept_event {
+    struct kept_event *next;
+    struct chat_event ev;
+};
+
+static void keep_event(struct attempt *a, const struct chat_event *ev)
+{
+    struct kept_event *k = arena_alloc(a->arena, sizeof(*k));
+
+    *k = (struct kept_event){.ev = *ev};
+    k->ev.text = arena_copy(a->arena, ev->text);
+    k->ev.id = arena_copy(a->arena, ev->id);
+    k->ev.name = arena_copy(a->arena, ev->name);
+    a->kept_bytes += sizeof(*k) + ev->text.n + ev->id.n + ev->name.n;
+    if (a->kept_bytes > a->service->config->limits.answer_body)
+        a->words.failed = true;
+    if (a->last_kept != NULL)
+        a->last_kept->next = k;
+    else
+        a->kept = k;
+    a->last_kept = k;
+}
+
+/* Nothing of the calls of an answer goes out before all are complete. */
+static void hold_back(struct attempt *a)
+{
+    a->held_back = true;
+    if (a->said != NULL)
+        a->said->call = true;
+}
+
 static void give(struct attempt *a, const struct chat_event *ev)
 {
-    if (a->stitch != NULL)
+    if (ev->kind == CHAT_TOOL_START && a->atomic && !a->held_back && !a->gave_calls)
+        hold_back(a);
+    if (a->held_back)
+        keep_event(a, ev);
+    else if (a->stitch != NULL)
         stitch_event(a->stitch, ev, give_words, a);
     else
         give_words(a, ev);
@@ -179,6 +216,7 @@ static void translate(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
 
+    a->told_events++;
     if (ev->kind == CHAT_STOP && !a->dialect->marks_end) {
         hold_stop(a, ev);
         return;
@@ -193,6 +231,7 @@ static void note(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
 
+    a->told_events++;
     seam_note(a->said, ev);
 }
 
@@ -231,6 +270,9 @@ static bool tell_output(struct attempt *a)
                                 .hold = hold_of(a)};
 
     a->pieces++;
+    /* What is in words already, and waits for a call behind it, cannot be begun anew. */
+    if (a->stitch != NULL && a->stitch->said == SEAM_LIVE && ev.hold != HOLD_NOT)
+        a->said->tool = true;
     if (a->owns || (a->told && ev.hold == a->hold))
         return true;
     a->told = true;
@@ -241,16 +283,17 @@ static bool tell_output(struct attempt *a)
     return !a->over;
 }
 
-/* Does a tool call begin in the event that was just read, of an answer whose calls are held? */
+/* Does a tool call begin in the event that was just read, which would go out as it is? */
 static bool begins_call(const struct attempt *a)
 {
-    return a->atomic && !a->held_back && !a->gave_calls && a->watch.tools && !a->watch.stopped;
+    return a->atomic && !a->rewrites && !a->held_back && !a->gave_calls && a->watch.tools &&
+           !a->watch.stopped;
 }
 
-/* Nothing of the event goes out: what was noted of it is taken back. */
-static void hold_back(struct attempt *a, const struct seam_text *before)
+/* The same where the provider's bytes go out: nothing of the event does, and what was noted of it
+ * is taken back. */
+static void hold_bytes(struct attempt *a, const struct seam_text *before)
 {
-    a->held_back = true;
     a->calls = strbuf_heap(a->service->config->limits.answer_body);
     if (a->said != NULL && !a->said->lost) {
         struct strbuf text = a->said->text;
@@ -259,6 +302,7 @@ static void hold_back(struct attempt *a, const struct seam_text *before)
         *a->said = *before;
         a->said->text = text;
     }
+    hold_back(a);
 }
 
 /* The calls are complete. */
@@ -268,6 +312,11 @@ static bool give_calls(struct attempt *a)
 
     a->held_back = false;
     a->gave_calls = true;
+    if (a->rewrites) {
+        for (const struct kept_event *k = a->kept; k != NULL; k = k->next)
+            give(a, &k->ev);
+        return pass_words(a) && tell_output(a);
+    }
     if (a->said != NULL)
         a->said->tool = true;
     on = pass_on(a, strbuf_span(&a->calls));
@@ -278,13 +327,13 @@ static bool give_calls(struct attempt *a)
 /* Whatever was held is all that comes. */
 static void complete(struct attempt *a)
 {
+    if (a->held_back && !give_calls(a))
+        return;
     if (a->stitch != NULL && a->stitch->said == SEAM_HOLD) {
         stitch_end(a->stitch, give_words, a);
         if (!pass_words(a))
             return;
     }
-    if (a->held_back && !give_calls(a))
-        return;
     a->over = true;
     tell(a, FAILOVER_COMPLETE);
 }
@@ -361,7 +410,9 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
 {
     struct seam_text before = a->said != NULL ? *a->said : (struct seam_text){0};
     chat_sink *sink = a->rewrites ? translate : a->said != NULL && !a->held_back ? note : NULL;
+    unsigned told_before = a->told_events;
     enum dialect_event kind = a->dialect->read_event(ev, &a->watch, sink, a);
+    bool untold = kind == EVENT_OUTPUT && sink != NULL && a->told_events == told_before;
     enum failure verdict = kind == EVENT_ERROR ? a->watch.failure
                            : kind == EVENT_BAD ? MALFORMED
                            : kind == EVENT_END ? a->dialect->judge_end(&a->watch)
@@ -386,11 +437,19 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         if (!pass_on(a, *run))
             return false;
         run->n = 0;
-        hold_back(a, &before);
+        hold_bytes(a, &before);
     }
+    /* A picture, say, or the work of a provider's own tool: it cannot be carried on, nor can an
+     * answer be carried on that holds some. */
+    if ((untold || a->watch.foreign) && a->stitch != NULL) {
+        fail_saying(a, SEAM_MISMATCH, "it holds what cannot stand in another one's answer");
+        return false;
+    }
+    if (untold && a->said != NULL)
+        a->said->tool = true;
     if (a->rewrites)
         return take_words(a, kind);
-    if (a->said != NULL && !a->held_back)
+    if (a->said != NULL && !a->said->lost && !a->held_back)
         a->client->follow(&a->writer, ev, kind);
     if (!a->client->comments && !is_plain(ev)) {
         if (!pass_on(a, *run))
@@ -889,8 +948,11 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         struct span model = a->writer.model;
 
         a->commit = COMMIT_FIRST;
+        const struct tool_alias *aliases = a->writer.tool_aliases;
+
         a->writer = *brief->carry->writer;
         a->writer.model = model;
+        a->writer.tool_aliases = aliases;
         if (a->client->split != NULL)
             a->client->split(&a->writer);
         a->stitch = arena_alloc(arena, sizeof(*a->stitch));
@@ -915,6 +977,7 @@ void attempt_write_end(struct attempt *a, struct strbuf *out)
         give_stops(a);
         give(a, &(struct chat_event){.kind = CHAT_END});
         strbuf_add_span(out, strbuf_span(&a->words));
+        out->failed |= a->words.failed;
         strbuf_clear(&a->words);
     } else {
         a->client->write_end(out);

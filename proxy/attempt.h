@@ -100,8 +100,11 @@ struct attempt {
     bool told;               /* the core knows that there is output ... */
     enum failover_hold hold; /* ... and when it may go out */
     bool atomic;
-    bool held_back, gave_calls; /* a tool call is being held back in `calls`; that is over */
-    struct strbuf calls;
+    bool held_back, gave_calls;          /* a tool call is being held back; that is over */
+    struct strbuf calls;                 /* ... as the provider's bytes, where these go out */
+    struct kept_event *kept, *last_kept; /* ... else as events that were not put into words yet */
+    uint64_t kept_bytes;
+    unsigned told_events; /* that the reader has told of the answer */
     struct seam_text *said;
     struct stitch *stitch; /* it carries an answer on; else NULL */
     unsigned status;

@@ -248,7 +248,8 @@ static struct seam_text *keep_text(struct exchange *x)
     struct seam_text *t;
 
     if (!x->request.stream || x->midstream == SEAM_ERROR || x->no_failover ||
-        x->request.choices > 1 || x->request.logprobs || x->request.audio)
+        x->space->service->config->stream.seam_memory == 0 || x->request.choices > 1 ||
+        x->request.logprobs || x->request.audio)
         return NULL;
     t = arena_zalloc(&x->arena, sizeof(*t));
     seam_text_init(t, x->space->service->config->stream.seam_memory);
@@ -489,9 +490,15 @@ static void finish(struct exchange *x)
         return;
     }
     if (outlet_taken(&x->out) && !a->watch.end) {
-        struct strbuf last = strbuf_in(&x->arena, 65536);
+        struct strbuf last = strbuf_in(&x->arena, MAX_LAST);
 
         attempt_write_end(a, &last);
+        if (last.failed) { /* without its end it is no whole answer */
+            exchange_record(x, ANSWER_TOO_BIG, failure_row(ANSWER_TOO_BIG)->label);
+            outlet_abort(&x->out, ANSWER_TOO_BIG);
+            exchange_end(x);
+            return;
+        }
         send_events(x, strbuf_span(&last));
     }
     if (outlet_taken(&x->out) && x->admission.door.list) {

@@ -108,7 +108,7 @@ unsigned seam_ways(const struct seam_text *t, const struct seam_rules *rules)
     if (chars <= SEAM_ALIGN_CHARS || rules->mode == SEAM_CONTINUE)
         ways |= SEAM_BIT(SEAM_ALIGN);
     if (kept.n == 0 || chars > SEAM_CARRY_CHARS || rules->structured ||
-        (rules->tools && rules->mode != SEAM_CONTINUE))
+        (rules->tools && rules->mode != SEAM_CONTINUE) || t->call)
         return ways;
     ways |= SEAM_BIT(SEAM_PREFILL);
     if (anchor_of(kept).p != NULL)

@@ -92,6 +92,7 @@ struct seam_text {
     struct strbuf text; /* decoded, on the heap; grows as the answer does, up to its cap */
     bool lost;          /* more than the cap, or half a character: the text is given back */
     bool reasoning, signature, refusal, tool, stopped;
+    bool call; /* a tool call began, of which nothing has gone out: set by whoever holds it back */
     bool choices; /* something of another choice than the first */
 };
 
