@@ -386,3 +386,15 @@ def test_the_door_has_its_own_label_and_tolerates_a_missing_version(upstream, ho
     proxy = serve(holdfast, ("responses", a))
     assert ask(proxy, {"input": "x"}, path="//responses").status == 200
     assert proxy.metric("holdfast_requests_total", dialect="openai_responses") == 1
+
+
+def test_the_end_of_a_long_answer_may_be_long(upstream, holdfast):
+    """Google's streams have no end marker, so the end is written once the connection ends; in this
+    dialect it repeats the whole text, four times."""
+    a = upstream("A", default="ok?tokens=8000&gap=0")
+    answer = ask(serve(holdfast, ("gemini", a)), {"model": "m", "input": "Hi", "stream": True})
+    events = events_of(answer)
+    assert answer.end == "complete" and order_of(events)[-1] == "response.completed"
+    text = text_of(response_of(answer))
+    assert len(text) > 40000
+    assert text == "".join(d["delta"] for name, d in events if name == "response.output_text.delta")

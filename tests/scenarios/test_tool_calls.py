@@ -98,6 +98,20 @@ def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools
     assert answer.text == TEXT
 
 
+@pytest.mark.parametrize("kind, cut", [("openai", 1), ("openai", 3), ("anthropic", 1), ("anthropic", 2),
+                                       ("gemini", 1)])
+def test_a_call_that_was_cut_leaves_no_trace_in_the_one_that_is_made_anew(two, kind, cut):
+    """Whatever the first target's words had to be made of: one start for each call, counted from 0."""
+    tools = 2 if kind == "gemini" else 1
+    script = f"{GOOD}&tools={tools}"
+    p, a, b = two(f"{script}&cut={N_WORDS + cut}", script, more={"A": {"type": kind}, "B": {"type": kind}})
+    answer = p.chat(stream=True, **TOOLS)
+    check_whole(answer)
+    deltas = [d for c in answer.chunks for x in c.get("choices", []) for d in x["delta"].get("tool_calls", [])]
+    assert sorted(d["index"] for d in deltas if d.get("id")) == list(range(tools))
+    assert {d["index"] for d in deltas} == set(range(tools)) and calls(answer) == CALLS[tools]
+
+
 @pytest.mark.parametrize("done", [0, 1])
 def test_calls_of_who_keeps_the_connection_open_are_whole(two, done):
     p, a, b = two(f"ok?tools=1&hold=5000&done={done}", GOOD)
