@@ -44,10 +44,10 @@ static bool translate(const struct dialect *client, const char *members, const s
     req->model = c->model = span_of(model); /* where a path says it */
     *t =
         (struct trial){.sent = request_text(members, model, a), .dropped = strbuf_in(a, MAX_NAMES)};
-    t->read = client->read_request(t->sent, a, req, &t->e) == 0 &&
-              client->read_conversation(t->sent, a, c, &t->e) == 0;
-    if (!t->read) {
-        t->read = t->e.code == ERR_BOUND; /* to the client's own dialect */
+    t->read = client->read_request(t->sent, a, req, &t->e) == 0;
+    if (!t->read || client->read_conversation(t->sent, a, c, &t->e) < 0) {
+        /* Such a request is fine, and for its own provider, or its own dialect, alone. */
+        t->read = t->e.code == ERR_BOUND || (t->read && req->pinned);
         return false;
     }
     drops.client = c->names;
@@ -186,6 +186,7 @@ static const struct {
     const struct field_probe *probes;
 } clients[] = {
     {&dialect_openai_chat, "OpenAI's chat completions", fields_of_openai_chat},
+    {&dialect_openai_responses, "OpenAI's responses", fields_of_openai_responses},
     {&dialect_anthropic_messages, "Anthropic's messages", fields_of_anthropic_messages},
     {&dialect_gemini, "Gemini's generateContent", fields_of_gemini},
 };
@@ -205,8 +206,9 @@ static const char intro[] =
     "To a provider that speaks the client's own dialect its request goes on byte by byte, but for "
     "the\n"
     "model's name and what a model that was named instead does not take. For others "
-    "(`openai_chat`, Claude's\n"
-    "`anthropic_messages`, `gemini`) each attempt translates the client's own request; the tables "
+    "(`openai_chat`, `openai_responses`,\n"
+    "Claude's `anthropic_messages`, `gemini`) each attempt translates the client's own request; "
+    "the tables "
     "below say\n"
     "what then becomes of each field. They are made by running the translation, not written by "
     "hand, with\n"
@@ -256,6 +258,7 @@ static const struct {
     const char *models[MAX_MODELS + 1];
 } columns[] = {
     {&dialect_openai_chat, {"gpt-4.1"}},
+    {&dialect_openai_responses, {"gpt-4.1", "gpt-5"}},
     {&dialect_anthropic_messages, {"claude-opus-4-7", "claude-sonnet-4-5", "claude-3-5-haiku"}},
     {&dialect_gemini, {"gemini-3-pro-preview", "gemini-2.5-pro", "gemini-2.0-flash"}},
 };

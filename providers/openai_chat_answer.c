@@ -97,6 +97,8 @@ static void add_format(struct strbuf *out, struct span origin)
 {
     if (json_is_string(origin, "anthropic_messages"))
         strbuf_add(out, ",\"format\":\"anthropic-claude-v1\"");
+    else if (json_is_string(origin, "openai_responses"))
+        strbuf_add(out, ",\"format\":\"openai-responses-v1\"");
     else if (json_is_string(origin, "gemini"))
         strbuf_add(out, ",\"format\":\"google-gemini-v1\"");
     else if (origin.n != 0)

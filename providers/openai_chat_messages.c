@@ -250,6 +250,8 @@ static struct span origin_of(struct span format)
 {
     if (json_is_string(format, "anthropic-claude-v1"))
         return SPAN("anthropic_messages");
+    if (json_is_string(format, "openai-responses-v1"))
+        return SPAN("openai_responses");
     if (json_is_string(format, "google-gemini-v1"))
         return SPAN("gemini");
     return (struct span){0}; /* nobody whose state we could give back */

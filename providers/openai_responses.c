@@ -17,6 +17,7 @@ enum field {
     CONVERSATION,
     PROMPT,
     BACKGROUND,
+    INCLUDE,
     PROMPT_CACHE_KEY,
     SAFETY_IDENTIFIER,
     USER,
@@ -35,6 +36,7 @@ static const char *const field_names[FIELDS] = {
     "conversation",
     "prompt",
     "background",
+    "include",
     "prompt_cache_key",
     "safety_identifier",
     "user",
@@ -123,6 +125,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.model_raw = v[MODEL];
     req.tools = top_has_items(v[TOOLS]);
     req.structured = openai_chat_is_structured(top_member(v[TEXT], "format"));
+    req.logprobs = span_find(v[INCLUDE], "logprobs") != NULL;
     req.pinned = is_pinned(v);
     req.reasoning = openai_chat_reasons(req.model, top_member(v[REASONING], "effort"));
     req.session = session_of(v);

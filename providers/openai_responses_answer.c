@@ -56,6 +56,15 @@ static void add_piece(struct strbuf *to, struct span raw)
     raw_add_joined(to, raw, to->len == 0, "");
 }
 
+static void add_finished(struct strbuf *to, struct span raw)
+{
+    if (json_type_of(raw) != JSON_OBJECT)
+        return;
+    if (to->len != 0)
+        strbuf_add_char(to, ',');
+    strbuf_add_span(to, raw);
+}
+
 static struct span closed(struct strbuf *text)
 {
     if (text->len == 0)
@@ -258,6 +267,8 @@ static struct stream *stream_of(struct answer_writer *w)
     if (s == NULL) {
         s = arena_zalloc(w->arena, sizeof(*s));
         s->output = strbuf_in(w->arena, MAX_TEXT);
+        s->text = strbuf_in(w->arena, MAX_TEXT);
+        s->content = strbuf_in(w->arena, MAX_TEXT);
         w->state = s;
     }
     return s;
@@ -351,9 +362,7 @@ static void end_item(struct stream *s, struct span item, struct strbuf *out)
     strbuf_addf(out, ",\"output_index\":%u", s->items - 1);
     add_raw(out, "item", item);
     close_event(out);
-    if (s->output.len != 0)
-        strbuf_add_char(&s->output, ',');
-    strbuf_add_span(&s->output, item);
+    add_finished(&s->output, item);
     s->open = NO_ITEM;
 }
 
@@ -637,18 +646,27 @@ void openai_responses_write_event(struct answer_writer *w, const struct chat_eve
 
 /* ---- ... that passed as a provider's bytes ---- */
 
-static enum open_item kind_of(struct span type)
+/* What can be gone on with is an item with all that is repeated of it. */
+static enum open_item kind_of(struct span item)
 {
+    struct span type = top_member(item, "type");
+
+    if (json_type_of(top_member(item, "id")) != JSON_STRING)
+        return FOREIGN;
     if (json_is_string(type, "message"))
         return MESSAGE;
     if (json_is_string(type, "reasoning"))
         return REASONING;
-    return json_is_string(type, "function_call") ? CALL : FOREIGN;
+    return json_is_string(type, "function_call") &&
+                   json_type_of(top_member(item, "call_id")) == JSON_STRING &&
+                   json_type_of(top_member(item, "name")) == JSON_STRING
+               ? CALL
+               : FOREIGN;
 }
 
 static void follow_item(struct answer_writer *w, struct stream *s, struct span item)
 {
-    s->open = kind_of(top_member(item, "type"));
+    s->open = kind_of(item);
     s->id = arena_copy(w->arena, top_member(item, "id"));
     s->call_id = arena_copy(w->arena, top_member(item, "call_id"));
     s->name = arena_copy(w->arena, top_member(item, "name"));
@@ -668,13 +686,6 @@ static void follow_response(struct answer_writer *w, struct span response)
     w->model = arena_copy(w->arena, json_text(top_member(response, "model"), w->arena));
     if (json_to_i64(top_member(response, "created_at"), &created))
         w->created = (uint64_t)created;
-}
-
-static void add_finished(struct strbuf *to, struct span raw)
-{
-    if (to->len != 0)
-        strbuf_add_char(to, ',');
-    strbuf_add_span(to, raw);
 }
 
 /* The members of an event that tell where a stream stands; raw. */

@@ -275,7 +275,8 @@ static int read_reasoning(struct request_reader *r, struct span raw)
     return request_effort(r, v[0], SPAN("reasoning.effort"));
 }
 
-/* Reasoning's state always comes along. */
+/* Reasoning's state always comes along. Nothing else that can be asked for here is known to another
+ * provider, or survives the translation of its answer (log probabilities). */
 static int read_include(struct request_reader *r, struct span raw)
 {
     struct json j = json_read(raw);
@@ -288,9 +289,7 @@ static int read_include(struct request_reader *r, struct span raw)
     for (unsigned i = 0; json_item(&j); i++) {
         struct span item = json_take(&j);
 
-        if (json_is_string(item, "message.output_text.logprobs"))
-            r->out->logprobs = true;
-        else if (!json_is_string(item, "reasoning.encrypted_content"))
+        if (!json_is_string(item, "reasoning.encrypted_content"))
             request_other(r, request_path_at(r, path, i));
     }
     return 0;
@@ -324,7 +323,6 @@ static const struct field_name own_names[] = {
     {"response_format.json_schema.description", "text.format.description"},
     {"response_format.json_schema.schema", "text.format.schema"},
     {"response_format.json_schema.strict", "text.format.strict"},
-    {"logprobs", "include"},
     {"max_tokens", "max_output_tokens"},
     {"messages", "input"},
     {NULL, NULL},
@@ -380,6 +378,17 @@ static int read_stream_options(struct request_reader *r, struct span raw)
     return 0;
 }
 
+static int read_top_logprobs(struct request_reader *r, struct span raw)
+{
+    struct span n;
+
+    if (request_number(r, raw, top, "top_logprobs", &n) < 0)
+        return -1;
+    if (n.n != 0 && !span_is(n, "0"))
+        request_other(r, SPAN("top_logprobs"));
+    return 0;
+}
+
 static int read_options(struct request_reader *r, const struct span *v)
 {
     struct conversation *c = r->out;
@@ -387,7 +396,7 @@ static int read_options(struct request_reader *r, const struct span *v)
 
     if (request_number(r, v[TEMPERATURE], top, "temperature", &c->temperature) < 0 ||
         request_number(r, v[TOP_P], top, "top_p", &c->top_p) < 0 ||
-        request_number(r, v[TOP_LOGPROBS], top, "top_logprobs", &c->top_logprobs) < 0 ||
+        read_top_logprobs(r, v[TOP_LOGPROBS]) < 0 ||
         request_count(r, v[MAX_TOKENS], SPAN("max_output_tokens"), INT64_MAX,
                       "a whole number of tokens, at least 1", &c->max_tokens) < 0 ||
         request_bool(r, v[PARALLEL], top, "parallel_tool_calls", &parallel) < 0 ||

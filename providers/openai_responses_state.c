@@ -37,12 +37,12 @@ static struct span take_word(struct span *text)
 struct responses_state responses_read_state(struct span encrypted, struct arena *a)
 {
     struct responses_state s = {0};
-    struct span rest = {encrypted.p + 1, encrypted.n - 1}, kind;
+    struct span rest, kind;
     struct strbuf raw;
 
-    if (encrypted.n < 2 || !span_starts(rest, MARK))
+    if (!span_starts(encrypted, "\"" MARK))
         return s;
-    rest = (struct span){rest.p + sizeof(MARK) - 1, rest.n - sizeof(MARK) + 1};
+    rest = (struct span){encrypted.p + sizeof(MARK), encrypted.n - sizeof(MARK)};
     s.origin = take_word(&rest);
     kind = take_word(&rest);
     for (size_t k = STATE_SIGNED; k < ARRAY_LEN(kinds); k++)

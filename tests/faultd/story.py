@@ -52,9 +52,12 @@ def pieces(text, size=0):
 
 
 def turns(request):
-    """[(role, text)] of a request, in any of the three dialects."""
+    """[(role, text)] of a request, in any of the four dialects."""
     found = []
-    for m in request.get("messages") or request.get("contents") or []:
+    items = request.get("input") or []
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    for m in request.get("messages") or request.get("contents") or items:
         said = m.get("content", m.get("parts"))
         if isinstance(said, list):
             said = "".join(part.get("text", "") for part in said)

@@ -71,7 +71,7 @@ def pieces(x, words, tools=0, thinks=""):
 
 
 def is_output(piece):
-    return b'"content_block_delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
+    return b'"content_block_delta"' in piece or b'text.delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
 
 
 def half(x, words):

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from client import Raw, request_bytes
+from faultd import story
 from test_conformance import CALM
 
 KINDS = ("responses", "openai", "anthropic", "gemini")
@@ -185,6 +186,61 @@ def test_what_stops_early_is_incomplete(upstream, holdfast):
     response = ask(serve(holdfast, ("openai", a)), {"input": "hello"}).json
     assert response["status"] == "incomplete" and text_of(response) == "half"
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+@pytest.mark.parametrize("first, then", (("responses", "anthropic"), ("anthropic", "responses"),
+                                         ("openai", "gemini"), ("responses", "responses")))
+def test_a_broken_answer_is_carried_on_in_one_message(upstream, holdfast, first, then):
+    a, b = upstream("A", default="canonical?cut=20"), upstream("B", default="canonical")
+    answer = ask(serve(holdfast, (first, a), (then, b)), {"input": "hello", "stream": True})
+    response = response_of(answer)
+    assert answer.end == "complete" and text_of(response) == story.TEXT
+    assert len(response["output"]) == 1 and order_of(events_of(answer)) == OF_TEXT
+    assert len({d["item_id"] for _, d in events_of(answer) if "item_id" in d}) == 1
+    ids = {d["response"]["id"] for _, d in events_of(answer) if "response" in d}
+    assert len(ids) == 1 and response["usage"]["output_tokens"] > 20
+    assert b"seam from=a/" in answer.body
+
+
+def test_an_answer_that_nobody_carries_on_has_failed(upstream, holdfast):
+    a, b = upstream("A", default="canonical?cut=20"), upstream("B", default=DOWN)
+    answer = ask(serve(holdfast, ("responses", a), ("anthropic", b)),
+                 {"input": "hello", "stream": True})
+    names = [name for name, _ in events_of(answer)]
+    assert answer.end == "aborted" and names[-2:] == ["error", "response.failed"]
+    failed = events_of(answer)[-1][1]["response"]
+    assert failed["status"] == "failed" and failed["error"]["message"]
+    assert failed["id"] == events_of(answer)[0][1]["response"]["id"]
+
+
+@pytest.mark.parametrize("stream", (False, True))
+def test_state_of_a_provider_that_speaks_only_responses_survives_a_client_of_chat(
+        upstream, holdfast, stream):
+    a = upstream("A", default="ok?tools=1&thinks=gAAAAA-state")
+    proxy = holdfast({"type": "openai", "base_url": a.base_url, "api_key": "k",
+                      "dialect": "responses"}, routes=[{"model": "*", "targets": ["a/gpt-5"]}])
+    tools = [{"type": "function", "function": {"name": "look_up_0"}}]
+    answer = proxy.chat(stream=stream, tools=tools)
+    if stream:
+        details = [d for c in answer.chunks for x in c.get("choices", [])
+                   for d in x["delta"].get("reasoning_details") or []]
+        calls = [c for x in answer.chunks for y in x.get("choices", [])
+                 for c in y["delta"].get("tool_calls") or [] if c.get("id")]
+        calls[0]["function"]["arguments"] = json.dumps(ARGUMENTS)
+    else:
+        message = answer.json["choices"][0]["message"]
+        details, calls = message["reasoning_details"], message["tool_calls"]
+    assert details[0]["format"] == "openai-responses-v1"
+    a.specs[:] = ["ok"]
+    proxy.chat(messages=[{"role": "user", "content": "x"},
+                         {"role": "assistant", "content": None, "tool_calls": calls,
+                          "reasoning_content": "Let me see.", "reasoning_details": details},
+                         {"role": "tool", "tool_call_id": calls[0]["id"], "content": "y"}],
+               tools=tools)
+    items = a.attempts[-1].json["input"]
+    assert [i["type"] for i in items] == ["message", "reasoning", "function_call",
+                                          "function_call_output"]
+    assert items[1]["encrypted_content"] == "gAAAAA-state"
 
 
 # -- state -------------------------------------------------------------------------------------
