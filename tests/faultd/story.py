@@ -52,9 +52,10 @@ def pieces(text, size=0):
 
 
 def turns(request):
-    """[(role, text)] of a request, in any of the three dialects."""
+    """[(role, text)] of a request, in any of the four dialects."""
+    asked = request.get("messages") or request.get("contents") or request.get("input") or []
     found = []
-    for m in request.get("messages") or request.get("contents") or []:
+    for m in [{"role": "user", "content": asked}] if isinstance(asked, str) else asked:
         said = m.get("content", m.get("parts"))
         if isinstance(said, list):
             said = "".join(part.get("text", "") for part in said)
