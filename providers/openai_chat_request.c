@@ -1,5 +1,7 @@
 #include "providers/openai_chat.h"
 
+#include "providers/foreign.h"
+
 #define MAX_BODY ((size_t)1 << 30) /* far more than a client's request may have */
 #define MAX_USER 64                /* characters of a user's id that OpenAI takes */
 
@@ -562,6 +564,8 @@ int openai_chat_write_conversation(const struct conversation *c,
         drop_field(drops, o->path);
     openai_chat_address(target, c->model, "/chat/completions", a, out);
     out->body[0] = strbuf_span(&body);
-    out->body_bytes = body.len;
+    if (target->short_ids)
+        out->body[0] = foreign_short_ids(out->body[0], a);
+    out->body_bytes = out->body[0].n;
     return 0;
 }

@@ -83,13 +83,14 @@ static bool has_part(struct span body, const char *type)
 static bool fits(const struct config_target *ct, const struct target *t,
                  const struct chat_request *req)
 {
-    bool media =
-        t->provider->type->text_only || ct->context_window != 0
-            ? has_part(req->body, "\"image_url\"") || has_part(req->body, "\"input_audio\"") ||
-                  has_part(req->body, "\"file\"") || has_part(req->body, "\"input_image\"") ||
-                  has_part(req->body, "\"input_file\"") || has_part(req->body, "\"image\"") ||
-                  has_part(req->body, "\"document\"")
-            : false;
+    static const char *const media_parts[] = {"\"image_url\"",   "\"input_audio\"", "\"file\"",
+                                              "\"input_image\"", "\"input_file\"",  "\"image\"",
+                                              "\"document\""};
+    bool media = false;
+
+    if (t->provider->type->text_only || ct->context_window != 0)
+        for (size_t i = 0; i < ARRAY_LEN(media_parts); i++)
+            media = media || has_part(req->body, media_parts[i]);
 
     if (media)
         return !t->provider->type->text_only;

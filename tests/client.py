@@ -3,6 +3,7 @@ import http.client
 import json
 import re
 import socket
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -280,6 +281,30 @@ def in_time(ask, low, high, of=lambda answer: answer.seconds, tries=6):
         if of(answer) <= high:
             return answer
     raise AssertionError(f"{of(answer):.3f} s after {tries} tries, and not {high}")
+
+
+class Stillness:
+    """with Stillness() as still: how long did the machine give this process no time, at the most?"""
+
+    def __enter__(self):
+        self.longest, self.over = 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def _watch(self):
+        before = time.monotonic()
+        while not self.over.wait(0.01):
+            now = time.monotonic()
+            self.longest, before = max(self.longest, now - before - 0.01), now
+
+    def most(self):
+        """Seconds."""
+        return self.longest
 
 
 def wait_for(what, timeout=15, every=0.01):

@@ -35,7 +35,7 @@ TIMEOUTS = {"connect": "10s", "tls": "10s", "first_token": "15s", "answer": "15s
             "total": "30s"}
 SLOW = 3 if TSAN else 1  # ThreadSanitizer makes everything slower, a timer's meaning stays
 HASTY = {"connect": f"{300 * SLOW}ms", "tls": f"{500 * SLOW}ms", "first_token": f"{600 * SLOW}ms",
-         "answer": f"{900 * SLOW}ms", "idle": f"{600 * SLOW}ms"}
+         "answer": f"{900 * SLOW}ms", "idle": f"{600 * SLOW}ms", "idle_tools": f"{600 * SLOW}ms"}
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|"
                      r"Assertion|assert(ion)? failed|stack smashing", re.I)
 

@@ -31,7 +31,7 @@ class Setup:
 
 def sdk(proxy, retries=0):
     return anthropic.Anthropic(base_url=f"http://127.0.0.1:{proxy.port}", api_key="any",
-                               max_retries=retries, timeout=10)
+                               max_retries=retries, timeout=30)
 
 
 @pytest.fixture(params=KINDS)

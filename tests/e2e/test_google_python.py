@@ -17,7 +17,7 @@ def serve(upstream, holdfast):
         proxy = holdfast({"type": kind, "base_url": a.base_url, "api_key": "sk-1"},
                          routes=[{"model": "*", "targets": [f"a/{MODELS[kind]}"]}])
         client = genai.Client(api_key="any", vertexai=False, http_options=types.HttpOptions(
-            base_url=f"http://127.0.0.1:{proxy.port}", timeout=10000, **http))
+            base_url=f"http://127.0.0.1:{proxy.port}", timeout=30000, **http))
         return client, a
     return start
 

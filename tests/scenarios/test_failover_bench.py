@@ -4,14 +4,17 @@ what the provider saw of it. bench/failover plays the same ones at their full ti
 bench/replay/sixteen.py says what each fault is and judges as the public benchmark does. The tests are
 stricter: about the events of the stream, the numbers of attempts, and what stood in them.
 """
+import functools
 import json
 import sys
 
 import pytest
 
-from client import Answer, wait_for
+from client import Answer, Stillness, wait_for
 from conftest import ROOT
 from faultd import story
+
+pytestmark = pytest.mark.alone
 
 sys.path.insert(0, str(ROOT / "bench"))
 
@@ -22,9 +25,19 @@ from replay.sixteen import SHORT  # noqa: E402
 class Stage:
     """The provider with its faults, the program before it, and the plays."""
 
-    def __init__(self, holdfast, wall):
-        self.wall = wall
-        self.proxy = holdfast(config=sixteen.configuration(SHORT, wall))
+    def __init__(self, holdfast):
+        self.holdfast, self.wall = holdfast, None
+        self.begin()
+
+    def begin(self):
+        """Everything anew."""
+        self.end()
+        self.wall = sixteen.wall_of(SHORT)
+        self.proxy = self.holdfast(config=sixteen.configuration(SHORT, self.wall))
+
+    def end(self):
+        if self.wall:
+            self.wall.stop()
 
     def play(self, name):
         return sixteen.play(sixteen.SCENARIOS[name], SHORT, self.proxy.port, self.wall)
@@ -36,8 +49,25 @@ class Stage:
 
 @pytest.fixture
 def stage(holdfast):
-    with sixteen.wall_of(SHORT) as wall:
-        yield Stage(holdfast, wall)
+    stage = Stage(holdfast)
+    yield stage
+    stage.end()
+
+
+def in_time(play):
+    """The short times of these faults leave no room for a machine that stands still: a play that fails
+    while it did is played again, twice at most."""
+    @functools.wraps(play)
+    def played(stage, **how):
+        for last in (False, False, True):
+            with Stillness() as still:
+                try:
+                    return play(stage, **how)
+                except AssertionError:
+                    if last or still.most() < 0.1:
+                        raise
+            stage.begin()
+    return played
 
 
 def check_passed(view, primary, fallback):
@@ -84,34 +114,40 @@ def without_model(body):
     return {k: v for k, v in body.items() if k != "model"}
 
 
+@in_time
 def test_s01_a_short_rate_limit_is_waited_out(stage):
     view = stage.play("S01")
     check_answer(view, "s01-primary", 2, 0)
     assert 1.0 <= view.gap < 1.5
 
 
+@in_time
 def test_s02_a_lasting_rate_limit_is_not_hammered(stage):
     view = stage.play("S02")
     check_answer(view, "s02-fallback", 1, 1)
     assert view.calls[0].first < 0.5
 
 
+@in_time
 def test_s03_a_single_500_is_asked_again(stage):
     view = stage.play("S03")
     check_answer(view, "s03-primary", 2, 0)
     assert 0.09 <= view.gap < 0.6
 
 
+@in_time
 def test_s04_an_overloaded_provider_is_left_at_once(stage):
     view = stage.play("S04")
     check_answer(view, "s04-fallback", 1, 1)
     assert view.calls[0].first < 0.5
 
 
+@in_time
 def test_s05_a_reset_before_the_head_is_asked_again(stage):
     check_answer(stage.play("S05"), "s05-primary", 2, 0)
 
 
+@in_time
 def test_s06_a_provider_that_never_answers_is_asked_once_and_left(stage):
     view = stage.play("S06")
     check_answer(view, "s06-fallback", 1, 1)
@@ -120,6 +156,7 @@ def test_s06_a_provider_that_never_answers_is_asked_once_and_left(stage):
     wait_for(lambda: stage.left("s06-primary") in ("peer", "peer_reset"))
 
 
+@in_time
 def test_s07_who_is_slow_to_begin_is_overtaken(stage):
     view = stage.play("S07")
     check_answer(view, "s07-fallback", 1, 1)
@@ -128,11 +165,13 @@ def test_s07_who_is_slow_to_begin_is_overtaken(stage):
 
 
 @pytest.mark.parametrize("fallback", ["canonical", "canonical?turn=repeats", "canonical?prefill=refused"])
+@in_time
 def test_s08_a_cut_stream_is_carried_on(stage, fallback):
     stage.wall.models["s08-fallback"] = fallback
     check_carried_on(stage.play("S08"), range(1, 3))
 
 
+@in_time
 def test_s09_a_stream_that_falls_silent_is_carried_on(stage):
     view = stage.play("S09")
     check_carried_on(view)
@@ -140,22 +179,26 @@ def test_s09_a_stream_that_falls_silent_is_carried_on(stage):
     assert stage.left("s09-primary") in ("peer", "peer_reset"), "who fell silent is not left open"
 
 
+@in_time
 def test_s10_half_an_event_leaves_no_hole(stage):
     """Nobody can know what stood in its other half, so the answer is carried on, not patched."""
     check_carried_on(stage.play("S10"))
 
 
+@in_time
 def test_s11_a_missing_done_is_added_without_waiting_for_it(stage):
     view = stage.play("S11")
     check_answer(view, "s11-primary", 1, 0)
     assert view.calls[0].took < 1.5
 
 
+@in_time
 def test_s12_a_prompt_that_is_too_long_goes_to_a_larger_window_only(stage):
     view = stage.play("S12")
     check_answer(view, "s12-fallback", 1, 1)
 
 
+@in_time
 def test_s13_a_refusal_is_the_caller_s_to_read(stage):
     view = stage.play("S13")
     check_passed(view, 1, 0)
@@ -166,6 +209,7 @@ def test_s13_a_refusal_is_the_caller_s_to_read(stage):
 
 
 @pytest.mark.parametrize("turn", ["restarts", "repeats"])
+@in_time
 def test_s14_a_fallback_that_takes_no_prefill_carries_on_all_the_same(stage, turn):
     stage.wall.models["s14-fallback"] += f"&turn={turn}"
     view = stage.play("S14")
@@ -173,6 +217,7 @@ def test_s14_a_fallback_that_takes_no_prefill_carries_on_all_the_same(stage, tur
     assert "prefill" not in view.calls[0].answer.body.decode()
 
 
+@in_time
 def test_s15_an_outage_is_seen_by_the_provider_only(stage):
     view = stage.play("S15")
     assert sixteen.judge(view) == ("pass", ""), [(c.outcome, c.why) for c in view.calls]
@@ -185,6 +230,7 @@ def test_s15_an_outage_is_seen_by_the_provider_only(stage):
     assert view.calls[-1].model == "s15-primary"
 
 
+@in_time
 def test_s16_who_answered_is_named_and_nobody_else_is_charged(stage):
     view = stage.play("S16")
     check_answer(view, "s16-fallback", 1, 1)

@@ -34,7 +34,7 @@ def resume(proxy, stream, last=None, headers=()):
 
 
 def see(c, text):
-    wait_for(lambda: text in c.buffer or not c.fill(c.sent_at + 8))
+    wait_for(lambda: text in c.buffer or not c.fill(c.sent_at + 30))
     assert text in c.buffer, c.buffer
 
 
@@ -96,7 +96,7 @@ def test_c07_many_at_once_are_one_call(upstream, holdfast, stream, workers):
 @pytest.mark.tsan
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_retry_joins_the_running_stream_and_follows_it_live(upstream, holdfast, workers):
-    a = upstream("A", default="ok?gap=150&tokens=10")
+    a = upstream("A", default="ok?gap=300&tokens=12")
     p = holdfast(a, timeouts=PATIENT, workers=workers)
     with ask(p) as first:
         see(first, b"word2")
@@ -104,7 +104,7 @@ def test_a_retry_joins_the_running_stream_and_follows_it_live(upstream, holdfast
         whole = first.answer()
     same_but_for_the_id(whole, second)
     times = [t for t, _ in second.pieces]
-    assert times[0] < 0.3 and len(times) > 4 and times[-1] > 0.6, "as it comes, not at the end"
+    assert len(times) > 4 and times[-1] > times[0] + 1, "as it comes, not at the end"
     assert len(a.attempts) == 1
 
 
@@ -135,7 +135,7 @@ def test_it_goes_on_in_the_middle_of_a_stream_too_and_a_slow_client_held_nothing
             seen = a.attempts[0].sent
             time.sleep(0.3)
         assert seen < len(b"".join(a.recording))
-    answer = p.chat(stream=True, headers=KEY, timeout=30)
+    answer = p.chat(stream=True, headers=KEY)
     assert answer.body == b"".join(a.recording) and len(a.attempts) == 1
 
 
@@ -150,10 +150,10 @@ def test_a_large_kept_answer_reaches_a_slow_reader_whole(upstream, holdfast, str
         a.default = "replay?content_type=application/json"
     p = holdfast(a, timeouts=PATIENT, replay={"answer": "64MiB", "memory": "100MiB"},
                  limits={"answer_body": "1MiB" if stream else "64MiB"})
-    first = p.chat(stream=stream, headers=KEY, timeout=30)
+    first = p.chat(stream=stream, headers=KEY)
     with ask(p, stream=stream) as c:
         time.sleep(0.5)  # what fits into the kernel's buffers is there, and then nothing moves
-        second = c.answer(timeout=30)
+        second = c.answer()
     assert second.body == first.body and second.end == "complete" and len(a.attempts) == 1
 
 
@@ -163,7 +163,7 @@ def test_without_a_key_nothing_is_kept(upstream, holdfast):
     with ask(p, headers=()):
         wait_for(lambda: a.attempts)
         assert kept(p) == 0
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
 
 
 def test_c07_another_request_with_the_key_is_refused(upstream, holdfast):
@@ -216,7 +216,8 @@ def test_a_failed_answer_is_not_kept(upstream, holdfast, stream, script):
 def test_who_waits_for_an_answer_that_fails_gets_the_failure(upstream, holdfast, stream, script,
                                                              status, end):
     a = upstream("A", queue=[script], default="ok")
-    p = holdfast(a, failover={"max_attempts": 1, "per_target": 1}, stream={"midstream": "error"})
+    p = holdfast(a, failover={"max_attempts": 1, "per_target": 1}, stream={"midstream": "error"},
+                 timeouts={"first_token": "1500ms", "answer": "1500ms", "idle": "1500ms"})
     clients = [ask(p, stream=stream) for _ in range(3)]
     answers = [c.answer() for c in clients]
     assert len(a.attempts) == 1
@@ -229,7 +230,7 @@ def test_who_waits_for_an_answer_that_fails_gets_the_failure(upstream, holdfast,
 @pytest.mark.tsan
 def test_after_its_time_a_key_is_new(upstream, holdfast):
     a = upstream("A")
-    p = holdfast(a, replay={"ttl": "1s"})
+    p = holdfast(a, replay={"ttl": "3s"})
     p.chat(headers=KEY)
     assert kept(p) == 1 and p.status()["kept_answers"] == 1
     wait_for(lambda: kept(p) == 0)
@@ -241,12 +242,12 @@ def test_after_its_time_a_key_is_new(upstream, holdfast):
 @pytest.mark.tsan
 def test_a_generation_that_nobody_comes_back_for_ends(upstream, holdfast):
     a = upstream("A", default="hang")
-    p = holdfast(a, timeouts=PATIENT, replay={"ttl": "1s"})
+    p = holdfast(a, timeouts=PATIENT, replay={"ttl": "3s"})
     with ask(p):
         wait_for(lambda: a.attempts)
     time.sleep(0.3)
     assert not a.attempts[0].ended
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=3)
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
     wait_for(lambda: p.in_flight() == 0 and kept(p) == 0)
     assert p.metric("holdfast_requests_total", outcome="client_gone") == 1
 
@@ -326,7 +327,7 @@ def test_but_for_the_ids_the_bytes_are_untouched(upstream, holdfast):
 @pytest.mark.tsan
 @pytest.mark.parametrize("workers", [1, 2])
 def test_c06_a_cut_connection_goes_on_live(upstream, holdfast, workers):
-    a = upstream("A", default="ok?gap=80&tokens=15")
+    a = upstream("A", default="ok?gap=200&tokens=15")
     p = holdfast(a, timeouts=PATIENT, stream=RESUME, workers=workers)
     with ask(p, headers=()) as c:
         see(c, b"word4")
@@ -357,7 +358,7 @@ def test_several_cuts_one_after_the_other(upstream, holdfast):
 
 def test_c06_what_is_not_there_is_gone(upstream, holdfast):
     a = upstream("A", queue=["ok?big=300000", "ok", "cut?after=3&how=eof"])
-    p = holdfast(a, stream=RESUME | {"midstream": "error"}, replay={"ttl": "2s", "answer": "64KiB"})
+    p = holdfast(a, stream=RESUME | {"midstream": "error"}, replay={"ttl": "6s", "answer": "64KiB"})
     long, short, broken = p.chat(stream=True), p.chat(stream=True), p.chat(stream=True)
     assert long.done == 1 and broken.end == "aborted"
 
@@ -406,7 +407,7 @@ def test_streams_cannot_be_taken_up_again_unless_that_is_switched_on(upstream, h
     with ask(p, headers=()) as c:
         see(c, b"word2")
         assert b"x-holdfast-stream" not in c.buffer and not ids_of(c.buffer)
-    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"), timeout=1)
+    wait_for(lambda: a.attempts[0].ended in ("peer", "peer_reset"))
     assert resume(p, "0" * 32).answer().status == 404
     assert http_get(p.port, "/v1/streams/" + "0" * 32, method="HEAD")[0] == 405
 
@@ -456,7 +457,7 @@ def test_a_stream_that_another_target_carries_on_can_be_taken_up_again_around_th
 
 def test_comments_are_no_events(upstream, holdfast):
     """Once there is an id, an SDK takes a comment with an empty line behind it for an event."""
-    a = upstream("A", default="ok?first=1500&comments=1")
+    a = upstream("A", default="ok?first=3000&comments=1")
     p = holdfast(a, timeouts=PATIENT, stream=RESUME | {"heartbeat_after": "1s"})
     answer = p.chat(stream=True)
     assert b": keep-alive\n" in answer.body and b"between" in answer.body
@@ -467,7 +468,7 @@ def test_comments_are_no_events(upstream, holdfast):
 
 def test_the_python_sdk_reads_a_stream_with_ids(upstream, holdfast):
     openai = pytest.importorskip("openai", reason="the openai package is not installed")
-    a = upstream("A", default="ok?first=1500&comments=1")
+    a = upstream("A", default="ok?first=3000&comments=1")
     p = holdfast(a, timeouts=PATIENT, stream=RESUME | {"heartbeat_after": "1s"})
     sdk = openai.OpenAI(base_url=f"http://127.0.0.1:{p.port}/v1", api_key="any", max_retries=0)
     got = list(sdk.chat.completions.create(model="m", stream=True,
@@ -486,7 +487,7 @@ def test_answers_without_a_client_do_not_hold_up_the_end(upstream, holdfast):
             wait_for(lambda: len(a.attempts) == n + 1)
     started = time.monotonic()
     p.stop()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
 
 
 @pytest.mark.tsan

@@ -48,7 +48,7 @@ def test_a_tool_call_cut_in_its_arguments_is_never_completed(upstream, holdfast,
 def test_a_tool_call_that_was_cut_never_reached_the_client(upstream, holdfast, how):
     """It is held until it is complete, so the next target's answer is all that there is."""
     a, b = upstream("A", default=f"cut?tools=1&how={how}"), upstream("B")
-    answer = holdfast(a, b).chat(stream=True)
+    answer = holdfast(a, b, hasty="a" if how == "stall" else "").chat(stream=True)
     assert answer.end == "complete" and answer.text.startswith("B:") and answer.done == 1
     assert b"tool_calls" not in answer.body
     assert answer.trail[0][1] != "ok" and answer.trail[1][1] == "ok"
@@ -114,10 +114,16 @@ def test_a_refusal_that_does_not_speak_of_prefill_is_not_remembered(upstream, ho
 @pytest.mark.parametrize("how", ["eof", "stall", "error"])
 def test_an_answer_that_is_held_to_its_end_fails_unseen(upstream, holdfast, how):
     a, b = upstream("A", default=f"cut?after=3&how={how}"), upstream("B")
-    p = holdfast(a, b, stream={"commit": "full"})
+    p = holdfast(a, b, stream={"commit": "full"}, hasty="a" if how == "stall" else "")
     answer = p.chat(stream=True)
     assert answer.end == "complete" and answer.text.startswith("B:") and answer.done == 1
     assert b"holdfast seam" not in answer.body and [t[1] == "ok" for t in answer.trail] == [False, True]
+
+
+def test_an_answer_that_is_held_to_its_end_may_be_long(upstream, holdfast):
+    a, b = upstream("A", default="ok?big=400000"), upstream("B")
+    answer = holdfast(a, b, stream={"commit": "full"}).chat(stream=True)
+    assert answer.done == 1 and answer.text.startswith("A:") and len(answer.text) > 400000
 
 
 @pytest.mark.parametrize("held", [3, 2])
@@ -134,7 +140,7 @@ def test_a_window_holds_so_many_pieces(upstream, holdfast, held):
 
 @pytest.mark.parametrize("time, seams", [("200ms", 1), ("30s", 0)])
 def test_a_window_ends_by_its_time(upstream, holdfast, time, seams):
-    a, b = upstream("A", default="canonical?gap=40&cut=20"), upstream("B", default="canonical?turn=repeats")
+    a, b = upstream("A", default="canonical?gap=150&cut=20"), upstream("B", default="canonical?turn=repeats")
     answer = holdfast(a, b, stream={"commit": "window", "window_tokens": 1000, "window_time": time}).chat(stream=True)
     assert answer.text == story.TEXT and answer.done == 1
     assert answer.body.count(b": holdfast seam ") == seams

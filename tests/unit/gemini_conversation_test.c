@@ -169,6 +169,27 @@ TEST(ids_decide_where_both_have_one)
                  CALLED(SENT_CALL("call_1_0", "f"), SENT_RESULT("call_1_0", "1")), "");
 }
 
+TEST(who_takes_short_ids_only_gets_them)
+{
+    struct dialect_target target = {.model = SPAN("mistral-large-latest"), .short_ids = true};
+    struct strbuf list = strbuf_on(names, sizeof(names));
+    struct drops drops = {.names = &list};
+    struct dialect_request out;
+    const char *body, *first, *second;
+
+    CHECK(read_it(TURNS(USER("{\"text\":\"hi\"}") "," MODEL(CALL("", "f")) "," USER(
+        RESULT("", "f", "{\"output\":\"1\"}")))));
+    CHECK_INT(dialect_openai_chat.write_conversation(&c, &target, &a, &out, &drops, &e), 0);
+    CHECK_INT(out.body_bytes, out.body[0].n);
+    body = arena_strdup(&a, out.body[0]);
+    first = strstr(body, "\"tool_calls\":[{\"id\":\"");
+    second = strstr(body, "\"tool_call_id\":\"");
+    CHECK(first != NULL && second != NULL);
+    first += strlen("\"tool_calls\":[{\"id\":\"");
+    second += strlen("\"tool_call_id\":\"");
+    CHECK(first[9] == '"' && memcmp(first, second, 10) == 0 && memcmp(first, "call_", 5) != 0);
+}
+
 TEST(a_result_that_is_an_error_says_so)
 {
     check_openai(TURNS(USER("{\"text\":\"hi\"}") "," MODEL(

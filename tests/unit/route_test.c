@@ -287,4 +287,31 @@ TEST(a_prompt_that_is_longer_than_a_declared_window_does_not_fit)
     world_release(&w);
 }
 
+TEST(how_a_target_can_be_asked_to_carry_an_answer_on)
+{
+    static const char yaml[] = HEALTH PROVIDERS
+        "  auto: {type: openai, base_url: http://a.localhost:1/v1, keys: [k]}\n"
+        "  prefill: {type: openai, base_url: http://b.localhost:1/v1, keys: [k], carry_on: "
+        "prefill}\n"
+        "  turn: {type: anthropic, base_url: http://c.localhost:1, keys: [k], carry_on: turn}\n"
+        "  align: {type: anthropic, base_url: http://d.localhost:1, keys: [k], carry_on: align}\n"
+        "  off: {type: anthropic, base_url: http://e.localhost:1, keys: [k], carry_on: off}\n"
+        "  claude: {type: anthropic, base_url: http://f.localhost:1, keys: [k]}\n"
+        "  fixed: {type: scripted, text: hi}\n" ROUTE(
+            "auto/claude-3-opus, prefill/x, turn/claude-3-opus, align/claude-3-opus, "
+            "off/claude-3-opus, claude/claude-3-opus, claude/claude-opus-5, claude, fixed/x");
+    const unsigned align = SEAM_BIT(SEAM_ALIGN), turn = align | SEAM_BIT(SEAM_TURN),
+                   prefill = turn | SEAM_BIT(SEAM_PREFILL);
+    const unsigned want[] = {turn, prefill, turn, align, 0, prefill, turn, prefill, 0};
+    struct world w = world_new(yaml);
+    const struct chat_request req = {.stream = true, .model = SPAN("claude-3-haiku")};
+
+    failover_init(&w.f, &w.policy, ARRAY_LEN(want), 1, &w.arena);
+    route_plan(w.config, &w.config->routes[0], w.set, &req, &dialect_openai_chat, false, 0, &w.f);
+    CHECK_INT(w.f.n_candidates, ARRAY_LEN(want));
+    for (unsigned i = 0; i < ARRAY_LEN(want); i++)
+        CHECK_INT(w.f.candidates[i].ways, want[i]);
+    world_release(&w);
+}
+
 TEST_MAIN()
