@@ -53,11 +53,9 @@ def pieces(text, size=0):
 
 def turns(request):
     """[(role, text)] of a request, in any of the four dialects."""
+    asked = request.get("messages") or request.get("contents") or request.get("input") or []
     found = []
-    items = request.get("input") or []
-    if isinstance(items, str):
-        items = [{"role": "user", "content": items}]
-    for m in request.get("messages") or request.get("contents") or items:
+    for m in [{"role": "user", "content": asked}] if isinstance(asked, str) else asked:
         said = m.get("content", m.get("parts"))
         if isinstance(said, list):
             said = "".join(part.get("text", "") for part in said)

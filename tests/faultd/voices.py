@@ -59,8 +59,8 @@ def speak(x, words, text, tools, thinks, first, gap):
 
 def error_event(voice, code, message):
     """An error inside a stream."""
-    body = error(voice, code, message)
-    return b"event: error\ndata: " * (voice in ("anthropic", "responses")) + b"data: " * (voice == "gemini") + body + b"\n\n"
+    name = b"" if voice == "gemini" else b"event: error\n"
+    return name + b"data: " + error(voice, code, message) + b"\n\n"
 
 
 def pieces(x, words, tools=0, thinks=""):
@@ -71,7 +71,9 @@ def pieces(x, words, tools=0, thinks=""):
 
 
 def is_output(piece):
-    return b'"content_block_delta"' in piece or b'text.delta"' in piece or (b'"parts"' in piece and b'"finishReason"' not in piece)
+    """Anthropic's deltas, those of responses, Google's parts."""
+    return (b'"content_block_delta"' in piece or piece.partition(b"\n")[0].endswith(b".delta")
+            or (b'"parts"' in piece and b'"finishReason"' not in piece))
 
 
 def half(x, words):
