@@ -11,7 +11,7 @@ import test_door_gemini as google
 import test_door_responses as responses
 from client import Raw, request_bytes
 from faultd import story
-from test_carry_on import CALM_TIMES, CUT, DEFAULT, GOOD, SENT, TEXT, ways
+from test_carry_on import CUT, DEFAULT, GOOD, SENT, TEXT, ways
 from test_conformance import CALM
 
 KINDS = ("openai", "responses", "anthropic", "gemini")
@@ -82,7 +82,7 @@ def start(holdfast, a, b, way, routes):
     names = {f"{k}{n}": account(k, u, way) for k in KINDS for n, u in ((1, a), (2, b))}
     return holdfast(
         a, providers=names, failover=DEFAULT, breaker=CALM, retry_budget={"ratio": 1, "capacity": 100000},
-        timeouts=CALM_TIMES | {"first_token": "20s", "idle": "20s", "total": "60s"},
+        timeouts={"first_token": "20s", "idle": "20s", "total": "60s"},
         routes=[{"model": name, "targets": [f"{x[0]}1/{x[1]}", f"{y[0]}2/{y[1]}"]} for name, x, y in routes])
 
 
