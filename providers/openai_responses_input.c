@@ -201,7 +201,7 @@ static int read_message(struct input *in, struct span raw, struct span path)
 {
     static const char *const names[] = {OF_ALL, "role", "content", NULL};
     struct span v[OWN + 2] = {0};
-    enum role role;
+    enum role role = ROLE_USER;
 
     if (request_object(in->r, raw, path, names, v) < 0 || read_role(in->r, v[OWN], path, &role) < 0)
         return -1;

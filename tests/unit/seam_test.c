@@ -307,9 +307,9 @@ TEST(prefill_goes_on_directly)
 
 TEST(prefill_white_space_that_was_sent_does_not_come_twice)
 {
-    check_join(SEAM_PREFILL, PROSE " ", NEXT, NEXT + 1);
-    check_join(SEAM_PREFILL, PROSE " ", NEXT + 1, NEXT + 1);
-    check_join(SEAM_PREFILL, PROSE ".\r\n", ".\r\n  More of it." + 1, "  More of it.");
+    check_join(SEAM_PREFILL, PROSE " ", NEXT, &NEXT[1]);
+    check_join(SEAM_PREFILL, PROSE " ", &NEXT[1], &NEXT[1]);
+    check_join(SEAM_PREFILL, PROSE ".\r\n", &".\r\n  More of it."[1], "  More of it.");
     check_join(SEAM_PREFILL, "if (x)\n    ", "\n        return;", "    return;");
     check_join(SEAM_PREFILL, PROSE ".\n\n", "\nMore of it.", NULL);
     check_join(SEAM_PREFILL, PROSE ".\r\n", "\nMore of it.", NULL);
@@ -406,7 +406,7 @@ TEST(turn_cuts_all_up_to_the_anchors_end)
 
 TEST(turn_white_space_behind_the_anchor_is_exact)
 {
-    check_join(SEAM_TURN, PROSE " ", ANCHOR NEXT, NEXT + 1);
+    check_join(SEAM_TURN, PROSE " ", ANCHOR NEXT, &NEXT[1]);
     check_join(SEAM_TURN, PROSE "\n    ", ANCHOR "\n        x", "    x");
     check_join(SEAM_TURN, PROSE "\n", ANCHOR NEXT, NULL);
     check_join(SEAM_TURN, PROSE " ", ANCHOR "and the cattle", NULL);
