@@ -425,10 +425,23 @@ def check_cut(case, a):
     return compare(case["said"], Got(a, True), whole=False)
 
 
+def check_held(case, a):
+    """A stream that was cut in its calls, with nothing before them: the client has an error."""
+    choices = case["said"].choices.values()
+    if not any(c.calls for c in choices) or any("".join(c.text) or c.reasoning for c in choices):
+        return f"status {a.status}, although there was output: {a.body[:200]!r}"
+    return None if a.status >= 500 and a.error.get("message") else f"status {a.status}: {a.body[:200]!r}"
+
+
 def check_answer(case, a):
     kind = case["said"].kind
     if kind == "either":
         kind = "error" if a.status >= 400 else "complete" if a.end == "complete" else "cut"
+    if kind == "cut" and a.status != 200:
+        return check_held(case, a)
+    if kind == "cut":  # calls that are not complete never go out
+        for c in case["said"].choices.values():
+            c.calls = []
     return {"complete": check_complete, "error": check_error, "cut": check_cut}[kind](case, a)
 
 

@@ -223,7 +223,7 @@ def test_who_waits_for_an_answer_that_fails_gets_the_failure(upstream, holdfast,
     assert len(a.attempts) == 1
     for x in answers:
         assert (x.status, x.end, x.body) == (status, end, answers[0].body) and x.error
-    assert kept(p) == 0
+    wait_for(lambda: kept(p) == 0)
     assert p.chat(stream=stream, headers=KEY).text.startswith("A:")
 
 
