@@ -2,6 +2,7 @@
 
 #include "providers/anthropic_messages.h"
 
+#include "proxy/base/base64.h"
 #include "proxy/base/hash.h"
 
 /* ---- tool calls and their ids ---- */
@@ -178,20 +179,6 @@ static const char *image_type(const struct part *p)
     return mime;
 }
 
-/* -1 for what is no digit of base64, in either alphabet. */
-static int digit(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+' || c == '-')
-        return 62;
-    return c == '/' || c == '_' ? 63 : -1;
-}
-
 static struct span without_padding(struct span data)
 {
     while (data.n != 0 && data.p[data.n - 1] == '=')
@@ -203,7 +190,7 @@ static bool is_base64(struct span data)
 {
     data = without_padding(data);
     for (size_t i = 0; i < data.n; i++)
-        if (digit(data.p[i]) < 0)
+        if (base64_digit(data.p[i]) < 0)
             return false;
     return data.n % 4 != 1;
 }
@@ -228,7 +215,7 @@ static struct span decode_base64(struct span data, struct arena *a)
 
     data = without_padding(data);
     for (size_t i = 0; i < data.n; i++) {
-        bits = bits << 6 | (unsigned)digit(data.p[i]);
+        bits = bits << 6 | (unsigned)base64_digit(data.p[i]);
         have += 6;
         if (have >= 8)
             to[n++] = (uint8_t)(bits >> (have -= 8));

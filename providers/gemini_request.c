@@ -215,8 +215,6 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
 
 /* ---- the same request, to carry an answer on ---- */
 
-#define LEAST_TOKENS 16 /* it is no answer any more with less, if it was one before */
-
 static void add_turn(struct strbuf *out, const char *role, struct span text)
 {
     if (text.n == 0)
@@ -235,7 +233,6 @@ int gemini_extend(const struct chat_request *req, struct span assistant, struct 
     struct span value[FIELDS] = {0}, last = {0}, limit;
     struct json_edit edits[2];
     struct json j;
-    int64_t tokens;
 
     if (read_fields(req->body, value, e) < 0)
         return -1;
@@ -249,13 +246,11 @@ int gemini_extend(const struct chat_request *req, struct span assistant, struct 
     add_turn(&turns, "user", user);
     edits[n++] = (struct json_edit){{last.p + last.n, 0}, strbuf_span(&turns)};
     limit = member(value[CONFIG], "maxOutputTokens");
-    if (json_to_i64(limit, &tokens) && tokens > LEAST_TOKENS) {
+    if (limit.n != 0) {
         size_t at = limit.p < last.p ? 0 : 1;
 
-        tokens = (uint64_t)tokens > used_tokens + LEAST_TOKENS ? tokens - (int64_t)used_tokens
-                                                               : LEAST_TOKENS;
         edits[1] = edits[0];
-        edits[at] = (struct json_edit){limit, span_of(arena_printf(a, "%lld", (long long)tokens))};
+        edits[at] = (struct json_edit){limit, top_less(limit, used_tokens, a)};
         n++;
     }
     json_splice(&body, req->body, edits, n);

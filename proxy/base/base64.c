@@ -18,7 +18,7 @@ void base64_add(struct strbuf *out, struct span bytes)
 }
 
 /* The two alphabets differ in the last two digits. */
-static int value_of(char c)
+int base64_digit(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -45,7 +45,7 @@ bool base64_decode(struct span text, struct arena *a, struct span *out)
         return false;
     to = arena_alloc(a, text.n + 1);
     for (size_t i = 0; i < text.n; i++) {
-        int v = value_of(text.p[i]);
+        int v = base64_digit(text.p[i]);
 
         if (v < 0)
             return false;

@@ -10,6 +10,9 @@
 /* Appends `bytes` in the standard alphabet, padded. */
 void base64_add(struct strbuf *out, struct span bytes);
 
+/* What a digit is worth, in either alphabet; -1 for what is none. */
+int base64_digit(char c);
+
 /* The bytes behind a text in either alphabet, padded or not. False, with *out untouched, where it
  * is anything else. */
 bool base64_decode(struct span text, struct arena *a, struct span *out);
