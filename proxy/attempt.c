@@ -212,11 +212,18 @@ static void give_stops(struct attempt *a)
     a->stops = NULL;
 }
 
+/* Where an answer begins or ends, and how long it is, is not what it says. */
+static bool is_output(const struct chat_event *ev)
+{
+    return ev->kind != CHAT_START && ev->kind != CHAT_STOP && ev->kind != CHAT_USAGE &&
+           ev->kind != CHAT_END;
+}
+
 static void translate(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
 
-    a->told_events++;
+    a->told_output += is_output(ev);
     if (ev->kind == CHAT_STOP && !a->dialect->marks_end) {
         hold_stop(a, ev);
         return;
@@ -231,7 +238,7 @@ static void note(void *ctx, const struct chat_event *ev)
 {
     struct attempt *a = ctx;
 
-    a->told_events++;
+    a->told_output += is_output(ev);
     seam_note(a->said, ev);
 }
 
@@ -410,9 +417,9 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
 {
     struct seam_text before = a->said != NULL ? *a->said : (struct seam_text){0};
     chat_sink *sink = a->rewrites ? translate : a->said != NULL && !a->held_back ? note : NULL;
-    unsigned told_before = a->told_events;
+    unsigned told_before = a->told_output;
     enum dialect_event kind = a->dialect->read_event(ev, &a->watch, sink, a);
-    bool untold = kind == EVENT_OUTPUT && sink != NULL && a->told_events == told_before;
+    bool untold = kind == EVENT_OUTPUT && sink != NULL && a->told_output == told_before;
     enum failure verdict = kind == EVENT_ERROR ? a->watch.failure
                            : kind == EVENT_BAD ? MALFORMED
                            : kind == EVENT_END ? a->dialect->judge_end(&a->watch)

@@ -104,7 +104,7 @@ struct attempt {
     struct strbuf calls;                 /* ... as the provider's bytes, where these go out */
     struct kept_event *kept, *last_kept; /* ... else as events that were not put into words yet */
     uint64_t kept_bytes;
-    unsigned told_events; /* that the reader has told of the answer */
+    unsigned told_output; /* events of output that the reader has told of */
     struct seam_text *said;
     struct stitch *stitch; /* it carries an answer on; else NULL */
     unsigned status;

@@ -98,6 +98,24 @@ def test_behind_text_a_cut_call_needs_the_same_answer_once_more(two, kind, tools
     assert answer.text == TEXT
 
 
+def test_a_cut_call_is_never_replaced_by_more_prose(two):
+    """Also where the client wants answers carried on though it has tools: asked by a turn, the second
+    one would go on with its text and make no call."""
+    script = f"{GOOD}&tools=1"
+    p, a, b = two(f"{script}&cut={N_WORDS + 2}", f"{script}&turn=repeats", stream={"midstream": "continue"})
+    answer = p.chat(stream=True, **TOOLS)
+    check_whole(answer)
+    assert ways(b) == ["plain"] and calls(answer) == CALLS[1]
+
+
+def test_what_is_no_text_is_neither_carried_on_nor_repeated(two):
+    p, a, b = two("replay", GOOD)
+    picture = {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+    a.recording = [stream_event(picture), b'data: {"error":{"message":"crashed","code":500}}\n\n']
+    answer = p.chat(stream=True)
+    assert answer.end == "aborted" and "crashed" in answer.error["message"] and b.attempts == []
+
+
 @pytest.mark.parametrize("kind, cut", [("openai", 1), ("openai", 3), ("anthropic", 1), ("anthropic", 2),
                                        ("gemini", 1)])
 def test_a_call_that_was_cut_leaves_no_trace_in_the_one_that_is_made_anew(two, kind, cut):

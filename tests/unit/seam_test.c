@@ -102,6 +102,17 @@ TEST(what_is_no_plain_text_of_one_choice_is_not_carried_on)
     CHECK_INT(ways_after(CHAT_STOP, 0), 0);
 }
 
+TEST(behind_a_call_that_was_cut_only_the_same_answer_once_more_will_do)
+{
+    struct seam_rules rules = {.tools = true, .mode = SEAM_CONTINUE};
+    struct seam_text t = text_of(PROSE);
+
+    CHECK_INT(seam_ways(&t, &rules), PREFILL | TURN | ALIGN);
+    t.call = true;
+    CHECK_INT(seam_ways(&t, &rules), ALIGN);
+    seam_text_release(&t);
+}
+
 TEST(the_request_says_which_ways_are_right)
 {
     CHECK_INT(ways_of(PROSE, (struct seam_rules){.mode = SEAM_AUTO}), PREFILL | TURN | ALIGN);
