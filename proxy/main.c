@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/value.h"
 #include "providers/catalog.h"
 #include "providers/fields.h"
 #include "proxy/base/clock.h"
@@ -24,6 +25,7 @@
 #include "proxy/base/secret.h"
 #include "proxy/ops/admin.h"
 #include "proxy/ops/status.h"
+#include "proxy/ops/status_command.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
 #include "proxy/wire/worker.h"
@@ -44,6 +46,9 @@ struct program {
     char addresses[MAX_LISTENERS][80];
     char *listen_option; /* of --listen, comma separated */
     const char *config_option;
+    const char *admin_option;
+    struct status_ask ask;       /* of `status` */
+    const char *only_for_status; /* an option that was given */
 };
 
 /* ---- what the admin port asks ------------------------------------------------------------------
@@ -111,6 +116,8 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
         .name = span_of(t->name),
         .breaker = breaker_state_name(now.worst),
         .scope = now.closed_by,
+        .may_be_asked =
+            now.rests_for == FAILURE_NONE && (now.worst != BREAKER_OPEN || now.retry_ms == 0),
         .retry_ms = now.retry_ms,
         .failures_in_a_row = now.failures,
         .slow = now.behind,
@@ -118,6 +125,10 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
         .in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed),
         .attempts = atomic_load_explicit(&t->attempts, memory_order_relaxed),
         .failures = atomic_load_explicit(&t->failures, memory_order_relaxed),
+        .first_token_p50_ms = now.first_token.p50_ms,
+        .first_token_p95_ms = now.first_token.p95_ms,
+        .answer_p50_ms = now.answer.p50_ms,
+        .answer_p95_ms = now.answer.p95_ms,
         .input_tokens = atomic_load_explicit(&t->tokens_in, memory_order_relaxed),
         .output_tokens = atomic_load_explicit(&t->tokens_out, memory_order_relaxed),
     };
@@ -165,6 +176,23 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     return n;
 }
 
+static const struct status_route *snapshot_routes(const struct config *c, struct target_set *set,
+                                                  struct arena *a)
+{
+    struct status_route *routes = arena_alloc(a, c->n_routes * sizeof(*routes));
+
+    for (size_t r = 0; r < c->n_routes; r++) {
+        const struct config_route *from = &c->routes[r];
+        size_t *targets = arena_alloc(a, from->n_targets * sizeof(*targets));
+
+        for (size_t i = 0; i < from->n_targets; i++)
+            targets[i] =
+                target_set_find(set, from->targets[i].provider, from->targets[i].model)->index;
+        routes[r] = (struct status_route){span_of(from->model), targets, from->n_targets};
+    }
+    return routes;
+}
+
 static void write_status(void *ctx, struct strbuf *out)
 {
     struct program *p = ctx;
@@ -193,6 +221,8 @@ static void write_status(void *ctx, struct strbuf *out)
         s.in_flight += targets[i].in_flight;
     }
     s.targets = targets;
+    s.routes = snapshot_routes(p->config, set, &a);
+    s.n_routes = p->config->n_routes;
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
     metrics_totals(p->service->metrics, &s.requests, &s.requests_ok);
     replay_totals(p->service->replay, &s.kept_answers, &s.kept_bytes);
@@ -490,12 +520,57 @@ static int check(struct program *p)
     return EX_OK;
 }
 
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+/* Where the configuration has its admin port. The shell of somebody who looks has not always what
+ * the service has in its environment, so a configuration that cannot be read here is no obstacle
+ * where the port is the usual one. */
+static int find_admin(struct program *p, struct config_listen *out)
+{
+    static const char usual[] = "127.0.0.1:8091";
+    const char *variable = getenv("HOLDFAST_ADMIN");
+    const char *text = p->admin_option;
+    struct err e;
+
+    if (text == NULL && load_config(p) != EX_OK) {
+        text = variable != NULL ? variable : usual;
+        fprintf(stderr, "holdfast: asking %s; --admin names another address\n", text);
+    } else if (text == NULL) {
+        text = p->config->admin.text;
+        if (p->config->admin.host == NULL && p->config->admin.path == NULL) {
+            fprintf(stderr, "holdfast: %s: the admin port is off; --admin names another\n",
+                    p->config->source);
+            return -1;
+        }
+    }
+    if (config_listen_parse(text, out, &e) == 0)
+        return 0;
+    fprintf(stderr, "holdfast: --admin: \"%s\" %s\n", text, e.msg);
+    return -1;
+}
+
+static int status(struct program *p)
+{
+    struct config_listen where = {0};
+    int rc = STATUS_SILENT;
+
+    if (find_admin(p, &where) == 0) {
+        p->ask.where = &where;
+        rc = status_command(&p->ask);
+        config_listen_release(&where);
+    }
+    config_free(p->config);
+    return rc;
+}
+
 /* ---- the command line --------------------------------------------------------------------------
  */
 
 static const char usage[] =
     "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
     "       holdfast check [-c FILE]\n"
+    "       holdfast status [-c FILE] [--admin ADDRESS] [--json] [--watch[=SECONDS]]\n"
     "       holdfast manual\n"
     "       holdfast version\n"
     "\n"
@@ -504,6 +579,7 @@ static const char usage[] =
     "\n"
     "  serve              run (the default)\n"
     "  check              check the configuration and print what it comes to\n"
+    "  status             ask the one that runs: routes, targets and why, last errors\n"
     "  manual             print the reference: options, failures, what becomes of\n"
     "                     each field of a request (Markdown)\n"
     "  version            print the version\n"
@@ -513,10 +589,14 @@ static const char usage[] =
     "                     are looked for; without any, keys are taken from the environment\n"
     "      --listen ADDR  listen here instead, e.g. 127.0.0.1:8090 or unix:/run/holdfast.sock;\n"
     "                     may be given several times\n"
+    "      --admin ADDR   the admin port to ask, if it is not the configuration's\n"
+    "      --json         the document itself instead of the table\n"
+    "      --watch[=SEC]  again every 2 s, or as many as given, until Ctrl-C\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit codes: 0 ended well, 64 wrong usage, 69 cannot listen, 70 internal error,\n"
-    "78 wrong configuration.\n";
+    "78 wrong configuration. Of status: 0 every route can be served, 1 some route has no\n"
+    "target that may be asked now, 2 nobody answers.\n";
 
 static int wrong_usage(const char *what, const char *arg)
 {
@@ -548,14 +628,25 @@ static void add_listen(struct program *p, const char *address)
     snprintf(p->listen_option + had, size - had, "%s%s", had > 0 ? "," : "", address);
 }
 
+/* "2" or "0.5" seconds; 2 where none are given. */
+static bool read_interval(const char *text, uint64_t *ms)
+{
+    struct err e;
+    double seconds = 2;
+
+    if (text != NULL && value_number(text, &seconds, &e) < 0)
+        return false;
+    *ms = (uint64_t)(seconds * 1000);
+    return seconds >= 0.1 && seconds <= 3600;
+}
+
 static int run_command(struct program *p, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"listen", required_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"listen", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'v'},
+        {"admin", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
+        {"watch", optional_argument, NULL, 'w'},  {NULL, 0, NULL, 0},
     };
     const char *command = "serve";
     int c;
@@ -575,6 +666,19 @@ static int run_command(struct program *p, int argc, char **argv)
         case 'v':
             puts("holdfast " HOLDFAST_VERSION);
             return EX_OK;
+        case 'a':
+            p->admin_option = optarg;
+            p->only_for_status = "--admin";
+            break;
+        case 'j':
+            p->ask.json = true;
+            p->only_for_status = "--json";
+            break;
+        case 'w':
+            if (!read_interval(optarg, &p->ask.every_ms))
+                return wrong_usage("--watch takes seconds, from 0.1 to 3600, not", optarg);
+            p->only_for_status = "--watch";
+            break;
         case ':':
             return wrong_usage("a value is missing behind", argv[optind - 1]);
         default:
@@ -585,6 +689,10 @@ static int run_command(struct program *p, int argc, char **argv)
         command = argv[optind++];
     if (optind < argc)
         return wrong_usage("too many words:", argv[optind]);
+    if (strcmp(command, "status") == 0)
+        return status(p);
+    if (p->only_for_status != NULL)
+        return wrong_usage("only \"holdfast status\" takes", p->only_for_status);
     if (strcmp(command, "serve") == 0)
         return serve(p);
     if (strcmp(command, "check") == 0)

@@ -902,6 +902,11 @@ static void look_at_rests(const struct target *t, uint64_t now_ms, struct target
     out->retry_ms = longer(out->retry_ms, shortest);
 }
 
+static struct target_times times_of(const struct pace *p, bool streams)
+{
+    return (struct target_times){pace_typical(p, streams, 0.5), pace_typical(p, streams, 0.95)};
+}
+
 void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
 {
     struct endpoint *e = t->provider->endpoint;
@@ -933,6 +938,8 @@ void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
     look_at_rests(t, now_ms, out);
     out->retry_tokens = budget_tokens(&t->budget, now_ms);
     out->behind = pace_place(&t->pace, now_ms) != PACE_FRONT;
+    out->first_token = times_of(&t->pace, true);
+    out->answer = times_of(&t->pace, false);
     out->last_failure = t->last_failure;
     out->last_failure_age_ms = t->last_failure_ms != 0 ? now_ms - t->last_failure_ms : 0;
     memcpy(out->last_text, t->last_text, sizeof(out->last_text));

@@ -215,6 +215,9 @@ struct target_view {
     unsigned limit;         /* requests at once of its keys together; 0: no limit */
     double retry_tokens;
     bool behind;
+    struct target_times {
+        uint64_t p50_ms, p95_ms; /* 0: there was none yet */
+    } first_token, answer;       /* of streams; of whole answers */
     enum failure last_failure;
     uint64_t last_failure_age_ms;
     char last_text[160];
