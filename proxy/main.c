@@ -92,13 +92,33 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
     out->breaker[METRICS_PATH] = states[now.path];
     out->in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed);
     out->limit = now.limit;
+    out->may_be_asked = now.may_be_asked;
     out->retry_tokens = now.retry_tokens;
+}
+
+static struct target *target_of(struct target_set *set, const struct config_target *ct)
+{
+    return target_set_find(set, ct->provider, ct->model); /* not NULL: made from the same routes */
+}
+
+static size_t route_now(void *ctx, size_t i)
+{
+    struct program *p = ctx;
+    const struct config_route *r = &p->config->routes[i];
+    struct target_view now;
+    size_t n = 0;
+
+    for (size_t k = 0; k < r->n_targets; k++) {
+        target_look(target_of(p->service->targets, &r->targets[k]), clock_us() / 1000, &now);
+        n += now.may_be_asked;
+    }
+    return n;
 }
 
 static void write_metrics(void *ctx, struct strbuf *out)
 {
     struct program *p = ctx;
-    struct metrics_now now = {p, target_now, 0, 0};
+    struct metrics_now now = {.ctx = p, .target = target_now, .route = route_now};
 
     replay_totals(p->service->replay, &now.kept_answers, &now.kept_bytes);
     metrics_write(p->service->metrics, &now, out);
@@ -116,8 +136,7 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
         .name = span_of(t->name),
         .breaker = breaker_state_name(now.worst),
         .scope = now.closed_by,
-        .may_be_asked =
-            now.rests_for == FAILURE_NONE && (now.worst != BREAKER_OPEN || now.retry_ms == 0),
+        .may_be_asked = now.may_be_asked,
         .retry_ms = now.retry_ms,
         .failures_in_a_row = now.failures,
         .slow = now.behind,
@@ -186,8 +205,7 @@ static const struct status_route *snapshot_routes(const struct config *c, struct
         size_t *targets = arena_alloc(a, from->n_targets * sizeof(*targets));
 
         for (size_t i = 0; i < from->n_targets; i++)
-            targets[i] =
-                target_set_find(set, from->targets[i].provider, from->targets[i].model)->index;
+            targets[i] = target_of(set, &from->targets[i])->index;
         routes[r] = (struct status_route){span_of(from->model), targets, from->n_targets};
     }
     return routes;

@@ -936,6 +936,8 @@ void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
     for (size_t i = 0; i < t->provider->n_keys; i++)
         out->limit += limiter_limit(&t->limiters[i]);
     look_at_rests(t, now_ms, out);
+    out->may_be_asked =
+        out->rests_for == FAILURE_NONE && (out->worst != BREAKER_OPEN || out->retry_ms == 0);
     out->retry_tokens = budget_tokens(&t->budget, now_ms);
     out->behind = pace_place(&t->pace, now_ms) != PACE_FRONT;
     out->first_token = times_of(&t->pace, true);

@@ -211,6 +211,7 @@ struct target_view {
     const char *closed_by;  /* the scope that keeps it from being asked, or NULL */
     enum failure rests_for; /* what all of its keys rest for, or FAILURE_NONE */
     uint64_t retry_ms;      /* until it may be asked; 0: now */
+    bool may_be_asked;      /* now, or as one of the probes that are out */
     unsigned failures;      /* in a row, that count against it */
     unsigned limit;         /* requests at once of its keys together; 0: no limit */
     double retry_tokens;
