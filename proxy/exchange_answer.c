@@ -46,7 +46,7 @@ void exchange_log(struct exchange *x, const char *outcome)
         .wall_ms = clock_wall_ms(),
         .client = span_of(x->address),
         .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
-        .dialect = door_asks(x->admission.door.kind) ? x->dialect->name : NULL,
+        .dialect = door_asks(x->admission.door.kind) || x->pass != NULL ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
         .replayed = x->following ? metrics_replay_label(x->found_by) : NULL,
