@@ -69,7 +69,8 @@ void exchange_log(struct exchange *x, const char *outcome)
         r.cached_tokens = x->used.cached + a->watch.usage.cached;
         r.reasoning_tokens = x->used.reasoning + a->watch.usage.reasoning;
         r.provider = span_of(a->target->provider->conf->name);
-        r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
+        if (!a->raw)
+            r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
     }
     accesslog_write(&r, x->space->service->log_format, &line);
     log_line(strbuf_span(&line));

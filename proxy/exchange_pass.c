@@ -150,6 +150,12 @@ static bool is_once(struct span method)
     return span_is(method, "POST") || span_is(method, "PATCH");
 }
 
+/* Where a request without a body has to say that it has none (RFC 9110 8.6). */
+static bool brings_body(struct span method)
+{
+    return is_once(method) || span_is(method, "PUT");
+}
+
 static void ask(struct exchange *x)
 {
     struct service *s = x->space->service;
@@ -255,7 +261,7 @@ struct attempt *exchange_pass_try(struct exchange *x, int try, const struct atte
         .fields = p->fields,
         .body = strbuf_span(&x->body),
         .open = p->open,
-        .has_length = p->open ? p->has_length : x->body.len > 0 || is_once(p->method),
+        .has_length = p->open ? p->has_length : x->body.len > 0 || brings_body(p->method),
         .length = p->open ? p->length : x->body.len,
         .once = is_once(p->method),
         .upgrade = x->admission.door.kind == DOOR_TUNNEL,
