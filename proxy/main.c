@@ -140,9 +140,13 @@ static size_t route_now(void *ctx, size_t i)
 
 static void write_metrics(void *ctx, struct strbuf *out)
 {
-    struct service *s = borrow(ctx);
+    struct program *p = ctx;
+    struct service *s = borrow(p);
     struct metrics_now now = {.ctx = s, .target = target_now, .route = route_now};
 
+    pthread_mutex_lock(&p->swap);
+    now.reload_failed = p->reload_error[0] != '\0';
+    pthread_mutex_unlock(&p->swap);
     replay_totals(s->replay, &now.kept_answers, &now.kept_bytes);
     metrics_write(s->metrics, &now, out);
     service_drop(s);

@@ -81,6 +81,16 @@ install_node() {
         NOTES+=("note: the Node SDK could not be installed; its tests are skipped by name")
 }
 
+# For the metrics, alerts and dashboard. Unpacked, not installed: the package would start a server.
+install_prometheus() {
+    local dir=$ROOT/build/tools
+    command -v promtool >/dev/null || [ -x "$dir/prometheus/usr/bin/promtool" ] && return 0
+    mkdir -p "$dir" && (cd "$dir" && rm -f prometheus_*.deb &&
+        { apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }; } &&
+        dpkg -x prometheus_*.deb prometheus) >/dev/null 2>&1 ||
+        NOTES+=("note: Prometheus could not be fetched; its tests are skipped by name")
+}
+
 # -- building and running -----------------------------------------------------------------------
 build() {
     cmake --preset "$1" >"$RESULTS/configure-$1.log" 2>&1 ||
@@ -169,6 +179,7 @@ mkdir -p "$RESULTS"
 must "packages" install_packages
 must "the test runner" install_python
 wants e2e && must "the Node SDK" install_node
+wants scenarios && must "Prometheus" install_prometheus
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"

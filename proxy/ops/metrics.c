@@ -669,6 +669,9 @@ static void write_gauges(const struct metrics *m, const struct metrics_now *now,
     line(out, "holdfast_kept_answers", "", now->kept_answers);
     head(out, "holdfast_kept_answer_bytes", "gauge", "What they take.");
     line(out, "holdfast_kept_answer_bytes", "", now->kept_bytes);
+    head(out, "holdfast_config_last_reload_successful", "gauge",
+         "0: the last change of the configuration was refused, the one before is in force.");
+    line(out, "holdfast_config_last_reload_successful", "", !now->reload_failed);
     free(state);
 }
 

@@ -110,6 +110,7 @@ struct metrics_now {
     /* How many targets of a route may be asked. */
     size_t (*route)(void *ctx, size_t route);
     uint64_t kept_answers, kept_bytes; /* for clients who come back */
+    bool reload_failed;                /* the last change of the configuration was refused */
 };
 
 /* Appends all metrics in the text exposition format 0.0.4. `now` may be NULL: no gauges then. */

@@ -37,7 +37,7 @@ static size_t some_available(void *ctx, size_t route)
     return route * 2;
 }
 
-static const struct metrics_now now = {NULL, some_state, some_available, 3, 12345};
+static const struct metrics_now now = {NULL, some_state, some_available, 3, 12345, true};
 
 /* The page; valid until the next call. */
 static const char *page(const struct metrics *m)
@@ -374,6 +374,7 @@ TEST(gauges_are_what_the_callback_says)
     CHECK(has(text, "holdfast_retry_budget_tokens{target=\"claude/claude-sonnet-4-5\"} 1.500"));
     CHECK(has(text, "holdfast_kept_answers 3"));
     CHECK(has(text, "holdfast_kept_answer_bytes 12345"));
+    CHECK(has(text, "holdfast_config_last_reload_successful 0"));
     metrics_write(m, NULL, &bare);
     CHECK(strstr(bare.buf, "breaker_state") == NULL);
     check_page(bare.buf);
