@@ -298,6 +298,14 @@ static void write_status(void *ctx, struct strbuf *out)
     service_drop(service);
 }
 
+static void write_events(void *ctx, struct strbuf *out)
+{
+    struct service *s = borrow(ctx);
+
+    events_write(s->events, clock_us() / 1000, out);
+    service_drop(s);
+}
+
 /* ---- starting ----------------------------------------------------------------------------------
  */
 
@@ -400,6 +408,7 @@ static int start_admin(struct program *p, struct err *e)
         .ready = is_ready,
         .metrics = write_metrics,
         .status = write_status,
+        .events = write_events,
         .hosts = p->admin_hosts,
         .n_hosts = p->n_admin_hosts,
     };

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "proxy/base/log.h"
+#include "proxy/ops/events.h"
 #include "proxy/ops/metrics.h"
 #include "proxy/replay.h"
 #include "proxy/target.h"
@@ -33,6 +34,7 @@ struct service {
     bool mints_state; /* a provider's dialect hands out reasoning state of its own through us */
     struct metrics *metrics;
     struct replay *replay; /* answers that are kept; has its own lock; one for all generations */
+    struct events *events; /* what happened lately; the same */
     bool resume;           /* streams can be taken up again */
     enum log_format log_format;
     bool access_log;

@@ -543,14 +543,16 @@ static struct states states_of(const struct target *t)
                            t->set->path.state};
 }
 
-static void log_breaker(const char *name, const struct breaker *b, enum breaker_state was,
-                        enum failure why, uint64_t now_ms)
+static void tell_breaker(const struct target_news *news, const char *name, const struct breaker *b,
+                         enum breaker_state was, enum failure why, uint64_t now_ms)
 {
     double wait_s = (double)breaker_wait_ms(b, now_ms) / 1000;
     unsigned ok, failed;
 
     if (was == b->state)
         return;
+    if (news->breaker != NULL)
+        news->breaker(news->ctx, name, b->state, why, now_ms);
     breaker_counts(b, now_ms, &ok, &failed);
     if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED && b->failures < b->cfg.consecutive)
         log_warn(
@@ -577,9 +579,9 @@ static void after_change(struct target *t, const struct states *was, enum failur
 
     if (is.model == was->model && is.endpoint == was->endpoint && is.path == was->path)
         return;
-    log_breaker(t->name, &t->breaker, was->model, why, now_ms);
-    log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
-    log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
+    tell_breaker(&t->set->news, t->name, &t->breaker, was->model, why, now_ms);
+    tell_breaker(&t->set->news, e->origin, &e->breaker, was->endpoint, why, now_ms);
+    tell_breaker(&t->set->news, "the outgoing proxy", &t->set->path, was->path, why, now_ms);
     for (size_t i = 0; i < t->set->n_all; i++) {
         struct target *o = &t->set->targets[i];
         bool back =
@@ -628,7 +630,7 @@ static void prove_network(struct target_set *s, struct endpoint *answered, uint6
             enum breaker_state was = e->breaker.state;
 
             breaker_fail(&e->breaker, breaker_ask(&e->breaker, now_ms), now_ms);
-            log_breaker(e->origin, &e->breaker, was, REFUSED, now_ms);
+            tell_breaker(&s->news, e->origin, &e->breaker, was, REFUSED, now_ms);
         }
         e->unproven = 0;
     }

@@ -99,6 +99,14 @@ struct target {
     atomic_ulong tokens_in, tokens_out;
 };
 
+/* Who is told that a breaker has changed; `name` of what it guards, the last failure as `why`. With
+ * the set's lock held. */
+struct target_news {
+    void *ctx;
+    void (*breaker)(void *ctx, const char *name, enum breaker_state is, enum failure why,
+                    uint64_t now_ms); /* NULL: nobody */
+};
+
 /* Every target of a configuration, each once, in the order of first mention; behind them one of
  * each provider for what is handed on unread. */
 struct target_set {
@@ -112,7 +120,8 @@ struct target_set {
     size_t n_targets; /* that routes name */
     size_t n_all;     /* ... and behind them those for what is handed on unread */
     struct hedge hedge;
-    struct queue *queues; /* one for each route */
+    struct target_news news; /* set before it is shared */
+    struct queue *queues;    /* one for each route */
     uint64_t
         *last_resorts_ms; /* the same: when a request last went against all refusals; 0: never */
 };

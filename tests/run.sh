@@ -81,6 +81,14 @@ install_node() {
         NOTES+=("note: the Node SDK could not be installed; its tests are skipped by name")
 }
 
+# For the status page. Ubuntu has no such package.
+install_browser() {
+    command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null && return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        chromium-headless-shell fonts-dejavu-core >/dev/null 2>&1 ||
+        NOTES+=("note: no Chromium could be installed; the page's tests are skipped by name")
+}
+
 # For the metrics, alerts and dashboard. Unpacked, not installed: the package would start a server.
 install_prometheus() {
     local dir=$ROOT/build/tools
@@ -180,6 +188,7 @@ must "packages" install_packages
 must "the test runner" install_python
 wants e2e && must "the Node SDK" install_node
 wants scenarios && must "Prometheus" install_prometheus
+wants scenarios && must "a browser" install_browser
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"

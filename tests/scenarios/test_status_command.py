@@ -53,14 +53,15 @@ def test_all_is_well(upstream, holdfast, run):
 
 
 def test_a_target_that_is_down_tells_why_and_until_when(upstream, holdfast, run):
-    p = holdfast(upstream("A", default="status?code=500&body=out%20of%20cheese"), upstream("B"))
+    p = holdfast(upstream("A", default="status?code=500"), upstream("B"))
     open_breaker(p)
     s = ask(run, p)
     assert s.process.returncode == 0, "B serves the route"
     assert "route *: 1 of 2 targets are out" in s.stdout
     assert re.search(r"a/model-a +DOWN, again in \d+(\.\d s| ms)", s.stdout), s.stdout
     assert re.search(r"\n    its model: server_error, 5 failures in a row\n"
-                     r"    \d+(\.\d)? m?s ago: the provider answered with a server error", s.stdout)
+                     r"    \d+(\.\d)? m?s ago: the provider answered with a server error: "
+                     r"The server had an error while processing", s.stdout), s.stdout
 
 
 def test_a_route_without_a_target_is_exit_code_1(upstream, holdfast, run, tmp_path):
@@ -143,7 +144,7 @@ def at_a_terminal(tmp_path, args, enough, env=None):
 
 
 def test_colours_and_watching_at_a_terminal(upstream, holdfast, tmp_path):
-    p = holdfast(upstream("A", default="status?code=500&body=" + "x" * 100), upstream("B"))
+    p = holdfast(upstream("A", default="status?code=500"), upstream("B"))
     open_breaker(p)
     command = ["status", "-c", str(p.config_path), "--watch=0.1"]
     text = at_a_terminal(tmp_path, command, lambda t: t.count("TOKENS IN") >= 3)
