@@ -63,6 +63,8 @@ int request_bool(struct request_reader *r, struct span raw, struct span parent, 
 int request_count(struct request_reader *r, struct span raw, struct span path, int64_t max,
                   const char *what, uint64_t *out);
 int request_effort(struct request_reader *r, struct span raw, struct span path);
+int request_stop(struct request_reader *r, struct span raw);
+int request_stream_options(struct request_reader *r, struct span raw);
 int request_user(struct request_reader *r, struct span newer, struct span older);
 
 /* ---- openai_chat_media.c ---- */

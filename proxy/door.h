@@ -20,7 +20,7 @@ enum door_kind {
     DOOR_MODELS, /* the list */
     DOOR_MODEL,  /* one of them */
     DOOR_STREAM, /* a stream that is taken up again; its id stands where a model's name would */
-    DOOR_ANSWER, /* a model's answer, in the dialect of the door */
+    DOOR_ANSWER, /* a model's answer (words or vectors), in the dialect of the door */
     DOOR_COUNT,  /* how many tokens the same request has, by a provider of that dialect */
 };
 
@@ -35,7 +35,8 @@ struct door {
     const struct dialect *dialect; /* never NULL */
     struct span model;             /* as it stands in the path, or empty */
     bool stream;                   /* DOOR_ANSWER: the path asks for a stream */
-    bool list; /* ... as one JSON array that grows, and not as server-sent events */
+    bool list;  /* ... as one JSON array that grows, and not as server-sent events */
+    bool batch; /* ... for several texts, each in a request of its own: Google's embeddings */
 };
 
 /* What a request's head says of its dialect. */

@@ -433,7 +433,7 @@ static void add_candidates(struct sim *s, struct request *r, int only_target)
                                 .window = h->window,
                                 .ways = h->ways,
                                 .away = s->routes[r->route].tiers[order[i]] > 0,
-                                .unfit = !r->light && sim_chance(s, 2),
+                                .unfit = !r->light && sim_chance(s, 2) ? UNFIT : FAILURE_NONE,
                             });
     }
 }
