@@ -73,13 +73,13 @@ enum all {
     MAX_TOKENS, TEMPERATURE, TOP_P, PRESENCE, FREQUENCY, SEED, STOP, ALL_USER, ALL
 };
 
-static const char *const all_names[] = {
+const char *const openai_completions_field_names[] = {
     "model", "prompt", "stream", "stream_options", "suffix", "echo", "best_of", "logprobs", "n",
     "max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop",
     "user", NULL
 };
 /* clang-format on */
-_Static_assert(ARRAY_LEN(all_names) == ALL + 1, "a name for each field");
+_Static_assert(ARRAY_LEN(openai_completions_field_names) == ALL + 1, "a name for each field");
 
 static int refuse(struct request_reader *r, const char *name, const char *what)
 {
@@ -120,7 +120,7 @@ static int read_prompt(struct request_reader *r, struct span raw)
     if (n > 1 || json_type_of(raw) != JSON_STRING)
         return refuse(r, "prompt", "only one text is a message in chat, expected a string");
     m->role = ROLE_USER;
-    m->path = span_of(all_names[ALL_PROMPT]);
+    m->path = span_of(openai_completions_field_names[ALL_PROMPT]);
     m->parts = arena_zalloc(r->arena, sizeof(*m->parts));
     m->parts->kind = PART_TEXT;
     m->parts->text = raw;
@@ -142,8 +142,8 @@ static int read_numbers(struct request_reader *r, const struct span *v)
     uint64_t n = 1;
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        if (request_number(r, v[numbers[i].field], top, all_names[numbers[i].field],
-                           numbers[i].out) < 0)
+        if (request_number(r, v[numbers[i].field], top,
+                           openai_completions_field_names[numbers[i].field], numbers[i].out) < 0)
             return -1;
     if (request_count(r, v[N], SPAN("n"), 128, "a whole number, 1 to 128", &n) < 0 ||
         request_count(r, v[MAX_TOKENS], SPAN("max_tokens"), INT64_MAX,
@@ -162,8 +162,8 @@ static int read_conversation(struct span body, struct arena *a, struct conversat
         .arena = a, .out = &c, .e = e, .last_other = &c.others, .body_bytes = body.n};
     struct span v[ALL] = {0};
 
-    if (request_object(&r, body, top, all_names, v) < 0 || check_sayable(&r, v) < 0 ||
-        read_prompt(&r, v[ALL_PROMPT]) < 0 || read_numbers(&r, v) < 0 ||
+    if (request_object(&r, body, top, openai_completions_field_names, v) < 0 ||
+        check_sayable(&r, v) < 0 || read_prompt(&r, v[ALL_PROMPT]) < 0 || read_numbers(&r, v) < 0 ||
         request_bool(&r, v[ALL_STREAM], top, "stream", &c.stream) < 0 ||
         request_stream_options(&r, v[ALL_STREAM_OPTIONS]) < 0 || request_stop(&r, v[STOP]) < 0 ||
         request_user(&r, (struct span){0}, v[ALL_USER]) < 0)
