@@ -113,6 +113,11 @@ static void sweep_due(struct loop_timer *t)
         exchange_sweep_later(s, next);
 }
 
+void exchange_space_sweep(struct exchange_space *s)
+{
+    exchange_sweep_later(s, loop_now_ms(s->loop));
+}
+
 /* What the request needed while there could be another target: none is asked any more. */
 void exchange_forget_body(struct exchange *x)
 {

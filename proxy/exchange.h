@@ -47,6 +47,10 @@ void exchange_space_init(struct exchange_space *s, struct service *service, stru
                          struct upstream_pool *pool);
 void exchange_space_release(struct exchange_space *s); /* nothing may be live */
 
+/* Looks for kept answers whose time is over, now and from then on; it does so by itself for those
+ * that were made here. */
+void exchange_space_sweep(struct exchange_space *s);
+
 /* What the clients' connections call; their ctx is the space. */
 extern const struct client_handler exchange_handler;
 
