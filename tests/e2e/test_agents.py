@@ -94,25 +94,28 @@ def test_claude_code_goes_on_with_another(agent, then, script, at):
     agent.check_handed_over(at)
 
 
-def codex(agent, model, **how):
+def codex(agent, model=(), **how):
     installed("@openai/codex")
     agent.work("Codex CLI", ["codex", "exec", "--skip-git-repo-check", *model,
                              "--dangerously-bypass-approvals-and-sandbox", "PROMPT"],
                "responses", **how)
 
 
-FUNCTIONS = "-m", "gpt-5.1-codex"  # models whose tools are functions
-
-
 def test_codex(agent):
-    codex(agent, FUNCTIONS)
+    codex(agent)
     agent.check_alone()
 
 
-@pytest.mark.parametrize("then,script,at", [("anthropic", DIES, 1), ("gemini", CUT_LATE, 2)])
+@pytest.mark.parametrize("then,script,at", [
+    ("anthropic", DIES, 1), ("gemini", CUT_LATE, 2), ("chat", DEAD, 0)])
 def test_codex_goes_on_with_another(agent, then, script, at):
-    codex(agent, FUNCTIONS, then=then, script=script)
+    codex(agent, then=then, script=script)
     agent.check_handed_over(at)
+
+
+def test_codex_with_a_model_whose_tools_are_functions(agent):
+    codex(agent, ("-m", "gpt-5.1-codex"), then="gemini", script=DIES)
+    agent.check_handed_over(1)
 
 
 def gemini_cli(agent, **how):

@@ -14,6 +14,7 @@ from .scripts import break_off, known_pieces, script, status
 NOTE = "Zürich's \"harbour\" \\ 42 €"
 STEPS = 2  # calls until the last word
 WRITERS = "write", "write_file"
+SCRIPTERS = "exec", "functions__exec"  # it takes a script that calls the other tools
 SHELLS = "bash", "exec_command", "shell", "shell_command", "run_shell_command"
 PATH = re.compile(r"(/[\w./-]+/note\.txt)")
 UNKNOWN_STATE = "The signature of the reasoning could not be verified."
@@ -48,9 +49,9 @@ def history(voice, request):
     if voice == "responses":
         asked = request.get("input") or []
         for item in asked if isinstance(asked, list) else []:
-            if item.get("type") == "function_call":
+            if item.get("type") in ("function_call", "custom_tool_call"):
                 yield "call", item["call_id"], item["name"]
-            elif item.get("type") == "function_call_output":
+            elif item.get("type") in ("function_call_output", "custom_tool_call_output"):
                 yield "result", item["call_id"], text_in(item["output"])
             elif item.get("encrypted_content"):
                 yield "signature", None, item["encrypted_content"]
@@ -94,15 +95,27 @@ def complaint(voice, rows):
     return None
 
 
+def declared(tools):
+    """The functions of a list of tools, however deep they stand."""
+    for tool in tools or []:
+        inside = tool.get("functionDeclarations") or tool.get("tools")
+        if inside:
+            yield from declared(inside)
+        else:
+            yield tool.get("function", tool)
+
+
 def tools_of(request):
-    """{name: JSON Schema} of the functions that are declared."""
-    found = {}
-    for tool in request.get("tools") or []:
-        for f in tool.get("functionDeclarations") or [tool.get("function", tool)]:
-            schema = (f.get("parameters") or f.get("input_schema") or f.get("parametersJsonSchema")
-                      or {})
-            if "name" in f and "properties" in schema:
-                found[f["name"]] = schema
+    """{name: JSON Schema} of the functions that are declared; None for a tool of free text."""
+    found, lists = {}, [request.get("tools")]
+    if isinstance(request.get("input"), list):
+        lists += [i["tools"] for i in request["input"] if i.get("type") == "additional_tools"]
+    for f in (f for tools in lists for f in declared(tools)):
+        schema = f.get("parameters") or f.get("input_schema") or f.get("parametersJsonSchema") or {}
+        if f.get("type") == "custom":
+            found[f["name"]] = None
+        elif "name" in f and "properties" in schema:
+            found[f["name"]] = schema
     return found
 
 
@@ -150,17 +163,19 @@ def call(x, step, tools, path):
     """The call of a step, as chat writes it."""
     writer = next((n for n in tools if n.lower() in WRITERS), None)
     shell = next((n for n in tools if n.lower() in SHELLS), None)
+    scripter = next((n for n in tools if n in SCRIPTERS), None)
     if step == 0 and writer:
         name, known = writer, {k: path for k in ("file_path", "filePath", "path")}
         known["content"] = NOTE + "\n"
     else:
-        name, command = shell, f"cat {shlex.quote(path)}"
+        name, command = shell or scripter, f"cat {shlex.quote(path)}"
         if step == 0:
             command = f"printf '%s\\n' {shlex.quote(NOTE)} > {shlex.quote(path)}"
-        known = {"command": command, "cmd": command}
-    text = json.dumps(arguments(tools[name], known), ensure_ascii=False)
+        program = f"text((await tools.exec_command({{cmd: {json.dumps(command)}}})).output);"
+        known = {"command": command, "cmd": command, "input": program}
+    said = arguments(tools[name], known) if tools[name] else known["input"]
     return {"id": f"{x.server.name}{step}", "type": "function",
-            "function": {"name": name, "arguments": text}}
+            "function": {"name": name, "arguments": json.dumps(said, ensure_ascii=False)}}
 
 
 def say(x, text, calls=(), cut=""):

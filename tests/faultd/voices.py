@@ -167,10 +167,13 @@ def responses(x, words, tools, thinks):
     if words:
         output.append({"id": "msg_faultd", "type": "message", "status": "completed",
                        "role": "assistant", "content": [response_text("".join(words))]})
-    output += [{"id": f"fc_{i}", "type": "function_call", "status": "completed",
-                "call_id": f"call_{id}", "name": name,
-                "arguments": json.dumps(arguments, ensure_ascii=False)}
-               for i, (id, name, arguments) in enumerate(calls_of(x, tools))]
+    for i, (id, name, arguments) in enumerate(calls_of(x, tools)):
+        item = {"id": f"fc_{i}", "type": "function_call", "status": "completed",
+                "call_id": f"call_{id}", "name": name}
+        if isinstance(arguments, str):  # a tool of free text
+            output.append({**item, "type": "custom_tool_call", "input": arguments})
+        else:
+            output.append({**item, "arguments": json.dumps(arguments, ensure_ascii=False)})
     n = max(len(words), len(bodies.tool_calls(tools)))
     response = {"id": "resp_faultd", "object": "response", "created_at": bodies.CREATED,
                 "model": x.model, "error": None, "incomplete_details": None, "tools": [],
@@ -215,11 +218,12 @@ def response_item(i, item, words):
                   {"type": "response.content_part.done", **of_part,
                    "part": response_text("".join(words))}]
     else:
-        item_start = {**item, "status": "in_progress", "arguments": ""}
-        text = item["arguments"]
-        middle = [*({"type": "response.function_call_arguments.delta", **of, "delta": p}
-                    for p in (text[:5], text[5:])),
-                  {"type": "response.function_call_arguments.done", **of, "arguments": text}]
+        field, kind = "arguments", "response.function_call_arguments"
+        if item["type"] == "custom_tool_call":
+            field, kind = "input", "response.custom_tool_call_input"
+        item_start, text = {**item, "status": "in_progress", field: ""}, item[field]
+        middle = [*({"type": f"{kind}.delta", **of, "delta": p} for p in (text[:5], text[5:])),
+                  {"type": f"{kind}.done", **of, field: text}]
     return [{"type": "response.output_item.added", "output_index": i, "item": item_start}, *middle,
             {"type": "response.output_item.done", "output_index": i, "item": item}]
 
