@@ -13,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = Path(os.environ.get("HOLDFAST_NODE_MODULES", ROOT / "build/e2e/node_modules"))
 ADDRESS = "127.0.0.1:8090"  # of the README; a test has its own
 KEYS = {"a": "sk-canary-a-0123456789", "b": "sk-canary-b-0123456789"}
+KINDS = {"anthropic": {"type": "anthropic"}, "gemini": {"type": "gemini"},
+         "chat": {"type": "openai"}, "responses": {"type": "openai", "dialect": "both"}}
+MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-3-flash-preview", "chat": "gpt-4o",
+          "responses": "gpt-5"}
 KEY_HEADERS = {"openai": "authorization", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 
 
@@ -72,16 +76,23 @@ def run(command, setting, home, cwd=None, env=None, timeout=100):
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def provider(name, kind, upstream, **more):
-    return {"type": kind, "base_url": upstream.base_url, "api_key": KEYS[name], **more}
+def provider(name, kind, upstream):
+    """The configuration of a provider that speaks `kind`."""
+    return {**KINDS[kind], "base_url": upstream.base_url, "api_key": KEYS[name]}
+
+
+def targets(*kinds):
+    """Of a route: the first provider with the client's model, the second with one of its own."""
+    return ["a", f"b/{MODELS[kinds[1]]}"] if len(kinds) == 2 else ["a"]
 
 
 def check_keys(name, kind, upstream):
     """Each request had this provider's key in its place, and nobody else's anywhere."""
+    own = KEY_HEADERS[KINDS[kind]["type"]]
     for a in upstream.attempts:
-        value = (a.header(KEY_HEADERS[kind]) or "").removeprefix("Bearer ")
+        value = (a.header(own) or "").removeprefix("Bearer ")
         assert value == KEYS[name], f"{a.path}: {value!r} is not the key of {name}"
         others = [k for k in KEYS.values() if k != KEYS[name]]
         text = f"{a.path} {a.headers}"
         assert not any(k in text for k in others)
-        assert [h for h in KEY_HEADERS.values() if a.header(h)] == [KEY_HEADERS[kind]]
+        assert [h for h in KEY_HEADERS.values() if a.header(h)] == [own]

@@ -1,14 +1,10 @@
 """Coding agents, as they install, at work on a task with tools: with the provider they are made for,
 and when that one dies on the way and a provider of another dialect goes on."""
-import json
-
 import pytest
 
-from clients import Setting, check_keys, installed, provider, run
+from clients import Setting, check_keys, installed, provider, run, targets
 from faultd import task, voices
 
-KINDS = {"anthropic": {"type": "anthropic"}, "gemini": {"type": "gemini"},
-         "chat": {"type": "openai"}, "responses": {"type": "openai", "dialect": "both"}}
 # How the first provider dies: behind its first call, and silently or in the middle of the second; in
 # the middle of the last word; or before it said anything.
 DIES, CUT, CUT_LATE, DEAD = ("task?dies=1", "task?dies=1&how=eof", "task?dies=2&how=rst",
@@ -26,12 +22,9 @@ class Agent:
         speaks; script: how that one does; then: what the other one speaks."""
         self.a, self.b = self.upstream("A", default=script), self.upstream("B", default="task")
         kinds = [native, then] if then else [native]
-        names = dict(zip("ab", kinds))
         self.proxy = self.holdfast(
-            *(provider(n, upstream=u, kind=KINDS[k]["type"], **{k: v for k, v in KINDS[k].items()
-                                                               if k != "type"})
-              for (n, k), u in zip(names.items(), (self.a, self.b))),
-            routes=[{"model": "*", "targets": ["a", "b/model-b"][:len(kinds)]}])
+            *(provider(n, k, u) for n, k, u in zip("ab", kinds, (self.a, self.b))),
+            routes=[{"model": "*", "targets": targets(*kinds)}])
         home, work = self.directory / "home", self.directory / "work"
         home.mkdir()
         work.mkdir()
@@ -41,8 +34,8 @@ class Agent:
         assert done.returncode == 0, said
         assert (work / "note.txt").read_text("utf-8") == task.NOTE + "\n", said
         assert done.stdout.count(task.told(task.NOTE)) == 1, said
-        for (n, k), u in zip(names.items(), (self.a, self.b)):
-            check_keys(n, KINDS[k]["type"], u)
+        for name, kind, u in zip("ab", kinds, (self.a, self.b)):
+            check_keys(name, kind, u)
 
     def steps(self, upstream):
         """How many results of calls were known, request by request of the task."""
@@ -137,8 +130,7 @@ def test_gemini_cli_goes_on_with_another(agent, then, script, at):
 
 def opencode(agent, **how):
     installed("opencode-ai")
-    agent.work("opencode", ["opencode", "run", "--model", "holdfast/gpt-4o", "PROMPT"],
-               "chat", **how, env={"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_PURE": "1",
+    agent.work("opencode", ["opencode", "run", "PROMPT"], "chat", **how, env={"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_PURE": "1",
                                    "OPENCODE_DISABLE_AUTOUPDATE": "1"})
 
 

@@ -13,9 +13,11 @@ from .scripts import break_off, known_pieces, script, status
 
 NOTE = "Zürich's \"harbour\" \\ 42 €"
 STEPS = 2  # calls until the last word
+TOKENS = 14  # of whatever is to be counted
 WRITERS = "write", "write_file"
 SCRIPTERS = "exec", "functions__exec"  # it takes a script that calls the other tools
 SHELLS = "bash", "exec_command", "shell", "shell_command", "run_shell_command"
+SCHEMAS = "parameters", "input_schema", "parametersJsonSchema", "parameters_json_schema"
 PATH = re.compile(r"(/[\w./-]+/note\.txt)")
 UNKNOWN_STATE = "The signature of the reasoning could not be verified."
 # How Google lets clients write calls that another model made.
@@ -111,7 +113,7 @@ def tools_of(request):
     if isinstance(request.get("input"), list):
         lists += [i["tools"] for i in request["input"] if i.get("type") == "additional_tools"]
     for f in (f for tools in lists for f in declared(tools)):
-        schema = f.get("parameters") or f.get("input_schema") or f.get("parametersJsonSchema") or {}
+        schema = next((f[k] for k in SCHEMAS if k in f), {})
         if f.get("type") == "custom":
             found[f["name"]] = None
         elif "name" in f and "properties" in schema:
@@ -200,6 +202,8 @@ def task(x, dies=9, how="503"):
     """The next step of the task. dies: calls that have been answered when the account dies; how: 503,
     or the end of its stream as the script cut names it. Requests that are no part of the task (a
     title, a choice of a model) get an answer that fits their schema."""
+    if x.attempt.path.partition("?")[0].endswith("/count_tokens"):
+        return x.answer(200, bodies.dump({"input_tokens": TOKENS}))
     rows = list(history(x.voice, x.request))
     tools, path = tools_of(x.request), PATH.search(json.dumps(x.request))
     if why := complaint(x.voice, rows):
@@ -216,4 +220,5 @@ def task(x, dies=9, how="503"):
     if len(results) < STEPS:
         step = call(x, len(results), tools, path[1])
         return say(x, "I write it down." if not results else "", [step], how if dead else "")
-    return say(x, told(NOTE if NOTE in results[-1] else results[-1]), cut=how if dead else "")
+    known = any(form in results[-1] for form in (NOTE, json.dumps(NOTE, ensure_ascii=False)[1:-1]))
+    return say(x, told(NOTE if known else results[-1]), cut=how if dead else "")
