@@ -130,8 +130,8 @@ def test_gemini_cli_goes_on_with_another(agent, then, script, at):
 
 def opencode(agent, **how):
     installed("opencode-ai")
-    agent.work("opencode", ["opencode", "run", "PROMPT"], "chat", **how, env={"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_PURE": "1",
-                                   "OPENCODE_DISABLE_AUTOUPDATE": "1"})
+    agent.work("opencode", ["opencode", "run", "PROMPT"], "chat", **how, env={
+        "OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_PURE": "1"})
 
 
 def test_opencode(agent):
