@@ -117,7 +117,8 @@ struct config {
     size_t n_hosts;
     char **origins; /* origins of web pages that may call */
     size_t n_origins;
-    bool insecure; /* a non-loopback listener without clients may start */
+    bool passthrough; /* paths that are not served here go to their provider as they are */
+    bool insecure;    /* a non-loopback listener without clients may start */
 
     struct config_timeouts timeouts;
     struct {

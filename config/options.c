@@ -106,6 +106,11 @@ static const struct option rows[] = {
      .help = "time limits of this route, in place of the general ones"},
     TIMEOUTS("routes[].timeouts.", config_route, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
 
+    {"passthrough", OPTION_BOOLEAN, "true", IN(config, passthrough), READY,
+     .help = "requests for all that is not served here (images, audio, files, batches, ...) go to the "
+             "first provider of the caller's dialect, in the order of the routes, as they are and with "
+             "its key: whoever may call us then reaches all that this key may. `false`: they get a 404"},
+
     {"timeouts", OPTION_SECTION, READY, NOWHERE,
      .help = "time limits. A target's own value counts first, then its route's, then these"},
     TIMEOUTS("timeouts.", config, "4s", "6s", "30s", "120s", "120s", "20s", "180s", "600s"),

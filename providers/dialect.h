@@ -81,8 +81,10 @@ struct dialect {
 
     /* The client side ------------------------------------------------------------------------ */
 
-    const char *id_prefix; /* of the answers that we write ourselves: "chatcmpl-" */
-    bool comments;         /* clients pass over comments in a stream: for heartbeats and marks */
+    const char *key_header; /* how its providers are shown a key, up to the key itself, where their
+                               type names no other way */
+    const char *id_prefix;  /* of the answers that we write ourselves: "chatcmpl-" */
+    bool comments;          /* clients pass over comments in a stream: for heartbeats and marks */
     const char *const *client_fields; /* names of header lines that a provider of this dialect gets
                                          as the client sent them; ends with NULL */
     const char *const *client_query;  /* the same of parameters of the query; NULL: none */

@@ -81,6 +81,7 @@ int failure_rank(enum failure f)
     case AUTH:
     case FORBIDDEN:
     case QUOTA:
+    case KEY_SCOPE:
         return 1;
     case FAILURE_NONE:
     case FAILURE_KINDS:

@@ -77,6 +77,7 @@ enum failure_marks {
     X(BAD_GATEWAY,     "bad_gateway",         AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    0,     true,  "what stands before the provider cannot reach it (502, 504, 52x)") \
     X(NOT_IMPLEMENTED, "not_implemented",     AGAIN_NO,    NEXT_YES,    REST_TARGET,    0,    502,   false, "the provider does not serve such requests (501, 505)") \
     X(UNSUPPORTED,     "unsupported",         AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    0,     false, "this target does not offer what the request asks")   \
+    X(KEY_SCOPE,       "key_scope",           AGAIN_KEY,   NEXT_NO,     NEUTRAL,        0,    502,   false, "the provider does not let our key do this")          \
     X(HTML_PAGE,       "html",                AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    502,   true,  "a web page came instead of an answer")              \
     X(TRUNCATED,       "truncated",           AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   true,  "the answer ended before its end marker")            \
     X(MALFORMED,       "malformed",           AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   true,  "the answer cannot be read")                         \

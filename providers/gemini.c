@@ -453,6 +453,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
 
 const struct dialect dialect_gemini = {
     .name = "gemini",
+    .key_header = "x-goog-api-key: ",
     .id_prefix = "",
     .client_fields = (const char *const[]){NULL},
     .read_request = gemini_read_request,

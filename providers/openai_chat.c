@@ -282,6 +282,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
 const struct dialect dialect_openai_chat = {
     .name = "openai_chat",
     .marks_end = true,
+    .key_header = "Authorization: Bearer ",
     .id_prefix = "chatcmpl-",
     .comments = true,
     .client_fields = (const char *const[]){"openai-beta", NULL},

@@ -217,6 +217,7 @@ static void write_end(struct strbuf *out UNUSED)
 const struct dialect dialect_openai_responses = {
     .name = "openai_responses",
     .marks_end = true,
+    .key_header = "Authorization: Bearer ",
     .id_prefix = "resp_",
     .comments = true,
     .client_fields = (const char *const[]){"openai-beta", "idempotency-key", NULL},

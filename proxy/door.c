@@ -66,6 +66,59 @@ static bool same_path(struct span path, const char *wanted)
     return path.n == 0 && rest.n == 0;
 }
 
+/* ---- what is handed on ---- */
+
+/* Paths of OpenAI's that are known without their version. Behind a version every path is taken for
+ * the provider's: it knows its own best. */
+static const char *const known[] = {
+    "assistants", "audio",       "batches",       "containers",  "conversations", "evals",
+    "files",      "fine_tuning", "images",        "moderations", "realtime",      "responses",
+    "threads",    "uploads",     "vector_stores", "videos",
+};
+
+static void find_pass(struct span path, bool versioned, struct door *d)
+{
+    struct span rest = path, first = segment(&rest);
+    /* A version twice is a base URL that has one too many. */
+    bool is_known = versioned && first.n > 0 && !span_is(first, "v1") && !span_is(first, "v1beta");
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        is_known = is_known || span_is(first, known[i]);
+    if (!is_known)
+        return;
+    d->kind = span_is(first, "realtime") ? DOOR_TUNNEL : DOOR_PASS;
+    d->below = path;
+}
+
+struct span door_path(const struct door *d, struct span base, struct span target, struct arena *a)
+{
+    const char *q = memchr(target.p, '?', target.n);
+    struct strbuf out = strbuf_in(a, base.n + target.n + 2);
+    struct span below = d->below;
+    char before = '?';
+
+    strbuf_add_span(&out, base);
+    while (below.n > 0) {
+        struct span s = segment(&below);
+
+        strbuf_add_char(&out, '/');
+        strbuf_add_span(&out, s);
+    }
+    while (q != NULL) {
+        struct span part = {q + 1, (size_t)(target.p + target.n - q - 1)};
+
+        q = part.n != 0 ? memchr(part.p, '&', part.n) : NULL;
+        if (q != NULL)
+            part.n = (size_t)(q - part.p);
+        if (part.n == 0 || span_starts(part, "key="))
+            continue;
+        strbuf_add_char(&out, before);
+        strbuf_add_span(&out, part);
+        before = '&';
+    }
+    return strbuf_span(&out);
+}
+
 /* ---- Google's paths: models/NAME:VERB, where the name may hold slashes and colons ---- */
 
 static const struct verb {
@@ -163,6 +216,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
                                 : google         ? &dialect_gemini
                                                  : &dialect_openai_chat};
     struct span path = skip_slashes(without_query(target)), rest = path, first = segment(&rest);
+    bool versioned = false;
 
     if (same_path(path, "livez"))
         d.kind = DOOR_LIVEZ;
@@ -171,6 +225,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
     if (span_is(first, "v1beta"))
         d.dialect = &dialect_gemini;
     if (span_is(first, "v1") || span_is(first, "v1beta")) {
+        versioned = true;
         path = rest;
         first = segment(&rest);
     }
@@ -191,5 +246,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
             d.kind = rows[i].kind;
             d.dialect = rows[i].dialect;
         }
+    if (d.kind == DOOR_NONE)
+        find_pass(path, versioned, &d);
     return d;
 }

@@ -163,7 +163,8 @@ static void ready(void *exchange)
     struct exchange *x = exchange;
 
     x->asked_us = clock_us();
-    x->request_bytes = x->body.len;
+    if (x->pass == NULL)
+        x->request_bytes = x->body.len;
     switch (x->admission.door.kind) {
     case DOOR_LIVEZ:
         exchange_answer_json(x, 200, SPAN("{\"status\":\"ok\"}\n"));
@@ -185,6 +186,10 @@ static void ready(void *exchange)
     case DOOR_COUNT:
         exchange_serve_chat(x);
         break;
+    case DOOR_PASS:
+    case DOOR_TUNNEL:
+        exchange_pass_ready(x);
+        break;
     case DOOR_NONE:
         assert(false); /* admit has refused it */
     }
@@ -204,8 +209,8 @@ static void gone(void *exchange)
         exchange_end(x);
         return;
     }
-    /* Whoever leaves after the last marker has the whole answer. */
-    if (x->committed && a->ending) {
+    /* Whoever leaves after the last marker has the whole answer; a tunnel has no other end. */
+    if (x->committed && (a->ending || a->tunnel)) {
         struct failover_event ev = {.kind = FAILOVER_COMPLETE,
                                     .try = a->number,
                                     .status = a->status,

@@ -46,7 +46,7 @@ void exchange_log(struct exchange *x, const char *outcome)
         .wall_ms = clock_wall_ms(),
         .client = span_of(x->address),
         .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
-        .dialect = door_asks(x->admission.door.kind) ? x->dialect->name : NULL,
+        .dialect = door_asks(x->admission.door.kind) || x->pass != NULL ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
         .replayed = x->following ? metrics_replay_label(x->found_by) : NULL,
@@ -69,7 +69,8 @@ void exchange_log(struct exchange *x, const char *outcome)
         r.cached_tokens = x->used.cached + a->watch.usage.cached;
         r.reasoning_tokens = x->used.reasoning + a->watch.usage.reasoning;
         r.provider = span_of(a->target->provider->conf->name);
-        r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
+        if (!a->raw)
+            r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
     }
     accesslog_write(&r, x->space->service->log_format, &line);
     log_line(strbuf_span(&line));

@@ -1032,6 +1032,14 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
     }
 }
 
+void failover_asking(struct failover *f, uint64_t now_ms)
+{
+    struct failover_try *t = &f->tries[f->live[0]];
+
+    t->first_output = now_ms - t->started_ms + f->candidates[t->candidate].timers.first_output;
+    f->deadline_ms = now_ms + f->policy.total_ms;
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

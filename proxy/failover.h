@@ -203,6 +203,10 @@ static inline void failover_progress(struct failover *f, bool said, uint64_t now
         f->said_ms = now_ms;
 }
 
+/* The request of the live attempt is still on its way from the client, and more of it went out: its
+ * time begins when all has. */
+void failover_asking(struct failover *f, uint64_t now_ms);
+
 /* When a TICK must come at the latest. Never in the past for long: there is no wait without a
  * timer. */
 uint64_t failover_due(const struct failover *f);

@@ -155,7 +155,7 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     pthread_mutex_lock(&set->lock);
     for (size_t i = 0; i < set->n_providers; i++)
         add_resting(out, &n, max, &set->providers[i], SPAN(""), set->providers[i].rests, now_ms);
-    for (size_t i = 0; i < set->n_targets; i++) {
+    for (size_t i = 0; i < set->n_all; i++) {
         const struct target *t = &set->targets[i];
 
         add_resting(out, &n, max, t->provider, t->model.p != NULL ? t->model : SPAN("*"), t->rests,
@@ -181,16 +181,19 @@ static void write_status(void *ctx, struct strbuf *out)
         .workers = p->n_workers,
         .draining = atomic_load(&p->service->draining),
         .log_dropped = log_dropped(),
-        .n_targets = set->n_targets,
         .keys = keys,
     };
     struct status_target *targets;
 
     arena_init(&a);
-    targets = arena_alloc(&a, set->n_targets * sizeof(*targets));
-    for (size_t i = 0; i < set->n_targets; i++) {
-        snapshot_target(&set->targets[i], clock_us() / 1000, &a, &targets[i]);
-        s.in_flight += targets[i].in_flight;
+    targets = arena_alloc(&a, set->n_all * sizeof(*targets));
+    for (size_t i = 0; i < set->n_all; i++) {
+        struct target *t = &set->targets[i];
+
+        if (t->passthrough && atomic_load_explicit(&t->attempts, memory_order_relaxed) == 0)
+            continue; /* most never hand anything on */
+        snapshot_target(t, clock_us() / 1000, &a, &targets[s.n_targets]);
+        s.in_flight += targets[s.n_targets++].in_flight;
     }
     s.targets = targets;
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));

@@ -12,7 +12,7 @@
 static struct metrics *make_metrics(const struct config *c, const struct target_set *set)
 {
     const char **routes = mem_alloc(c->n_routes * sizeof(*routes));
-    struct metrics_target_label *targets = mem_alloc(set->n_targets * sizeof(*targets));
+    struct metrics_target_label *targets = mem_alloc(set->n_all * sizeof(*targets));
     const char **dialects = mem_alloc(door_n_dialects * sizeof(*dialects));
     struct metrics_labels labels = {
         .routes = routes,
@@ -20,7 +20,7 @@ static struct metrics *make_metrics(const struct config *c, const struct target_
         .dialects = dialects,
         .n_dialects = door_n_dialects,
         .targets = targets,
-        .n_targets = set->n_targets,
+        .n_targets = set->n_all,
         .start_wall_ms = clock_wall_ms(),
     };
     struct metrics *m;
@@ -29,7 +29,7 @@ static struct metrics *make_metrics(const struct config *c, const struct target_
         dialects[i] = door_dialects[i]->name;
     for (size_t i = 0; i < c->n_routes; i++)
         routes[i] = c->routes[i].model;
-    for (size_t i = 0; i < set->n_targets; i++)
+    for (size_t i = 0; i < set->n_all; i++)
         targets[i] = (struct metrics_target_label){set->targets[i].provider->conf->name,
                                                    set->targets[i].model.p};
     m = metrics_new(&labels);

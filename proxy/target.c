@@ -145,10 +145,10 @@ static void target_init(struct target *t, struct target_set *s, const struct con
 {
     struct provider *p = &s->providers[ct->provider];
     size_t n = strlen(p->conf->name) + (ct->model != NULL ? strlen(ct->model) : 0) + 2;
-    bool home = is_home(c, ct->provider, ct->model);
+    bool home = t->passthrough || is_home(c, ct->provider, ct->model);
 
     t->set = s;
-    t->index = (unsigned)s->n_targets;
+    t->index = (unsigned)s->n_all;
     t->name = mem_alloc(n);
     snprintf(t->name, n, ct->model != NULL ? "%s/%s" : "%s", p->conf->name, ct->model);
     t->provider = p;
@@ -173,6 +173,17 @@ struct target *target_set_find(struct target_set *s, size_t provider, const char
     return NULL;
 }
 
+static char passthrough[] = "passthrough"; /* in the place of a model's name */
+
+/* Can it be asked for any path? It is used at all, and its paths are not made of models' names. */
+static bool takes_all(const struct provider *p, const struct target_set *s)
+{
+    for (size_t i = 0; i < s->n_targets; i++)
+        if (s->targets[i].provider == p)
+            return p->type->dialect != NULL && !p->type->model_in_path;
+    return false;
+}
+
 struct target_set *target_set_new(const struct config *c, uint64_t seed)
 {
     struct target_set *s = mem_zalloc(sizeof(*s));
@@ -192,7 +203,7 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     }
     for (size_t r = 0; r < c->n_routes; r++)
         most += c->routes[r].n_targets;
-    s->targets = mem_zalloc(most * sizeof(*s->targets));
+    s->targets = mem_zalloc((most + c->n_providers) * sizeof(*s->targets));
     for (size_t r = 0; r < c->n_routes; r++) {
         for (size_t i = 0; i < c->routes[r].n_targets; i++) {
             const struct config_target *ct = &c->routes[r].targets[i];
@@ -200,8 +211,19 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
             if (target_set_find(s, ct->provider, ct->model) != NULL)
                 continue;
             target_init(&s->targets[s->n_targets], s, ct, c, seed + 2000);
-            s->n_targets++;
+            s->n_all = ++s->n_targets;
         }
+    }
+    for (size_t i = 0; i < c->n_providers && c->passthrough; i++) {
+        const struct config_target ct = {.provider = i, .model = passthrough};
+        struct target *t = &s->targets[s->n_all];
+
+        if (!takes_all(&s->providers[i], s))
+            continue;
+        t->passthrough = true;
+        target_init(t, s, &ct, c, seed + 2000);
+        s->providers[i].passthrough = t;
+        s->n_all++;
     }
     return s;
 }
@@ -210,7 +232,7 @@ void target_set_free(struct target_set *s)
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < s->n_targets; i++)
+    for (size_t i = 0; i < s->n_all; i++)
         free(s->targets[i].name);
     for (size_t i = 0; i < s->n_endpoints; i++)
         free(s->endpoints[i].origin);
@@ -456,7 +478,7 @@ static void after_change(struct target *t, const struct states *was, enum failur
     log_breaker(t->name, &t->breaker, was->model, why, now_ms);
     log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
     log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
-    for (size_t i = 0; i < t->set->n_targets; i++) {
+    for (size_t i = 0; i < t->set->n_all; i++) {
         struct target *o = &t->set->targets[i];
         bool back =
             (o == t && was->model != BREAKER_CLOSED && t->breaker.state == BREAKER_CLOSED) ||

@@ -60,6 +60,8 @@ struct provider {
     size_t n_keys; /* 1 where no key is needed: an empty one */
     struct span keys[TARGET_MAX_KEYS];
     struct rest rests[TARGET_MAX_KEYS];
+    struct target
+        *passthrough; /* stands for all that is handed on to it unread; NULL: nothing is */
 };
 
 /* What it is asked in for a client of this dialect: that one where it speaks it, so that the
@@ -74,6 +76,7 @@ struct target {
     char *name;     /* "openai/gpt-4o", or "openai" where the client's model name is kept */
     struct provider *provider;
     struct span model; /* p == NULL: the client's own */
+    bool passthrough;  /* no model: see its provider's */
 
     struct breaker breaker;
     struct pace pace;
@@ -96,7 +99,8 @@ struct target {
     atomic_ulong tokens_in, tokens_out;
 };
 
-/* Every target of a configuration, each once, in the order of first mention. */
+/* Every target of a configuration, each once, in the order of first mention; behind them one of
+ * each provider for what is handed on unread. */
 struct target_set {
     pthread_mutex_t lock; /* guards the health of all of it */
     struct endpoint *endpoints;
@@ -105,7 +109,8 @@ struct target_set {
     struct provider *providers;
     size_t n_providers;
     struct target *targets;
-    size_t n_targets;
+    size_t n_targets; /* that routes name */
+    size_t n_all;     /* ... and behind them those for what is handed on unread */
     struct hedge hedge;
     struct queue *queues; /* one for each route */
     uint64_t

@@ -50,6 +50,25 @@ def event(value, crlf=0, space=1):
 DONE = b"[DONE]"
 
 
+# -- whatever the path ---------------------------------------------------------------------------
+@script
+def file(x, status=200, type="application/octet-stream", size=5, cut=0, length=1, extra=""):
+    """`size` bytes that can be told apart, or no body at all where the status has none. cut: bytes
+    after which the connection closes. extra: "name:value" of one header."""
+    body = (b"%08x" * (size // 8 + 1) % tuple(range(size // 8 + 1)))[:size]
+    headers = [tuple(extra.split(":", 1))] if extra else []
+    if status in (204, 304) or x.attempt.method == "HEAD":
+        x.head(status, [("Content-Type", type), ("Content-Length", size), *headers][status == 204:])
+        return
+    how = ("Content-Length", size) if length else ("Transfer-Encoding", "chunked")
+    x.chunked = not length
+    x.head(status, [("Content-Type", type), how, *headers])
+    if cut:
+        x.body_left = cut
+    x.part(body)
+    x.end()
+
+
 # -- good answers, tidy and untidy -------------------------------------------------------------
 @script
 def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, bytewise=0, done=1,

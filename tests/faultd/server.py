@@ -477,7 +477,7 @@ class Faultd:
         return x.keep_alive
 
     def _choose(self, x):
-        if x.attempt.method == "GET":
+        if x.attempt.method == "GET" and "/models" in x.attempt.path:
             return "models"
         if x.model.startswith("fault:"):
             return x.model[len("fault:"):]
