@@ -5,8 +5,8 @@ import pytest
 from clients import Setting, check_keys, installed, provider, run, targets
 from faultd import task, voices
 
-# How the first provider dies: behind its first call, and silently or in the middle of the second; in
-# the middle of the last word; or before it said anything.
+# How the first provider dies: behind its first call; in the middle of the second one, which the agent
+# has begun to read; in the middle of the last words; or before it said anything.
 DIES, CUT, CUT_LATE, DEAD = ("task?dies=1", "task?dies=1&how=eof", "task?dies=2&how=rst",
                              "status?code=503")
 
@@ -81,7 +81,7 @@ def test_claude_code(agent):
 
 
 @pytest.mark.parametrize("then,script,at", [
-    ("chat", DIES, 1), ("gemini", CUT_LATE, 2), ("responses", DEAD, 0)])
+    ("chat", CUT, 1), ("gemini", CUT_LATE, 2), ("responses", DEAD, 0)])
 def test_claude_code_goes_on_with_another(agent, then, script, at):
     claude_code(agent, then=then, script=script)
     agent.check_handed_over(at)
@@ -100,7 +100,7 @@ def test_codex(agent):
 
 
 @pytest.mark.parametrize("then,script,at", [
-    ("anthropic", DIES, 1), ("gemini", CUT_LATE, 2), ("chat", DEAD, 0)])
+    ("anthropic", DIES, 1), ("gemini", CUT, 1), ("chat", CUT_LATE, 2)])
 def test_codex_goes_on_with_another(agent, then, script, at):
     codex(agent, then=then, script=script)
     agent.check_handed_over(at)

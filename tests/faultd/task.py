@@ -197,10 +197,14 @@ def say(x, text, calls=(), cut=""):
     return break_off(x, cut) if cut else x.end()
 
 
+def has_broken_off(server):
+    return any(a.ended in ("us", "us_reset") for a in list(server.attempts))
+
+
 @script
 def task(x, dies=9, how="503"):
-    """The next step of the task. dies: calls that have been answered when the account dies; how: 503,
-    or the end of its stream as the script cut names it. Requests that are no part of the task (a
+    """The next step of the task. dies: calls that have been answered when the account dies; how: with
+    503s, or first with the end of a stream as the script cut names it. Requests that are no part of the task (a
     title, a choice of a model) get an answer that fits their schema."""
     if x.attempt.path.partition("?")[0].endswith("/count_tokens"):
         return x.answer(200, bodies.dump({"input_tokens": TOKENS}))
@@ -215,7 +219,7 @@ def task(x, dies=9, how="503"):
         return say(x, json.dumps(instance(schema)) if schema else "A note")
     results = [text for kind, _, text in rows if kind == "result"]
     dead = len(results) >= dies
-    if dead and how == "503":
+    if dead and (how == "503" or has_broken_off(x.server)):
         return status(x, 503)
     if len(results) < STEPS:
         step = call(x, len(results), tools, path[1])
