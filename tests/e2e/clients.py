@@ -17,6 +17,7 @@ KINDS = {"anthropic": {"type": "anthropic"}, "gemini": {"type": "gemini"},
          "chat": {"type": "openai"}, "responses": {"type": "openai", "dialect": "both"}}
 MODELS = {"anthropic": "claude-sonnet-4-5", "gemini": "gemini-3-flash-preview", "chat": "gpt-4o",
           "responses": "gpt-5"}
+CALM = {"hedge": {"after": "off"}}  # the second provider is asked when the first has failed, only
 KEY_HEADERS = {"openai": "authorization", "anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 
 
@@ -57,7 +58,7 @@ def installed(package):
         pytest.skip(f"{package} is not installed")
 
 
-def run(command, setting, home, cwd=None, env=None, timeout=100):
+def run(command, setting, home, cwd=None, env=None, timeout=200):
     """The finished process of a client that was set up as its row says."""
     for name, text in setting.files.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)

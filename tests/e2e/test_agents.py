@@ -2,7 +2,7 @@
 and when that one dies on the way and a provider of another dialect goes on."""
 import pytest
 
-from clients import Setting, check_keys, installed, provider, run, targets
+from clients import CALM, Setting, check_keys, installed, provider, run, targets
 from faultd import task, voices
 
 # How the first provider dies: behind its first call; in the middle of the second one, which the agent
@@ -24,7 +24,7 @@ class Agent:
         kinds = [native, then] if then else [native]
         self.proxy = self.holdfast(
             *(provider(n, k, u) for n, k, u in zip("ab", kinds, (self.a, self.b))),
-            routes=[{"model": "*", "targets": targets(*kinds)}])
+            routes=[{"model": "*", "targets": targets(*kinds)}], **CALM)
         home, work = self.directory / "home", self.directory / "work"
         home.mkdir()
         work.mkdir()

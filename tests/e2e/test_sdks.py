@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clients import KINDS, MODELS, Setting, check_keys, installed, provider, run
+from clients import CALM, KINDS, MODELS, Setting, check_keys, installed, provider, run
 from faultd import task, voices
 
 try:
@@ -42,7 +42,7 @@ class Sdk:
         self.proxy = self.holdfast(
             *(provider(n, k, u) for n, k, u in zip("ab", self.kinds, self.servers)),
             routes=[{"model": "*", "targets": [
-                f"{n}/{MODELS[k]}" for n, k in zip("ab", self.kinds)]}])
+                f"{n}/{MODELS[k]}" for n, k in zip("ab", self.kinds)]}], **CALM)
         return Setting(client, self.proxy.port)
 
     def node(self, driver, client, needs, native, then, tmp_path):
