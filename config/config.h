@@ -104,6 +104,8 @@ struct config_client {
 
 struct config {
     char *source; /* the file's path, or "zero configuration" */
+    char **files; /* it was read from, with those of ${file:...}; none for zero configuration */
+    size_t n_files;
     struct config_listen *listens;
     size_t n_listens;
     struct config_listen admin; /* host == NULL and path == NULL: off */
@@ -186,6 +188,11 @@ int config_load(const char *path, const struct config_types *types, struct confi
 /* The same from text in memory; `name` stands for the file in messages. */
 int config_parse(const char *name, const char *text, size_t n, const struct config_types *types,
                  struct config **out, struct err *e) MUST_CHECK;
+
+/* The names of options that differ and that only a restart changes, comma separated, "" for none;
+ * `changed` takes over what `running` has of them. */
+void config_keep_fixed(const struct config *running, struct config *changed, char *names,
+                       size_t size);
 
 void config_free(struct config *c); /* NULL is fine; keys are wiped */
 

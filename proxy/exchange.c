@@ -34,6 +34,11 @@ void exchange_space_release(struct exchange_space *s)
     }
 }
 
+bool exchange_space_idle(const struct exchange_space *s)
+{
+    return s->n_out == 0;
+}
+
 /* ---- birth and death --------------------------------------------------------------------------
  */
 
@@ -42,6 +47,7 @@ static void give_back(struct loop_task *t)
     struct exchange *x = CONTAINER_OF(t, struct exchange, release);
     struct exchange_space *s = x->space;
 
+    s->n_out--;
     arena_reset(&x->arena);
     if (s->n_spare >= MAX_SPARE) {
         arena_release(&x->arena);
@@ -76,6 +82,7 @@ struct exchange *exchange_new(struct exchange_space *s, struct client *c)
         .dialect = &dialect_openai_chat,
         .started_us = loop_now_us(s->loop),
     };
+    s->n_out++;
     x->next = s->live;
     if (s->live != NULL)
         s->live->prev = x;
@@ -111,6 +118,11 @@ static void sweep_due(struct loop_timer *t)
 
     if (next != UINT64_MAX)
         exchange_sweep_later(s, next);
+}
+
+void exchange_space_sweep(struct exchange_space *s)
+{
+    exchange_sweep_later(s, loop_now_ms(s->loop));
 }
 
 /* What the request needed while there could be another target: none is asked any more. */

@@ -228,6 +228,108 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     return s;
 }
 
+/* ---- health that goes on ----------------------------------------------------------------------
+ */
+
+static const struct provider *provider_like(const struct target_set *s, const struct provider *p)
+{
+    for (size_t i = 0; i < s->n_providers; i++)
+        if (strcmp(s->providers[i].conf->name, p->conf->name) == 0 &&
+            s->providers[i].type == p->type &&
+            strcmp(s->providers[i].endpoint->origin, p->endpoint->origin) == 0)
+            return &s->providers[i];
+    return NULL;
+}
+
+/* Where the other one has this key, or n_keys. */
+static size_t key_like(const struct provider *p, struct span key)
+{
+    size_t i = 0;
+
+    while (i < p->n_keys && !span_eq(p->keys[i], key))
+        i++;
+    return i;
+}
+
+static void inherit_target(struct target *t, const struct target *from, uint64_t now_ms)
+{
+    breaker_inherit(&t->breaker, &from->breaker, now_ms);
+    t->pace = from->pace;
+    t->pace.trial = false;
+    t->budget.tokens =
+        from->budget.tokens < t->budget.capacity ? from->budget.tokens : t->budget.capacity;
+    t->budget.at_ms = from->budget.at_ms;
+    t->rest = from->rest;
+    for (size_t k = 0; k < t->provider->n_keys; k++) {
+        size_t old = key_like(from->provider, t->provider->keys[k]);
+
+        if (old == from->provider->n_keys)
+            continue;
+        t->rests[k] = from->rests[old];
+        t->spent_ms[k] = from->spent_ms[old];
+        limiter_inherit(&t->limiters[k], &from->limiters[old]);
+    }
+    t->output_ms = from->output_ms;
+    t->last_failure = from->last_failure;
+    t->last_failure_ms = from->last_failure_ms;
+    memcpy(t->last_text, from->last_text, sizeof(t->last_text));
+    t->without = atomic_load(&from->without);
+    t->no_prefill_ms = atomic_load(&from->no_prefill_ms);
+    t->attempts = atomic_load(&from->attempts);
+    t->failures = atomic_load(&from->failures);
+    t->tokens_in = atomic_load(&from->tokens_in);
+    t->tokens_out = atomic_load(&from->tokens_out);
+}
+
+static const struct target *target_like(const struct target_set *s, const struct target *t)
+{
+    const struct provider *p = provider_like(s, t->provider);
+
+    for (size_t i = 0; p != NULL && i < s->n_all; i++)
+        if (s->targets[i].provider == p && s->targets[i].passthrough == t->passthrough &&
+            (s->targets[i].model.p == NULL) == (t->model.p == NULL) &&
+            span_eq(s->targets[i].model, t->model))
+            return &s->targets[i];
+    return NULL;
+}
+
+static void inherit_endpoint(struct endpoint *e, const struct endpoint *from, uint64_t now_ms)
+{
+    breaker_inherit(&e->breaker, &from->breaker, now_ms);
+    e->proxied = from->proxied;
+    e->unproven = from->unproven;
+    e->unproven_ms = from->unproven_ms;
+}
+
+void target_set_inherit(struct target_set *s, struct target_set *from, uint64_t now_ms)
+{
+    pthread_mutex_lock(&from->lock);
+    breaker_inherit(&s->path, &from->path, now_ms);
+    memcpy(s->hedge.seconds, from->hedge.seconds, sizeof(s->hedge.seconds));
+    for (size_t i = 0; i < s->n_endpoints; i++)
+        for (size_t k = 0; k < from->n_endpoints; k++)
+            if (strcmp(s->endpoints[i].origin, from->endpoints[k].origin) == 0)
+                inherit_endpoint(&s->endpoints[i], &from->endpoints[k], now_ms);
+    for (size_t i = 0; i < s->n_providers; i++) {
+        struct provider *p = &s->providers[i];
+        const struct provider *old = provider_like(from, p);
+
+        for (size_t k = 0; old != NULL && k < p->n_keys; k++) {
+            size_t was = key_like(old, p->keys[k]);
+
+            if (was < old->n_keys)
+                p->rests[k] = old->rests[was];
+        }
+    }
+    for (size_t i = 0; i < s->n_all; i++) {
+        const struct target *old = target_like(from, &s->targets[i]);
+
+        if (old != NULL)
+            inherit_target(&s->targets[i], old, now_ms);
+    }
+    pthread_mutex_unlock(&from->lock);
+}
+
 void target_set_free(struct target_set *s)
 {
     if (s == NULL)

@@ -118,6 +118,10 @@ struct target_set {
 };
 
 struct target_set *target_set_new(const struct config *c, uint64_t seed); /* keeps views of *c */
+/* Before anybody asks of `s`: takes over the health of all that is in `from` as well, by endpoint,
+ * provider (with its base URL), key and model. Others may go on with `from`. */
+void target_set_inherit(struct target_set *s, struct target_set *from, uint64_t now_ms);
+
 void target_set_free(struct target_set *s);
 struct target *target_set_find(struct target_set *s, size_t provider,
                                const char *model); /* model may be NULL */

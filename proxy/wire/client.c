@@ -840,6 +840,12 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
     return f;
 }
 
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx)
+{
+    f->limits = *limits;
+    f->ctx = ctx;
+}
+
 void client_front_listen(struct client_front *f, int fd)
 {
     struct listener *l = mem_zalloc(sizeof(*l));

@@ -51,6 +51,10 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
                                       const struct client_handler *h, void *ctx);
 void client_front_free(struct client_front *f); /* closes what is left */
 
+/* From the next request on another exchange above, and other limits (all but the number of
+ * connections). */
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx);
+
 /* Takes over a listening socket (it is not closed: other workers may share it; but once one of them
  * drains, nothing listens there any more). */
 void client_front_listen(struct client_front *f, int fd);

@@ -528,7 +528,8 @@ def test_what_runs_when_the_time_to_stop_is_over_is_told_so(upstream, holdfast):
 # -- the table is covered ---------------------------------------------------------------------------
 # Labels that no row above has, and the test that asserts each: its text must name the label.
 ELSEWHERE = {
-    "key_scope": "test_other_paths.py",
+    "key_scope": "test_other_paths.py::test_a_key_that_may_not_do_this_is_no_fault_of_the_caller_s_nor_"
+                 "of_other_requests",
     "ok": "test_failover.py::check_b_answered",
     "dns": "test_taxonomy.py::test_e01_a_name_that_does_not_resolve",
     "egress_proxy": "test_taxonomy.py::test_e02_the_company_proxy_refuses",
