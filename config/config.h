@@ -100,6 +100,10 @@ struct config_route {
 struct config_client {
     char *name;
     uint8_t key_sha256[32];
+    char **models; /* globs over the model names that it may ask for; none: all */
+    size_t n_models;
+    uint64_t requests_per_minute, tokens_per_minute; /* 0: no limit, as below */
+    unsigned concurrency;                            /* requests at once */
 };
 
 struct config {
@@ -188,6 +192,9 @@ int config_load(const char *path, const struct config_types *types, struct confi
 /* The same from text in memory; `name` stands for the file in messages. */
 int config_parse(const char *name, const char *text, size_t n, const struct config_types *types,
                  struct config **out, struct err *e) MUST_CHECK;
+
+/* May a client or a provider be called so? 0, or -1 with *e, which goes on behind the name. */
+int config_check_name(const char *name, struct err *e) MUST_CHECK;
 
 /* The names of options that differ and that only a restart changes, comma separated, "" for none;
  * `changed` takes over what `running` has of them. */

@@ -143,6 +143,7 @@ void exchange_end(struct exchange *x)
 
     assert(x->recorded && !x->ended);
     x->ended = true;
+    exchange_settle(x);
     x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);

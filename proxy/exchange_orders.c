@@ -306,6 +306,7 @@ static void start_attempt(struct exchange *x, int try)
         .commit = commit_of(c),
         .window = c->stream.window_tokens,
         .atomic = strcmp(c->stream.tool_calls, "atomic") == 0,
+        .own_limits = x->ticket.state != NULL,
     };
     if (t->carries_on) {
         carry = (struct attempt_carry){t->way, &x->owner->writer, used_so_far(x)};

@@ -127,6 +127,7 @@ int service_new(struct config *c, struct service **out, struct err *e)
     if (make(c, clock_us(), clock_wall_ms(), out, e) < 0)
         return -1;
     (*out)->replay = replay_new(&limits);
+    (*out)->quotas = quota_store_new();
     return 0;
 }
 
@@ -138,6 +139,7 @@ int service_renew(struct service *s, struct config *c, struct service **out, str
         return -1;
     (*out)->n_workers = s->n_workers;
     (*out)->replay = s->replay;
+    (*out)->quotas = s->quotas;
     replay_limit(s->replay, &limits);
     target_set_inherit((*out)->targets, s->targets, clock_us() / 1000);
     metrics_absorb((*out)->metrics, s->metrics);
@@ -158,10 +160,12 @@ void service_drop(struct service *s)
     if (s == NULL || atomic_fetch_sub(&s->users, 1) != 1)
         return;
     heir = s->heir;
-    if (heir != NULL)
+    if (heir != NULL) {
         metrics_absorb(heir->metrics, s->metrics);
-    else
+    } else {
         replay_free(s->replay);
+        quota_store_free(s->quotas);
+    }
     for (size_t i = 0; i < s->config->n_providers; i++) {
         free(s->origins[i].peer.origin);
         free(s->origins[i].host_field);
