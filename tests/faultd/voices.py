@@ -97,9 +97,10 @@ def half(x, words):
     x.pause(0.03)
 
 
-def calls_of(n):
-    return [(c["function"]["name"], json.loads(c["function"]["arguments"]))
-            for c in bodies.tool_calls(n)]
+def calls_of(x, tools):
+    """[(end of the id, name, arguments)] of so many calls, or of those that are given."""
+    return [(c["id"] if isinstance(tools, list) else f"{x.server.name}_{i}", c["function"]["name"],
+             json.loads(c["function"]["arguments"])) for i, c in enumerate(bodies.tool_calls(tools))]
 
 
 def named(e):
@@ -111,9 +112,10 @@ def anthropic(x, words, tools, thinks):
     content = [{"type": "thinking", "thinking": THOUGHT, "signature": thinks}] if thinks else []
     if words:
         content.append({"type": "text", "text": "".join(words)})
-    content += [{"type": "tool_use", "id": f"toolu_{x.server.name}_{i}", "name": name,
-                 "input": arguments} for i, (name, arguments) in enumerate(calls_of(tools))]
-    usage = {"input_tokens": 11, "output_tokens": max(len(words), tools)}
+    calls = calls_of(x, tools)
+    content += [{"type": "tool_use", "id": f"toolu_{id}", "name": name, "input": arguments}
+                for id, name, arguments in calls]
+    usage = {"input_tokens": 11, "output_tokens": max(len(words), len(calls))}
     end = {"stop_reason": "tool_use" if tools else "end_turn", "stop_sequence": None}
     message = {"id": "msg_faultd", "type": "message", "role": "assistant", "model": x.model}
     yield {**message, "content": content, **end, "usage": usage}
@@ -148,12 +150,12 @@ def gemini(x, words, tools, thinks):
     """The whole answer, then the same in the fragments of a stream. Calls have no ids."""
     parts = [{"text": THOUGHT, "thought": True}] if thinks else []
     parts += [{"text": w} for w in words]
-    parts += [{"functionCall": {"name": name, "args": arguments}}
-              for name, arguments in calls_of(tools)]
+    calls = calls_of(x, tools)
+    parts += [{"functionCall": {"name": name, "args": arguments}} for _, name, arguments in calls]
     if thinks:
-        parts[-len(words or calls_of(tools))]["thoughtSignature"] = thinks
-    usage = {"promptTokenCount": 11, "candidatesTokenCount": max(len(words), tools),
-             "totalTokenCount": 11 + max(len(words), tools)}
+        parts[-len(calls or words)]["thoughtSignature"] = thinks
+    n = max(len(words), len(calls))
+    usage = {"promptTokenCount": 11, "candidatesTokenCount": n, "totalTokenCount": 11 + n}
     n = x.request.get("generationConfig", {}).get("candidateCount", 1)
     rest = {"usageMetadata": usage, "modelVersion": x.model, "responseId": "faultd"}
 
@@ -176,11 +178,14 @@ def responses(x, words, tools, thinks):
     if words:
         output.append({"id": "msg_faultd", "type": "message", "status": "completed",
                        "role": "assistant", "content": [response_text("".join(words))]})
-    output += [{"id": f"fc_{i}", "type": "function_call", "status": "completed",
-                "call_id": f"call_{x.server.name}_{i}", "name": name,
-                "arguments": json.dumps(arguments, ensure_ascii=False)}
-               for i, (name, arguments) in enumerate(calls_of(tools))]
-    n = max(len(words), tools)
+    for i, (id, name, arguments) in enumerate(calls_of(x, tools)):
+        item = {"id": f"fc_{i}", "type": "function_call", "status": "completed",
+                "call_id": f"call_{id}", "name": name}
+        if isinstance(arguments, str):  # a tool of free text
+            output.append({**item, "type": "custom_tool_call", "input": arguments})
+        else:
+            output.append({**item, "arguments": json.dumps(arguments, ensure_ascii=False)})
+    n = max(len(words), len(bodies.tool_calls(tools)))
     response = {"id": "resp_faultd", "object": "response", "created_at": bodies.CREATED,
                 "model": x.model, "error": None, "incomplete_details": None, "tools": [],
                 "parallel_tool_calls": True, "tool_choice": "auto", "x_vendor_extra": 1.0}
@@ -224,11 +229,12 @@ def response_item(i, item, words):
                   {"type": "response.content_part.done", **of_part,
                    "part": response_text("".join(words))}]
     else:
-        item_start = {**item, "status": "in_progress", "arguments": ""}
-        text = item["arguments"]
-        middle = [*({"type": "response.function_call_arguments.delta", **of, "delta": p}
-                    for p in (text[:5], text[5:])),
-                  {"type": "response.function_call_arguments.done", **of, "arguments": text}]
+        field, kind = "arguments", "response.function_call_arguments"
+        if item["type"] == "custom_tool_call":
+            field, kind = "input", "response.custom_tool_call_input"
+        item_start, text = {**item, "status": "in_progress", field: ""}, item[field]
+        middle = [*({"type": f"{kind}.delta", **of, "delta": p} for p in (text[:5], text[5:])),
+                  {"type": f"{kind}.done", **of, field: text}]
     return [{"type": "response.output_item.added", "output_index": i, "item": item_start}, *middle,
             {"type": "response.output_item.done", "output_index": i, "item": item}]
 
