@@ -117,6 +117,7 @@ static void free_provider(struct config_provider *p)
     free(p->type);
     free(p->base_url);
     free(p->dialect);
+    free(p->completions);
     free(p->text);
     free(p->carry_on);
 }
@@ -143,8 +144,10 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->n_routes; i++)
         free_route(&c->routes[i]);
     free(c->routes);
-    for (size_t i = 0; i < c->n_clients; i++)
+    for (size_t i = 0; i < c->n_clients; i++) {
         free(c->clients[i].name);
+        free_strings(c->clients[i].models, c->clients[i].n_models);
+    }
     free(c->clients);
     free_strings(c->hosts, c->n_hosts);
     free_strings(c->origins, c->n_origins);
@@ -159,6 +162,11 @@ void config_free(struct config *c)
     free(c->log.format);
     free(c->source);
     free(c);
+}
+
+int config_check_name(const char *name, struct err *e)
+{
+    return option_check(FORM_NAME, name, e);
 }
 
 void config_add_file(struct config *c, const char *path)

@@ -616,8 +616,7 @@ static void on_connected(void *ctx)
     attempt_tell(ctx, FAILOVER_CONNECTED);
 }
 
-/* What of a provider's head the client may see; everything else stays here. */
-static bool client_may_see(struct span name)
+bool attempt_shows(const struct attempt *a, struct span name)
 {
     static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
     static const char *const limits[] = {"x-ratelimit-", "anthropic-ratelimit-"};
@@ -625,7 +624,7 @@ static bool client_may_see(struct span name)
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (span_is_nocase(name, fields[i]))
             return true;
-    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+    for (size_t i = 0; i < ARRAY_LEN(limits) && !a->own_limits; i++)
         if (name.n > strlen(limits[i]) &&
             span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
             return true;
@@ -666,7 +665,7 @@ static void on_head(void *ctx, const struct http1_head *head)
     for (unsigned i = 0; i < head->n; i++) {
         struct span name = head->headers[i].name, value = head->headers[i].value;
 
-        if (!client_may_see(name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
+        if (!attempt_shows(a, name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
             continue; /* a line is passed on whole or not at all */
         strbuf_add_span(&a->fields, name);
         strbuf_add(&a->fields, ": ");
@@ -932,6 +931,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->events = events;
     a->ctx = ctx;
     a->number = brief->number;
+    a->own_limits = brief->own_limits;
     a->dialect = provider_dialect(t->provider, brief->client);
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
@@ -940,6 +940,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
+    a->watch.vectors = a->request->vectors;
     a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->words = strbuf_heap(s->config->limits.answer_body);
@@ -952,6 +953,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .reasoning_asked = a->request->reasoning_asked,
+        .packed = a->request->vectors.packed,
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };

@@ -65,6 +65,7 @@ struct attempt_brief {
     bool atomic;            /* tool calls are held back until they are complete */
     struct seam_text *said; /* to be told of all that goes out; NULL: nobody will need it */
     const struct attempt_carry *carry; /* NULL: it begins an answer */
+    bool own_limits;       /* the client has rate limits here: the provider's are not its */
     const char *unsayable; /* the request cannot even be put for another target: why, or NULL */
 };
 
@@ -80,6 +81,7 @@ struct attempt_raw {
     uint64_t length; /* of all of the body, where that is known; else it goes out in chunks */
     bool once;       /* it must not go out twice, not even where nothing came back */
     bool upgrade;    /* it asks for a tunnel; `fields` say so */
+    bool own_limits; /* as in the other brief */
 };
 
 /* Upward calls; wired by the exchange, which is a->ctx. Two attempts of it can be live at once. */
@@ -105,10 +107,11 @@ struct attempt {
     bool rewrites;    /* what goes out are our words, and not the provider's bytes */
     const struct chat_request *request;
     struct target *target;
-    bool raw;     /* the request was handed on unread ... */
-    bool tunnel;  /* ... and got a tunnel */
-    bool chunked; /* ... its body goes out in chunks */
-    bool gathers; /* its answer is short as a rule: worth having whole before it goes out */
+    bool own_limits; /* see the brief */
+    bool raw;        /* the request was handed on unread ... */
+    bool tunnel;     /* ... and got a tunnel */
+    bool chunked;    /* ... its body goes out in chunks */
+    bool gathers;    /* its answer is short as a rule: worth having whole before it goes out */
 
     struct upstream_call call;
     struct dialect_request outgoing;

@@ -21,6 +21,9 @@ void attempt_fail(struct attempt *a, enum failure why, const char *text);
 /* The same, by what an answer with an error status says (a->held). */
 void attempt_judge_error(struct attempt *a, struct span content_type);
 
+/* What of a provider's head any client may see; everything else stays here. */
+bool attempt_shows(const struct attempt *a, struct span name);
+
 /* Reads what the provider's head says of time and allowances. */
 void attempt_read_limits(struct attempt *a, const struct http1_head *head);
 

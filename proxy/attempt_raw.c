@@ -29,15 +29,12 @@ static bool client_may_see(const struct attempt *a, struct span name)
     static const char *const names[] = {
         "content-type",  "content-disposition", "content-range", "accept-ranges", "etag",
         "last-modified", "cache-control",       "retry-after",   "retry-after-ms"};
-    static const char *const starts[] = {"openai-", "x-ratelimit-", "anthropic-ratelimit-"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (span_is_nocase(name, names[i]))
             return true;
-    for (size_t i = 0; i < ARRAY_LEN(starts); i++)
-        if (name.n > strlen(starts[i]) &&
-            span_is_nocase((struct span){name.p, strlen(starts[i])}, starts[i]))
-            return true;
+    if (attempt_shows(a, name))
+        return true;
     return a->tunnel && name.n > 14 && span_is_nocase((struct span){name.p, 14}, "sec-websocket-");
 }
 
@@ -221,6 +218,7 @@ struct attempt *attempt_start_raw(struct service *s, struct upstream_pool *pool,
     a->request = &nothing;
     a->target = t;
     a->raw = true;
+    a->own_limits = brief->own_limits;
     a->chunked = brief->open && !brief->has_length;
     a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);

@@ -34,6 +34,11 @@ void exchange_space_release(struct exchange_space *s)
     }
 }
 
+bool exchange_space_idle(const struct exchange_space *s)
+{
+    return s->n_out == 0;
+}
+
 /* ---- birth and death --------------------------------------------------------------------------
  */
 
@@ -42,6 +47,7 @@ static void give_back(struct loop_task *t)
     struct exchange *x = CONTAINER_OF(t, struct exchange, release);
     struct exchange_space *s = x->space;
 
+    s->n_out--;
     arena_reset(&x->arena);
     if (s->n_spare >= MAX_SPARE) {
         arena_release(&x->arena);
@@ -76,6 +82,7 @@ struct exchange *exchange_new(struct exchange_space *s, struct client *c)
         .dialect = &dialect_openai_chat,
         .started_us = loop_now_us(s->loop),
     };
+    s->n_out++;
     x->next = s->live;
     if (s->live != NULL)
         s->live->prev = x;
@@ -146,6 +153,7 @@ void exchange_end(struct exchange *x)
 
     assert(x->recorded && !x->ended);
     x->ended = true;
+    exchange_settle(x);
     x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);

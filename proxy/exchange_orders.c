@@ -276,9 +276,9 @@ static struct seam_text *keep_text(struct exchange *x)
 {
     struct seam_text *t;
 
-    if (!x->request.stream || x->midstream == SEAM_ERROR || x->no_failover ||
-        x->space->service->config->stream.seam_memory == 0 || x->request.choices > 1 ||
-        x->request.logprobs || x->request.audio)
+    if (!x->request.stream || x->dialect->extend == NULL || x->midstream == SEAM_ERROR ||
+        x->no_failover || x->space->service->config->stream.seam_memory == 0 ||
+        x->request.choices > 1 || x->request.logprobs || x->request.audio)
         return NULL;
     t = arena_zalloc(&x->arena, sizeof(*t));
     seam_text_init(t, x->space->service->config->stream.seam_memory);
@@ -329,6 +329,7 @@ static void start_attempt(struct exchange *x, int try)
         .commit = commit_of(c),
         .window = c->stream.window_tokens,
         .atomic = strcmp(c->stream.tool_calls, "atomic") == 0,
+        .own_limits = x->ticket.state != NULL,
     };
     if (t->carries_on) {
         carry = (struct attempt_carry){t->way, &x->owner->writer, used_so_far(x)};

@@ -3,6 +3,7 @@
  *   exchange.c         birth, death, and the client's connection
  *   exchange_head.c    a request's head and body come in
  *   exchange_serve.c   the whole request is in: what is it answered with?
+ *   exchange_allow.c   what the client may ask for, and how much
  *   exchange_orders.c  the decision core's orders are carried out
  *   exchange_pass.c    requests that are handed on unread
  *   exchange_keep.c    answers that are kept for clients who come back
@@ -64,6 +65,8 @@ struct exchange {
     struct span last_event;            /* Last-Event-ID */
     uint8_t caller[HASH_SHA256_BYTES]; /* whose the answer is; known only where it can be kept */
 
+    struct quota_ticket ticket; /* of a client with limits */
+    struct quota_view quota;    /* ... and how it stands */
     struct exchange_pass *pass; /* NULL: it is read here */
     struct strbuf body;
     uint64_t reserved; /* of the service's memory */
@@ -140,6 +143,19 @@ struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
 void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h);
 
 bool exchange_body(void *exchange, struct span bytes);
+
+/* ---- exchange_allow.c ---- */
+
+/* May this client ask for this model, or with p == NULL for what is handed on unread? False where
+ * the request was refused. */
+bool exchange_allow(struct exchange *x, struct span model);
+
+/* The same without refusing. */
+bool exchange_may_use(const struct exchange *x, struct span model);
+
+/* Its limits; what the request has taken of them is given back by exchange_settle. */
+bool exchange_within_limits(struct exchange *x, uint64_t bytes);
+void exchange_settle(struct exchange *x);
 
 /* ---- exchange_orders.c ---- */
 

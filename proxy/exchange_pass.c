@@ -76,11 +76,13 @@ static struct span tunnel_fields(struct exchange *x, const struct http1_head *h)
 
 bool exchange_pass_begin(struct exchange *x, const struct http1_head *h)
 {
-    struct exchange_pass *p = arena_zalloc(&x->arena, sizeof(*p));
+    struct exchange_pass *p;
     bool small = h->framing == HTTP1_LENGTH && h->length <= HELD_BODY;
     bool tunnel = x->admission.door.kind == DOOR_TUNNEL;
 
-    x->pass = p;
+    if (!exchange_allow(x, (struct span){0}))
+        return false;
+    x->pass = p = arena_zalloc(&x->arena, sizeof(*p));
     p->method = arena_copy(&x->arena, h->method);
     p->target = arena_copy(&x->arena, h->target);
     x->admission.door.below = arena_copy(&x->arena, x->admission.door.below);
@@ -166,7 +168,7 @@ static void ask(struct exchange *x)
     struct failover_orders orders;
     struct config_timeouts limits;
 
-    if (home == NULL)
+    if (home == NULL || !exchange_within_limits(x, 0))
         return;
     limits = config_timeouts_of(c, x->route, &x->route->targets[0]);
     p->asking = true;
@@ -265,6 +267,7 @@ struct attempt *exchange_pass_try(struct exchange *x, int try, const struct atte
         .length = p->open ? p->length : x->body.len,
         .once = is_once(p->method),
         .upgrade = x->admission.door.kind == DOOR_TUNNEL,
+        .own_limits = x->ticket.state != NULL,
     };
 
     return attempt_start_raw(s, x->space->pool, x->space->loop, &x->arena, &brief, x->dialect,

@@ -20,6 +20,7 @@
 #include "providers/catalog.h"
 #include "providers/fields.h"
 #include "proxy/base/clock.h"
+#include "proxy/base/hash.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/secret.h"
@@ -743,6 +744,37 @@ static int status(struct program *p)
     return rc;
 }
 
+/* A new key for a client: what it sends, and what the configuration keeps of it. */
+static int make_key(const char *name)
+{
+    uint8_t bytes[24], digest[HASH_SHA256_BYTES];
+    char key[4 + 2 * sizeof(bytes)], hex[2 * sizeof(digest) + 1];
+    struct err e;
+
+    if (name == NULL) {
+        fprintf(stderr, "holdfast: key: whose? Try \"holdfast key NAME\".\n");
+        return EX_USAGE;
+    }
+    if (config_check_name(name, &e) < 0) {
+        fprintf(stderr, "holdfast: key: the name \"%.80s\" %s\n", name, e.msg);
+        return EX_USAGE;
+    }
+    random_bytes(bytes, sizeof(bytes));
+    memcpy(key, "hf_", 3);
+    hash_hex(bytes, sizeof(bytes), key + 3);
+    hash_sha256(span_of(key), digest);
+    hash_hex(digest, sizeof(digest), hex);
+    printf("%s\n", key);
+    fflush(stdout);
+    fprintf(stderr,
+            "The key of \"%s\", which is shown only now. Put into the configuration:\n\n"
+            "clients:\n  - {name: %s, key_sha256: %s}\n",
+            name, name, hex);
+    explicit_bzero(bytes, sizeof(bytes));
+    explicit_bzero(key, sizeof(key));
+    return EX_OK;
+}
+
 /* ---- the command line --------------------------------------------------------------------------
  */
 
@@ -750,6 +782,7 @@ static const char usage[] =
     "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
     "       holdfast check [-c FILE]\n"
     "       holdfast status [-c FILE] [--admin ADDRESS] [--json] [--watch[=SECONDS]]\n"
+    "       holdfast key NAME\n"
     "       holdfast manual\n"
     "       holdfast version\n"
     "\n"
@@ -759,6 +792,8 @@ static const char usage[] =
     "  serve              run (the default)\n"
     "  check              check the configuration and print what it comes to\n"
     "  status             ask the one that runs: routes, targets and why, last errors\n"
+    "  key                make a key for a client of this name; its hash is for the\n"
+    "                     configuration\n"
     "  manual             print the reference: options, failures, what becomes of\n"
     "                     each field of a request (Markdown)\n"
     "  version            print the version\n"
@@ -866,6 +901,8 @@ static int run_command(struct program *p, int argc, char **argv)
     }
     if (optind < argc)
         command = argv[optind++];
+    if (strcmp(command, "key") == 0 && optind + 1 >= argc)
+        return make_key(argv[optind]);
     if (optind < argc)
         return wrong_usage("too many words:", argv[optind]);
     if (strcmp(command, "status") == 0)

@@ -145,6 +145,7 @@ int service_new(struct config *c, struct service **out, struct err *e)
     if (make(c, clock_us(), clock_wall_ms(), out, e) < 0)
         return -1;
     (*out)->replay = replay_new(&limits);
+    (*out)->quotas = quota_store_new();
     keep_events(*out, events_new());
     return 0;
 }
@@ -157,6 +158,7 @@ int service_renew(struct service *s, struct config *c, struct service **out, str
         return -1;
     (*out)->n_workers = s->n_workers;
     (*out)->replay = s->replay;
+    (*out)->quotas = s->quotas;
     keep_events(*out, s->events);
     replay_limit(s->replay, &limits);
     target_set_inherit((*out)->targets, s->targets, clock_us() / 1000);
@@ -182,6 +184,7 @@ void service_drop(struct service *s)
         metrics_absorb(heir->metrics, s->metrics);
     } else {
         replay_free(s->replay);
+        quota_store_free(s->quotas);
         events_free(s->events);
     }
     for (size_t i = 0; i < s->config->n_providers; i++) {

@@ -14,6 +14,7 @@
 #include "proxy/base/log.h"
 #include "proxy/ops/events.h"
 #include "proxy/ops/metrics.h"
+#include "proxy/quota.h"
 #include "proxy/replay.h"
 #include "proxy/target.h"
 #include "proxy/wire/transport.h"
@@ -35,7 +36,8 @@ struct service {
     struct metrics *metrics;
     struct replay *replay; /* answers that are kept; has its own lock; one for all generations */
     struct events *events; /* what happened lately; the same */
-    bool resume;           /* streams can be taken up again */
+    struct quota_store *quotas; /* the same, of what clients have asked for */
+    bool resume;                /* streams can be taken up again */
     enum log_format log_format;
     bool access_log;
     uint64_t started_us, started_wall_ms; /* the process; monotonic, and UTC */

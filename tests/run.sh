@@ -16,7 +16,7 @@ PASSED=0 FAILED=0 SKIPPED=0
 NOTES=()
 
 wants() { [[ " $PARTS " == *" $1 "* ]]; }
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 
 # A step that is no test of its own counts only when it fails.
 must() {
@@ -71,32 +71,29 @@ install_python() {
     fi
 }
 
+# The clients that come from npm, while the builds run. What is not there then is skipped by name.
 install_node() {
     local dir=$ROOT/build/e2e
     mkdir -p "$dir"
-    cmp -s tests/e2e/package.json "$dir/package.json" && [ -d "$dir/node_modules/openai" ] &&
-        return 0
+    cmp -s tests/e2e/package.json "$dir/installed" && return 0
     cp tests/e2e/package.json "$dir/"
-    npm install --prefix "$dir" --silent --no-audit --no-fund --no-package-lock >/dev/null ||
-        NOTES+=("note: the Node SDK could not be installed; its tests are skipped by name")
+    timeout 900 npm install --prefix "$dir" --silent --no-audit --no-fund --no-package-lock &&
+        cp "$dir/package.json" "$dir/installed"
 }
 
-# For the status page. Ubuntu has no such package.
-install_browser() {
-    command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null && return 0
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        chromium-headless-shell fonts-dejavu-core >/dev/null 2>&1 ||
-        NOTES+=("note: no Chromium could be installed; the page's tests are skipped by name")
-}
-
-# For the metrics, alerts and dashboard. Unpacked, not installed: the package would start a server.
-install_prometheus() {
-    local dir=$ROOT/build/tools
-    command -v promtool >/dev/null || [ -x "$dir/prometheus/usr/bin/promtool" ] && return 0
-    mkdir -p "$dir" && (cd "$dir" && rm -f prometheus_*.deb &&
-        { apt-get download -qq prometheus || { as_root apt-get update -qq && apt-get download -qq prometheus; }; } &&
-        dpkg -x prometheus_*.deb prometheus) >/dev/null 2>&1 ||
-        NOTES+=("note: Prometheus could not be fetched; its tests are skipped by name")
+# A browser for the status page, and what reads the metrics. Prometheus is unpacked, not installed:
+# its package would start a server.
+install_watchers() {
+    local dir=$ROOT/build/tools code=0
+    mkdir -p "$dir" && cd "$dir" || return 1
+    command -v chromium-headless-shell || command -v chromium ||
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            chromium-headless-shell fonts-dejavu-core || code=1 # Ubuntu has no such package
+    command -v promtool || [ -x prometheus/usr/bin/promtool ] || {
+        rm -f prometheus_*.deb
+        apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus || code=1
+    }
+    return "$code"
 }
 
 # -- building and running -----------------------------------------------------------------------
@@ -186,9 +183,14 @@ scenarios() {
 mkdir -p "$RESULTS"
 must "packages" install_packages
 must "the test runner" install_python
-wants e2e && must "the Node SDK" install_node
-wants scenarios && must "Prometheus" install_prometheus
-wants scenarios && must "a browser" install_browser
+if wants e2e; then
+    install_node >"$RESULTS/npm.log" 2>&1 &
+    NODE=$!
+fi
+if wants scenarios; then
+    install_watchers >"$RESULTS/watchers.log" 2>&1 &
+    WATCHERS=$!
+fi
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"
@@ -201,11 +203,12 @@ fi
 
 if wants unit; then
     unit dev
-    unit tsan -E '^(sim|fuzz)/|seam_property' # pure code without threads gains nothing there
+    unit tsan
 fi
 # Those that load the machine run when the others are done, one at a time.
 DEV=$ROOT/build/dev/holdfast TSAN=$ROOT/build/tsan/holdfast RELEASE=$ROOT/build/release/holdfast
 if wants scenarios; then
+    wait "$WATCHERS" || NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; their tests are skipped by name")
     scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
     scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
 fi
@@ -214,7 +217,10 @@ if wants tsan; then
     scenarios scenarios-tsan-alone "$TSAN" 0 tests/scenarios -m "tsan and alone"
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
-wants e2e && scenarios e2e "$DEV" "$WORKERS" tests/e2e
+if wants e2e; then
+    wait "$NODE" || NOTES+=("note: npm could not install all clients, see $RESULTS/npm.log")
+    scenarios e2e "$DEV" "$WORKERS" tests/e2e
+fi
 
 say "summary"
 [ ${#NOTES[@]} = 0 ] || printf '%s\n' "${NOTES[@]}"

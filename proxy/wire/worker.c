@@ -54,7 +54,7 @@ static void add_generation(struct worker *w, struct service *s)
     w->newest = g;
 }
 
-/* Only once none of its exchanges is live, and not from within one. */
+/* Only once its space is idle. */
 static void free_generation(struct worker *w, struct generation *g)
 {
     loop_timer_clear(w->loop, &g->space.sweep);
@@ -74,7 +74,7 @@ static void retire(struct loop_timer *t)
     while (*at != NULL) {
         struct generation *g = *at;
 
-        if (g->space.live != NULL) {
+        if (!exchange_space_idle(&g->space)) {
             at = &g->older;
             continue;
         }
