@@ -1,11 +1,12 @@
 """The status page in a real browser: what a person sees of an outage while it happens."""
 import json
 import re
+import signal
 
 import pytest
 
 import browser
-from client import http_get
+from client import http_get, wait_for
 from conftest import ROOT
 
 PICTURES = ROOT / "build/pages"
@@ -89,4 +90,12 @@ def test_events_tell_who_answered_and_what_moved(upstream, holdfast):
     moved = {(e["what"], e["target"], e.get("to")): e for e in doc["events"]}
     assert moved["failover", "a/model-a", "b/model-b"]["count"] == 2
     assert [sum(s["n"]) for s in doc["answered"]] == [2] and doc["answered"][0]["target"] == "b/model-b"
+    config = json.loads(p.config_path.read_text()) | {"failover": {"max_attempts": 3}}
+    p.config_path.write_text(json.dumps(config))
+    p.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: p.status().get("last_reload") == "ok")
+    assert p.chat("both").status == 200
+    later = json.loads(http_get(p.admin, "/events")[2])
+    assert sum(sum(s["n"]) for s in later["answered"]) == 3, "a changed configuration forgets nothing"
+    assert later["events"][0]["count"] == 3
     assert sum(doc["failed"]) == 1 and len(doc["failed"]) * doc["slot_ms"] == 600_000

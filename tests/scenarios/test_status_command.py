@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 
@@ -73,6 +74,18 @@ def test_a_route_without_a_target_is_exit_code_1(upstream, holdfast, run, tmp_pa
     assert s.process.returncode == 1, s.stderr
     assert "route * CANNOT BE SERVED: its only target is out" in s.stdout
     assert ask(run, p, "--json").process.returncode == 1
+
+
+def test_metrics_tell_the_same(upstream, holdfast):
+    p = holdfast(upstream("A", default="status?code=500"), upstream("B"))
+    open_breaker(p)
+    assert p.metric("holdfast_route_available_targets", route="*") == 1
+    assert p.metric("holdfast_target_available", target="a/model-a") == 0
+    assert p.metric("holdfast_target_available", target="b/model-b") == 1
+    assert p.metric("holdfast_config_last_reload_successful") == 1
+    p.config_path.write_text("nonsense")
+    p.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: p.metric("holdfast_config_last_reload_successful") == 0)
 
 
 def test_a_key_that_rests_is_named_by_its_place(upstream, holdfast, run):
