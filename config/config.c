@@ -117,6 +117,7 @@ static void free_provider(struct config_provider *p)
     free(p->type);
     free(p->base_url);
     free(p->dialect);
+    free(p->completions);
     free(p->text);
     free(p->carry_on);
 }

@@ -78,7 +78,8 @@ struct config_provider {
     char *text;     /* scripted: what it says */
     char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
-    char *dialect; /* "chat", "responses" or "both"; NULL for types that take none */
+    char *dialect;     /* "chat", "responses" or "both"; NULL for types that take none */
+    char *completions; /* "native" or "chat"; NULL: as the type has it */
 };
 
 struct config_target {

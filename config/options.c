@@ -87,6 +87,11 @@ static const struct option rows[] = {
      .help = "types of OpenAI's kind: what it speaks. Without it both for OpenAI and xAI themselves, "
              "`chat` for every other `base_url`. Clients of a dialect that it does not speak are "
              "translated"},
+    {"providers.*.completions", OPTION_ENUM, IN(config_provider, completions), READY,
+     .words = "native chat",
+     .help = "types of OpenAI's kind: how clients of `/v1/completions` are served there: by its own "
+             "(`native`), or translated to chat. Without it `chat` for types that are known to have "
+             "no other, else `native`"},
 
     {"routes", OPTION_OBJECTS, READY, NOWHERE,
      .help = "which targets serve which model names; the first route that matches wins"},

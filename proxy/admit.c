@@ -263,8 +263,10 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         return refuse(
             out, 404, "not_found",
             "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
-            "/v1/responses, /v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
-            ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
+            "/v1/responses, /v1/completions, /v1/embeddings, /v1/messages, "
+            "/v1/messages/count_tokens and /v1beta/models/NAME with :generateContent, "
+            ":streamGenerateContent, :countTokens, :embedContent or :batchEmbedContents, and GET "
+            "/v1/models",
             n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))

@@ -940,6 +940,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
+    a->watch.vectors = a->request->vectors;
     a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->words = strbuf_heap(s->config->limits.answer_body);
@@ -952,6 +953,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .reasoning_asked = a->request->reasoning_asked,
+        .packed = a->request->vectors.packed,
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };

@@ -2,8 +2,11 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses,
-                                               &dialect_anthropic_messages, &dialect_gemini};
+const struct dialect *const door_dialects[] = {
+    &dialect_openai_chat,       &dialect_openai_responses,   &dialect_openai_completions,
+    &dialect_openai_embeddings, &dialect_anthropic_messages, &dialect_gemini,
+    &dialect_gemini_embeddings,
+};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -13,6 +16,8 @@ static const struct row {
     const struct dialect *dialect;
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
+    {"completions", DOOR_ANSWER, &dialect_openai_completions},
+    {"embeddings", DOOR_ANSWER, &dialect_openai_embeddings},
     {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
     {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
     {"responses", DOOR_ANSWER, &dialect_openai_responses},
@@ -124,11 +129,14 @@ struct span door_path(const struct door *d, struct span base, struct span target
 static const struct verb {
     const char *name;
     enum door_kind kind;
-    bool stream;
+    const struct dialect *dialect;
+    bool stream, batch;
 } verbs[] = {
-    {"generateContent", DOOR_ANSWER, false},
-    {"streamGenerateContent", DOOR_ANSWER, true},
-    {"countTokens", DOOR_COUNT, false},
+    {"generateContent", DOOR_ANSWER, &dialect_gemini, false, false},
+    {"streamGenerateContent", DOOR_ANSWER, &dialect_gemini, true, false},
+    {"countTokens", DOOR_COUNT, &dialect_gemini, false, false},
+    {"embedContent", DOOR_ANSWER, &dialect_gemini_embeddings, false, false},
+    {"batchEmbedContents", DOOR_ANSWER, &dialect_gemini_embeddings, false, true},
 };
 
 /* The value of a query's parameter; p == NULL where it is missing. */
@@ -161,9 +169,10 @@ static void find_verb(struct span target, struct door *d)
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (span_is(name, verbs[i].name)) {
             d->kind = verbs[i].kind;
-            d->dialect = &dialect_gemini;
+            d->dialect = verbs[i].dialect;
             d->model.n = (size_t)(colon - d->model.p);
             d->stream = verbs[i].stream;
+            d->batch = verbs[i].batch;
             d->list = d->stream && !span_is(query_value(target, "alt"), "sse");
         }
 }

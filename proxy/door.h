@@ -20,7 +20,7 @@ enum door_kind {
     DOOR_MODELS, /* the list */
     DOOR_MODEL,  /* one of them */
     DOOR_STREAM, /* a stream that is taken up again; its id stands where a model's name would */
-    DOOR_ANSWER, /* a model's answer, in the dialect of the door */
+    DOOR_ANSWER, /* a model's answer (words or vectors), in the dialect of the door */
     DOOR_COUNT,  /* how many tokens the same request has, by a provider of that dialect */
     DOOR_PASS,   /* any other path of the dialect's: as it is, to one provider */
     DOOR_TUNNEL, /* the same, where another protocol than HTTP may follow (WebSocket) */
@@ -43,7 +43,8 @@ struct door {
     const struct dialect *dialect; /* never NULL */
     struct span model;             /* as it stands in the path, or empty */
     bool stream;                   /* DOOR_ANSWER: the path asks for a stream */
-    bool list;         /* ... as one JSON array that grows, and not as server-sent events */
+    bool list;  /* ... as one JSON array that grows, and not as server-sent events */
+    bool batch; /* ... for several texts, each in a request of its own: Google's embeddings */
     struct span below; /* of a door that passes: the path behind the version */
 };
 

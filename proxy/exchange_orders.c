@@ -253,9 +253,9 @@ static struct seam_text *keep_text(struct exchange *x)
 {
     struct seam_text *t;
 
-    if (!x->request.stream || x->midstream == SEAM_ERROR || x->no_failover ||
-        x->space->service->config->stream.seam_memory == 0 || x->request.choices > 1 ||
-        x->request.logprobs || x->request.audio)
+    if (!x->request.stream || x->dialect->extend == NULL || x->midstream == SEAM_ERROR ||
+        x->no_failover || x->space->service->config->stream.seam_memory == 0 ||
+        x->request.choices > 1 || x->request.logprobs || x->request.audio)
         return NULL;
     t = arena_zalloc(&x->arena, sizeof(*t));
     seam_text_init(t, x->space->service->config->stream.seam_memory);

@@ -83,8 +83,9 @@ void exchange_serve_chat(struct exchange *x)
     const struct door *door = &x->admission.door;
     struct err e;
 
-    x->request =
-        (struct chat_request){.stream = door->stream, .counting = door->kind == DOOR_COUNT};
+    x->request = (struct chat_request){.stream = door->stream,
+                                       .counting = door->kind == DOOR_COUNT,
+                                       .vectors = {.batch = door->batch}};
     if (door->model.n != 0 && !door_model(door->model, &x->arena, &x->request.model)) {
         exchange_refuse_saying(
             x, 400, "invalid_request", "model",

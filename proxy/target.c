@@ -94,7 +94,7 @@ static void provider_init(struct provider *p, const struct config_provider *conf
     p->conf = conf;
     p->type = provider_type_find(conf->type);
     assert(p->type != NULL); /* config checked it */
-    provider_type_dialects(p->type, conf->dialect, p->dialects);
+    provider_type_dialects(p->type, conf->dialect, conf->completions, p->dialects);
     for (size_t i = 0; i < conf->n_keys && i < TARGET_MAX_KEYS; i++)
         p->keys[p->n_keys++] = span_of(conf->keys[i]);
     if (p->n_keys == 0)
@@ -106,7 +106,10 @@ const struct dialect *provider_dialect(const struct provider *p, const struct di
     for (size_t i = 0; i < ARRAY_LEN(p->dialects); i++)
         if (p->dialects[i] == client)
             return client;
-    return p->dialects[0];
+    for (size_t i = 0; i < ARRAY_LEN(p->dialects); i++)
+        if (p->dialects[i] != NULL && p->dialects[i]->embeds == client->embeds)
+            return p->dialects[i];
+    return NULL;
 }
 
 /* Is it in the first tier of a route? Then there are requests at home there. */

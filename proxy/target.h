@@ -55,7 +55,8 @@ struct endpoint {
 struct provider {
     const struct config_provider *conf;
     const struct provider_type *type;
-    const struct dialect *dialects[2]; /* that it speaks, the first in doubt; NULL: no more */
+    const struct dialect *dialects[CATALOG_MAX_DIALECTS]; /* that it speaks, the first in doubt;
+                                                             NULL: no more */
     struct endpoint *endpoint;
     size_t n_keys; /* 1 where no key is needed: an empty one */
     struct span keys[TARGET_MAX_KEYS];
@@ -65,7 +66,7 @@ struct provider {
 };
 
 /* What it is asked in for a client of this dialect: that one where it speaks it, so that the
- * client's bytes pass. NULL: it answers inside the process. */
+ * client's bytes pass. NULL: it answers inside the process, or has none of the client's sort. */
 const struct dialect *provider_dialect(const struct provider *p, const struct dialect *client);
 
 struct target_set;

@@ -303,6 +303,31 @@ def ok_then_close(x):
     x.keep_alive = False
 
 
+@script
+def vectors(x, fault="none", form=""):
+    """Vectors with a flaw. fault: none | missing (the last one) | more | null (in place of a number) |
+    nan | uneven (one is longer) | short (all are) | empty | numbered (two have the same index) | huge
+    (a number that is no float32). form: base64 | float, whatever was asked for."""
+    answer = voices.VOICES[x.voice]
+    of = [list(v) for v in voices.vectors_of(x.voice, next(answer(x, form="float")))]
+    if fault == "missing":
+        of.pop()
+    elif fault == "more":
+        of.append(of[0])
+    elif fault in ("null", "nan", "huge"):
+        of[-1][1] = {"null": None, "nan": float("nan"), "huge": 1e39}[fault]
+    elif fault == "uneven":
+        of[-1].append(0.5)
+    elif fault == "short":
+        of = [v[:-1] for v in of]
+    whole = next(answer(x, of=of, form=form))
+    if fault == "empty":
+        whole = {k: [] if isinstance(v, list) else v for k, v in whole.items()}
+    if fault == "numbered":
+        whole["data"][-1]["index"] = 0
+    return x.answer(200, bodies.dump(whole))
+
+
 # -- a stream with a flaw ----------------------------------------------------------------------
 @script
 def garbled(x, n=1, first=0, delta=0):
@@ -438,7 +463,8 @@ def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_r
     key = (x.attempt.header("authorization") or "").removeprefix("Bearer ")
     kind, data = bodies.status_body(code, body, REASONS.get(code, "Error"), x.model, key)
     if x.voice != "openai" and body == "json":
-        data = voices.error(x.voice, code, bodies.ERRORS[code][2].format(model=x.model, key=key))
+        data = voices.error(x.voice, code, bodies.ERRORS.get(code, ("", "", "Error"))[2].format(
+            model=x.model, key=key))
     x.answer(code, data, kind, wait_headers(retry_after, retry_after_ms, should_retry))
 
 

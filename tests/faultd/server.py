@@ -125,7 +125,7 @@ class Exchange:
         self.stream = bool(self.request.get("stream"))
         self.model = str(self.request.get("model", "none"))
         self.voice = voices.voice_of(attempt.path)
-        if self.voice == "gemini":
+        if self.voice.startswith("gemini"):
             self.model, self.stream = voices.gemini_model(attempt.path)
 
     # -- writing -----------------------------------------------------------------------------

@@ -228,7 +228,6 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         {"//streams//0a1b?x", DOOR_STREAM, "0a1b"},
         {"/v1/streams/0a1b/2", DOOR_STREAM, "0a1b/2"}, /* whose id is wrong */
         {"/v1/streams/", DOOR_PASS, NULL},
-        {"/v1/embeddings", DOOR_PASS, NULL},
         {"/V1/models", DOOR_NONE, NULL},
     };
     struct config *c = parse(LOCAL_ONLY);
@@ -278,6 +277,20 @@ TEST(googles_paths_tell_the_model_what_is_asked_and_in_which_form)
     }
 }
 
+TEST(googles_paths_tell_whether_one_text_or_several_are_embedded)
+{
+    struct door one =
+        door_find(SPAN("/v1beta/models/m:embedContent?key=k"), &(struct door_hints){0});
+    struct door many =
+        door_find(SPAN("/v1/models/a/m:batchEmbedContents"), &(struct door_hints){0});
+
+    CHECK(one.dialect == &dialect_gemini_embeddings && one.kind == DOOR_ANSWER && !one.batch);
+    CHECK_SPAN(one.model, "m");
+    CHECK(many.dialect == &dialect_gemini_embeddings && many.kind == DOOR_ANSWER && many.batch);
+    CHECK_SPAN(many.model, "a/m");
+    CHECK(!many.stream && !many.list);
+}
+
 TEST(a_model_in_a_path_is_plain_text_that_any_path_may_hold)
 {
     static const char *const bad[] = {"",    "a..b",  "a%2e.b", "%",    "a%4", "a%4g",
@@ -320,6 +333,10 @@ TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
         {"/v1/models/m", true, DOOR_MODEL, anthropic},
         {"/v1/models", false, DOOR_MODELS, openai},
         {"/v1/chat/completions", true, DOOR_ANSWER, openai},
+        {"/v1/completions", false, DOOR_ANSWER, &dialect_openai_completions},
+        {"//embeddings?x=1", true, DOOR_ANSWER, &dialect_openai_embeddings},
+        {"/v1/embeddings/x", false, DOOR_PASS, openai},
+        {"/v1beta/models/m:embedContent", false, DOOR_ANSWER, &dialect_gemini_embeddings},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -370,7 +387,7 @@ TEST(chat_is_found_under_all_its_spellings)
         {"/v1/chat/completions?x=/y", 0},
         {"/chat/completions/x", 404},
         {"/chat", 404},
-        {"/completions", 404},
+        {"/completions/x", 404},
         {"/chat/completionsx", 404},
         {"/xchat/completions", 404},
         {"/v1/v1/chat/completions", 404},

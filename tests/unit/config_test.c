@@ -737,6 +737,9 @@ TEST(a_provider_of_openais_kind_speaks_what_it_is_told_or_what_its_url_is_known_
     check_refused("providers: {p: {type: anthropic, api_key: k, dialect: chat}}\n" ROUTES,
                   "t:1:46: providers.p.dialect: type anthropic has one of its own; remove the "
                   "line");
+    check_refused("providers: {p: {type: anthropic, api_key: k, completions: chat}}\n" ROUTES,
+                  "t:1:46: providers.p.completions: type anthropic has no other than translated "
+                  "ones; remove the line");
 }
 
 TEST(what_this_version_lacks_is_refused_and_not_ignored)
