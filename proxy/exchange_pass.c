@@ -228,7 +228,8 @@ void exchange_pass_ready(struct exchange *x)
 
     if (p->asking) {
         p->open = false;
-        attempt_asked(x->attempts);
+        if (x->attempts != NULL) /* else it waits for its turn, and is then asked with all of it */
+            attempt_asked(x->attempts);
         return;
     }
     ask(x);

@@ -337,6 +337,18 @@ def test_a_large_upload_flows_through(by_hand, holdfast, chunked):
     assert told(p)["request_bytes"] == BIG
 
 
+def test_an_upload_that_ends_while_it_waits_for_its_turn_arrives_whole(upstream, holdfast):
+    """Its length is not told before its end, and that comes with what makes it too long to hold."""
+    a = upstream("A", queue=["status?code=429&retry_after=1"], default="file?type=application/json&size=8")
+    p = holdfast(a, overload={"queue_max_wait": "10s"})
+    assert ask(p.port, "POST", "/v1/files", b"{}").status == 429
+    body = b"x" * 140000
+    with Raw(p.port) as c:
+        c.send(upload_head(0, True) + framed(body, True) + b"0\r\n\r\n")
+        assert c.answer().status == 200
+    assert a.attempts[-1].body == body
+
+
 def test_a_refusal_before_the_end_of_an_upload_arrives(by_hand, holdfast):
     def serve(peer):
         peer.read_head()
