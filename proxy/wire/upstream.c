@@ -100,6 +100,7 @@ static void conn_close(struct upstream_conn *k)
 
     if (k->call == NULL)
         lane_take(k);
+    k->call = NULL; /* whose it was may go on with another one */
     if (k->up)
         loop_remove(l, &k->lfd);
     loop_timer_clear(l, &k->idle_timer);
