@@ -68,9 +68,14 @@ static struct span tunnel_fields(struct exchange *x, const struct http1_head *h)
 
     strbuf_add(&out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     strbuf_add_span(&out, exchange_copy_fields(x, h, fields_of_tunnel));
-    for (unsigned i = 0; i < h->n; i++)
-        if (span_is_nocase(h->headers[i].name, "sec-websocket-protocol"))
-            add_protocols(h->headers[i].value, &out);
+    for (unsigned i = 0; i < h->n; i++) {
+        struct span value = h->headers[i].value;
+
+        /* A space for each comma; a line goes on whole or not at all. */
+        if (span_is_nocase(h->headers[i].name, "sec-websocket-protocol") &&
+            2 * value.n + 32 <= out.max - out.len)
+            add_protocols(value, &out);
+    }
     return strbuf_span(&out);
 }
 

@@ -483,6 +483,28 @@ def test_a_socket_that_is_refused(upstream, holdfast):
     assert ask(p.port, "GET", "/v1/realtime?model=x", headers=UPGRADE).status == 404
 
 
+@pytest.mark.parametrize("protocols", [["realtime, " + "a" * 17000], ["realtime"] + ["b" * 6000] * 3,
+                                       ["realtime", "c," * 8000]])
+def test_long_lists_of_protocols_leave_the_head_whole(by_hand, holdfast, protocols):
+    def serve(peer):
+        peer.read_head()
+        peer.send(SWITCH)
+        peer.read(1)
+
+    a = by_hand(serve)
+    lines = [f"{k}: {v}" for k, v in UPGRADE if k != "Sec-WebSocket-Protocol"]
+    lines += [f"Sec-WebSocket-Protocol: {x}" for x in protocols]
+    with Raw(holdfast(a.base_url, timeouts={"answer": "3s"}).port) as c:
+        c.send(("GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nx-holdfast-route: *\r\n"
+                + "\r\n".join(lines) + "\r\n\r\n").encode())
+        wait_for(lambda: c.fill_some() and b"\r\n\r\n" in c.buffer)
+        assert c.buffer.startswith(b"HTTP/1.1 101 ")
+    for line in a.peers[0].head.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "sec-websocket-protocol":
+            assert value.replace(" ", "").rstrip(",") in [x.replace(" ", "").rstrip(",") for x in protocols]
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/files", "/v1/responses/resp_1"])
 def test_no_socket_elsewhere(upstream, holdfast, path):
     a = upstream("A")
