@@ -111,6 +111,21 @@ def test_tokens_are_what_the_provider_counted(upstream, team):
     assert int(seen[0]) > int(seen[1])
 
 
+def test_who_leaves_before_the_end_pays_for_what_came(upstream, holdfast):
+    """Anthropic tells at the start what the request had, and of the answer only at its end."""
+    a = upstream("A", default="cut?after=300&how=stall")
+    p = holdfast({"type": "anthropic", "base_url": a.base_url.removesuffix("/v1"), "api_key": "sk-a"},
+                 clients=[client("ann", tokens_per_minute=1000), client("bob")], stream={"midstream": "error"})
+    p.probe = None
+    for _ in range(3):
+        with Raw(p.port) as c:
+            c.send(request_bytes("POST", "/v1/chat/completions", chat_body(stream=True),
+                                 {"Authorization": f"Bearer {KEYS['ann']}"}))
+            wait_for(lambda: c.fill_some() and b"word299" in c.buffer or b" 429 " in c.buffer)
+        wait_for(lambda: p.in_flight() == 0)
+    assert b" 429 " in c.buffer
+
+
 def test_so_many_at_once(upstream, team):
     a = upstream("A", queue=["held"])
     p = team(a, concurrency=1)
