@@ -67,6 +67,18 @@ def test_models_that_are_not_the_client_s(upstream, team):
     assert http_get(p.port, "/v1/models/o3", key)[0] == 404
 
 
+def test_a_route_by_its_name_is_no_way_around_them(upstream, holdfast):
+    a, b = upstream("A"), upstream("B")
+    p = holdfast(a, b, routes=[{"model": "small*", "targets": ["a/x"]}, {"model": "large", "targets": ["b/y"]},
+                               {"model": "*", "targets": ["b/z"]}],
+                 clients=[client("ann", models=["small*"]), client("bob")])
+    p.probe = None
+    for name, route, status in (("ann", "small*", 200), ("ann", "large", 403), ("ann", "*", 403), ("bob", "large", 200)):
+        answer = p.chat(model="small-1", headers={"Authorization": f"Bearer {KEYS[name]}", "x-holdfast-route": route})
+        assert answer.status == status, (name, route, answer.body)
+    assert (len(a.attempts), len(b.attempts)) == (1, 1)
+
+
 def test_so_many_requests_a_minute(upstream, team):
     a = upstream("A")
     p = team(a, requests_per_minute=3)
