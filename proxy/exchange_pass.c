@@ -87,6 +87,11 @@ bool exchange_pass_begin(struct exchange *x, const struct http1_head *h)
 
     if (!exchange_allow(x, (struct span){0}))
         return false;
+    if (tunnel && (h->framing == HTTP1_CHUNKED || h->length != 0)) {
+        exchange_refuse_saying(x, 400, "invalid_request", "",
+                               "a request that asks for a WebSocket has no body");
+        return false;
+    }
     x->pass = p = arena_zalloc(&x->arena, sizeof(*p));
     p->method = arena_copy(&x->arena, h->method);
     p->target = arena_copy(&x->arena, h->target);

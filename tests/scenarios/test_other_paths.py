@@ -476,6 +476,18 @@ def test_a_socket_that_the_provider_closes(by_hand, holdfast):
         assert c.buffer == b"bye"
 
 
+@pytest.mark.parametrize("head, body", [("Content-Length: 5", b"hello"),
+                                        ("Transfer-Encoding: chunked", framed(b"y" * 200000, True) + b"0\r\n\r\n")])
+def test_a_request_for_a_socket_has_no_body(upstream, holdfast, head, body):
+    """Its framing would run on into the tunnel."""
+    a = upstream("A")
+    p = holdfast(a)
+    with Raw(p.port) as c:
+        c.send(request("GET", "/v1/realtime?model=x", headers=UPGRADE + [tuple(head.split(": "))]) + body)
+        assert c.answer("GET").status == 400
+    assert a.attempts == []
+
+
 def test_a_socket_that_is_refused(upstream, holdfast):
     a = upstream("A", queue=["status?code=401", "file?status=404&type=application/json"])
     p = holdfast(a)
