@@ -465,6 +465,19 @@ void upstream_write_end(struct upstream_call *c)
     c->request.open = false;
 }
 
+void upstream_write_last(struct upstream_call *c)
+{
+    ssize_t n = 1;
+
+    if (!c->live || c->conn == NULL || !c->conn->up || c->sent < c->total)
+        return;
+    while (c->later_sent < c->later.len && n > 0) {
+        n = transport_send(c->conn->transport, c->later.buf + c->later_sent,
+                           c->later.len - c->later_sent);
+        c->later_sent += n > 0 ? (size_t)n : 0;
+    }
+}
+
 static void go_on(struct loop_task *t)
 {
     struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, more);

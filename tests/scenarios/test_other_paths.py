@@ -524,6 +524,27 @@ def test_no_socket_elsewhere(upstream, holdfast, path):
     assert a.attempts == []
 
 
+def test_the_last_words_before_a_socket_closes_arrive(by_hand, holdfast):
+    got = []
+
+    def serve(peer):
+        peer.read_head()
+        peer.send(SWITCH)
+        try:
+            while True:
+                peer.fill()
+        finally:
+            got.append(len(peer.buffer))
+
+    p = holdfast(by_hand(serve).base_url)
+    for n in range(1, 9):
+        with Raw(p.port) as c:
+            upgraded(c)
+            c.send(b"x" * 20000)
+        wait_for(lambda: len(got) == n)
+    assert got == [20000] * 8
+
+
 def test_sockets_end_when_the_program_does(by_hand, holdfast):
     def serve(peer):
         peer.read_head()
