@@ -16,9 +16,12 @@ mkdir -p "$root/usr/bin" "$root/etc/holdfast" "$root/usr/lib/ssl"
 strip -o "$root/usr/bin/holdfast" "$binary"
 
 # The libraries and the loader, and under which licences they are passed on.
-ldd "$binary" | sed -n 's,.*[[:space:]]\(/[^ ]*\) (.*,\1,p' | while read -r library; do
+libraries=$(ldd "$binary" | sed -n 's,.*[[:space:]]\(/[^ ]*\) (.*,\1,p')
+for library in $libraries; do
     copy "$library"
-    package=$(dpkg-query -S "$(readlink -f "$library")" | sed 's/:.*//')
+done
+owners=$(for library in $libraries; do echo "*/$(basename "$(readlink -f "$library")")"; done)
+dpkg-query -S $owners | sed 's/:.*//' | sort -u | while read -r package; do
     copy "/usr/share/doc/$package/copyright"
 done
 
