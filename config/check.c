@@ -34,7 +34,8 @@ static int bad_type(struct reader *r, const struct node *type, const char *path,
 static int check_local(struct reader *r, const struct node *n, const char *path,
                        const struct config_provider *p)
 {
-    static const char *const remote[] = {"base_url", "api_key", "keys", "allow_http", "dialect"};
+    static const char *const remote[] = {"base_url",   "api_key", "keys",
+                                         "allow_http", "dialect", "completions"};
 
     for (size_t i = 0; i < ARRAY_LEN(remote); i++) {
         const struct node *key = node_find(n, remote[i]);
@@ -138,6 +139,10 @@ static int check_remote(struct reader *r, const struct node *n, const char *path
     if (p->dialect != NULL && !type->openai_like)
         return fail_at_key(r, node_find(n, "dialect"), arena_printf(r->arena, "%s.dialect", path),
                            "type %s has one of its own; remove the line", p->type);
+    if (p->completions != NULL && !type->openai_like)
+        return fail_at_key(r, node_find(n, "completions"),
+                           arena_printf(r->arena, "%s.completions", path),
+                           "type %s has no other than translated ones; remove the line", p->type);
     check_settle_dialect(type, p);
     return 0;
 }

@@ -93,6 +93,8 @@ int config_load(const char *path, const struct config_types *types, struct confi
         span = strbuf_span(&text);
         rc = run(path, &span, open_to_all, types, out, e);
     }
+    if (rc == 0)
+        config_add_file(*out, path);
     if (text.buf != NULL)
         explicit_bzero(text.buf, text.len); /* keys */
     strbuf_release(&text);
@@ -115,6 +117,7 @@ static void free_provider(struct config_provider *p)
     free(p->type);
     free(p->base_url);
     free(p->dialect);
+    free(p->completions);
     free(p->text);
     free(p->carry_on);
 }
@@ -141,11 +144,14 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->n_routes; i++)
         free_route(&c->routes[i]);
     free(c->routes);
-    for (size_t i = 0; i < c->n_clients; i++)
+    for (size_t i = 0; i < c->n_clients; i++) {
         free(c->clients[i].name);
+        free_strings(c->clients[i].models, c->clients[i].n_models);
+    }
     free(c->clients);
     free_strings(c->hosts, c->n_hosts);
     free_strings(c->origins, c->n_origins);
+    free_strings(c->files, c->n_files);
     free_strings(c->warnings, c->n_warnings);
     free(c->overload.stance);
     free(c->stream.commit);
@@ -156,6 +162,56 @@ void config_free(struct config *c)
     free(c->log.format);
     free(c->source);
     free(c);
+}
+
+int config_check_name(const char *name, struct err *e)
+{
+    return option_check(FORM_NAME, name, e);
+}
+
+void config_add_file(struct config *c, const char *path)
+{
+    c->files = mem_grow(c->files, (c->n_files + 1) * sizeof(*c->files));
+    c->files[c->n_files++] = mem_strdup(path);
+}
+
+/* ---- reading it again --------------------------------------------------------------------------
+ */
+
+static bool same_listen(const struct config_listen *a, const struct config_listen *b)
+{
+    return (a->text == NULL) == (b->text == NULL) &&
+           (a->text == NULL || strcmp(a->text, b->text) == 0);
+}
+
+static bool same_listens(const struct config *a, const struct config *b)
+{
+    for (size_t i = 0; i < a->n_listens && i < b->n_listens; i++)
+        if (!same_listen(&a->listens[i], &b->listens[i]))
+            return false;
+    return a->n_listens == b->n_listens;
+}
+
+void config_keep_fixed(const struct config *running, struct config *changed, char *names,
+                       size_t size)
+{
+    const struct {
+        const char *name;
+        bool same;
+    } fixed[] = {
+        {"listen", same_listens(running, changed)},
+        {"admin", same_listen(&running->admin, &changed->admin)},
+        {"workers", running->workers == changed->workers},
+        {"limits.connections", running->limits.connections == changed->limits.connections},
+    };
+    struct strbuf out = strbuf_on(names, size);
+
+    strbuf_add(&out, "");
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+        if (!fixed[i].same)
+            strbuf_addf(&out, "%s%s", out.len > 0 ? ", " : "", fixed[i].name);
+    changed->workers = running->workers;
+    changed->limits.connections = running->limits.connections;
 }
 
 static char *join(const char *folder, const char *rest)

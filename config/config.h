@@ -78,7 +78,8 @@ struct config_provider {
     char *text;     /* scripted: what it says */
     char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
-    char *dialect; /* "chat", "responses" or "both"; NULL for types that take none */
+    char *dialect;     /* "chat", "responses" or "both"; NULL for types that take none */
+    char *completions; /* "native" or "chat"; NULL: as the type has it */
 };
 
 struct config_target {
@@ -100,10 +101,16 @@ struct config_route {
 struct config_client {
     char *name;
     uint8_t key_sha256[32];
+    char **models; /* globs over the model names that it may ask for; none: all */
+    size_t n_models;
+    uint64_t requests_per_minute, tokens_per_minute; /* 0: no limit, as below */
+    unsigned concurrency;                            /* requests at once */
 };
 
 struct config {
     char *source; /* the file's path, or "zero configuration" */
+    char **files; /* it was read from, with those of ${file:...}; none for zero configuration */
+    size_t n_files;
     struct config_listen *listens;
     size_t n_listens;
     struct config_listen admin; /* host == NULL and path == NULL: off */
@@ -117,7 +124,8 @@ struct config {
     size_t n_hosts;
     char **origins; /* origins of web pages that may call */
     size_t n_origins;
-    bool insecure; /* a non-loopback listener without clients may start */
+    bool passthrough; /* paths that are not served here go to their provider as they are */
+    bool insecure;    /* a non-loopback listener without clients may start */
 
     struct config_timeouts timeouts;
     struct {
@@ -185,6 +193,14 @@ int config_load(const char *path, const struct config_types *types, struct confi
 /* The same from text in memory; `name` stands for the file in messages. */
 int config_parse(const char *name, const char *text, size_t n, const struct config_types *types,
                  struct config **out, struct err *e) MUST_CHECK;
+
+/* May a client or a provider be called so? 0, or -1 with *e, which goes on behind the name. */
+int config_check_name(const char *name, struct err *e) MUST_CHECK;
+
+/* The names of options that differ and that only a restart changes, comma separated, "" for none;
+ * `changed` takes over what `running` has of them. */
+void config_keep_fixed(const struct config *running, struct config *changed, char *names,
+                       size_t size);
 
 void config_free(struct config *c); /* NULL is fine; keys are wiped */
 

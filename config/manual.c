@@ -28,9 +28,11 @@ static const char intro[] =
     "- Anchors, aliases, tags, a second document and a key given twice are errors, as is every "
     "key\n"
     "  that is not listed here.\n"
-    "- This version reads its configuration at its start only. Once it can do so while it runs, "
-    "it\n"
-    "  will take over what says \"reload\"; the rest will need a restart.\n";
+    "- At SIGHUP, and when one of its files changes (also those of `${file:...}`), the "
+    "configuration is\n"
+    "  read again and what says \"reload\" is taken over, all of it or, where something is wrong, "
+    "nothing;\n"
+    "  the rest needs a restart.\n";
 
 static void cell(FILE *out, const char *text)
 {

@@ -87,6 +87,11 @@ static const struct option rows[] = {
      .help = "types of OpenAI's kind: what it speaks. Without it both for OpenAI and xAI themselves, "
              "`chat` for every other `base_url`. Clients of a dialect that it does not speak are "
              "translated"},
+    {"providers.*.completions", OPTION_ENUM, IN(config_provider, completions), READY,
+     .words = "native chat",
+     .help = "types of OpenAI's kind: how clients of `/v1/completions` are served there: by its own "
+             "(`native`), or translated to chat. Without it `chat` for types that are known to have "
+             "no other, else `native`"},
 
     {"routes", OPTION_OBJECTS, READY, NOWHERE,
      .help = "which targets serve which model names; the first route that matches wins"},
@@ -105,6 +110,11 @@ static const struct option rows[] = {
     {"routes[].timeouts", OPTION_SECTION, READY, NOWHERE,
      .help = "time limits of this route, in place of the general ones"},
     TIMEOUTS("routes[].timeouts.", config_route, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+
+    {"passthrough", OPTION_BOOLEAN, "true", IN(config, passthrough), READY,
+     .help = "requests for all that is not served here (images, audio, files, batches, ...) go to the "
+             "first provider of the caller's dialect, in the order of the routes, as they are and with "
+             "its key: whoever may call us then reaches all that this key may. `false`: they get a 404"},
 
     {"timeouts", OPTION_SECTION, READY, NOWHERE,
      .help = "time limits. A target's own value counts first, then its route's, then these"},
@@ -235,7 +245,19 @@ static const struct option rows[] = {
     {"clients[].name", OPTION_STRING, IN(config_client, name), READY, .form = FORM_NAME,
      .help = "the client's name in logs"},
     {"clients[].key_sha256", OPTION_SHA256, IN(config_client, key_sha256), READY,
-     .help = "the SHA-256 of its key: `printf %s KEY | sha256sum`"},
+     .help = "the SHA-256 of its key; `holdfast key NAME` makes both"},
+    {"clients[].models", OPTION_STRINGS, LIST(config_client, models, n_models), READY,
+     .form = FORM_MODEL,
+     .help = "the model names that it may ask for; `*` stands for any text. Without it all, and with "
+             "it nothing that is handed on unread (`passthrough`)"},
+    {"clients[].requests_per_minute", OPTION_INTEGER, NULL, 1, 1e9,
+     IN(config_client, requests_per_minute), READY, .help = "requests in any sixty seconds"},
+    {"clients[].tokens_per_minute", OPTION_INTEGER, NULL, 1, 1e12,
+     IN(config_client, tokens_per_minute), READY,
+     .help = "tokens of requests and answers in any sixty seconds; until a request has ended, a "
+             "quarter of its bytes"},
+    {"clients[].concurrency", OPTION_INTEGER, NULL, 1, 1e6, IN(config_client, concurrency), READY,
+     .help = "requests under way at once"},
     {"hosts", OPTION_STRINGS, LIST(config, hosts, n_hosts), READY, .form = FORM_HOST,
      .help = "more names under which clients may call this proxy (the Host header)"},
     {"origins", OPTION_STRINGS, LIST(config, origins, n_origins), READY, .form = FORM_ORIGIN,

@@ -139,6 +139,8 @@ int reader_text(struct reader *r, const struct option *o, const struct node *n, 
         return fail_at(r, n, path, "has no value; expected %s", option_expects(o, expects));
     if (substitute(n->text, r->arena, &s, &inner) < 0)
         return fail_at(r, n, path, "%s", inner.msg);
+    for (size_t i = 0; i < s.n_files; i++)
+        config_add_file(r->c, s.files[i]);
     if (option_is_secret(o))
         warn_open_secret(r, n, path, &s);
     *text = s.text;

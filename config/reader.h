@@ -39,6 +39,9 @@ int fail_at_key(struct reader *r, const struct node *n, const char *path, const 
     PRINTF_LIKE(4, 5);
 int fail_option(struct reader *r, const char *path, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* Notes that the configuration was read from this file, too. */
+void config_add_file(struct config *c, const char *path);
+
 void warn(struct config *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* reader.c: takes everything from r->root. */

@@ -96,6 +96,16 @@ static int add_variable(struct strbuf *out, char *reference, struct err *e)
     return 0;
 }
 
+static void add_name(struct substituted *s, const char *path, struct arena *a)
+{
+    const char **more = arena_alloc(a, (s->n_files + 1) * sizeof(*more));
+
+    for (size_t i = 0; i < s->n_files; i++)
+        more[i] = s->files[i];
+    more[s->n_files++] = path;
+    s->files = more;
+}
+
 int substitute(const char *text, struct arena *a, struct substituted *out, struct err *e)
 {
     struct strbuf sb = strbuf_in(a, SUBSTITUTE_MAX);
@@ -119,6 +129,7 @@ int substitute(const char *text, struct arena *a, struct substituted *out, struc
         if (strncmp(reference, "file:", 5) == 0) {
             int open_to_all = add_file(&sb, reference + 5, e);
 
+            add_name(&s, reference + 5, a);
             if (open_to_all < 0)
                 return -1;
             if (open_to_all > 0)

@@ -21,6 +21,8 @@ struct substituted {
     const char *text; /* `text` itself, or a string in the arena */
     bool changed;     /* something was put in: the text may be a secret and is not to be shown */
     const char *open_file; /* NULL, or a file put in that every user of the machine may read */
+    const char **files;    /* all that were put in; in the arena */
+    size_t n_files;
 };
 
 /* 0, or -1 with *e naming the variable or the file (never what it holds). */

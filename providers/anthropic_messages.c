@@ -532,6 +532,7 @@ static bool is_count(struct span body)
 const struct dialect dialect_anthropic_messages = {
     .name = "anthropic_messages",
     .marks_end = true,
+    .key_header = "x-api-key: ",
     .id_prefix = "msg_",
     .comments = true,
     .client_fields = (const char *const[]){"anthropic-version", "anthropic-beta", NULL},

@@ -7,6 +7,13 @@
         .needs_key = key                                                                           \
     }
 
+/* The same without what there was before chat. */
+#define WITHOUT_COMPLETIONS(type, url, key)                                                        \
+    {                                                                                              \
+        .name = type, .dialect = &dialect_openai_chat, .base_url = url, .path = "",                \
+        .needs_key = key, .no_completions = true                                                   \
+    }
+
 /* To add a row: here, in `names` below, and where zero configuration should know it, in `zero`. */
 static const struct provider_type types[] = {
     {
@@ -53,12 +60,13 @@ static const struct provider_type types[] = {
         .base_url = "https://api.deepseek.com/v1",
         .path = "",
         .text_only = true,
+        .no_completions = true,
         .needs_key = true,
     },
     OPENAI_LIKE("fireworks", "https://api.fireworks.ai/inference/v1", true),
-    OPENAI_LIKE("github", "https://models.github.ai/inference", true),
-    OPENAI_LIKE("groq", "https://api.groq.com/openai/v1", true),
-    OPENAI_LIKE("huggingface", "https://router.huggingface.co/v1", true),
+    WITHOUT_COMPLETIONS("github", "https://models.github.ai/inference", true),
+    WITHOUT_COMPLETIONS("groq", "https://api.groq.com/openai/v1", true),
+    WITHOUT_COMPLETIONS("huggingface", "https://router.huggingface.co/v1", true),
     {
         .name = "llamacpp",
         .dialect = &dialect_openai_chat,
@@ -73,6 +81,7 @@ static const struct provider_type types[] = {
         .base_url = "https://api.mistral.ai/v1",
         .path = "",
         .short_ids = true,
+        .no_completions = true,
         .needs_key = true,
     },
     OPENAI_LIKE("ollama", "http://127.0.0.1:11434/v1", false),
@@ -90,6 +99,7 @@ static const struct provider_type types[] = {
         .base_url = "https://api.perplexity.ai",
         .path = "",
         .at_root = true,
+        .no_completions = true,
         .needs_key = true,
     },
     OPENAI_LIKE("together", "https://api.together.xyz/v1", true),
@@ -150,17 +160,25 @@ const struct provider_type *provider_type_find(const char *name)
     return NULL;
 }
 
-void provider_type_dialects(const struct provider_type *type, const char *configured,
-                            const struct dialect *out[2])
+void provider_type_dialects(const struct provider_type *type, const char *dialect,
+                            const char *completions,
+                            const struct dialect *out[CATALOG_MAX_DIALECTS])
 {
-    out[0] = type->dialect;
-    out[1] = NULL;
-    if (configured == NULL)
+    size_t n = 0;
+
+    for (size_t i = 0; i < CATALOG_MAX_DIALECTS; i++)
+        out[i] = NULL;
+    out[n++] = dialect != NULL && strcmp(dialect, "responses") == 0 ? &dialect_openai_responses
+                                                                    : type->dialect;
+    if (dialect != NULL && strcmp(dialect, "both") == 0)
+        out[n++] = &dialect_openai_responses;
+    if (type->dialect == &dialect_gemini)
+        out[n++] = &dialect_gemini_embeddings;
+    if (type->dialect != &dialect_openai_chat)
         return;
-    if (strcmp(configured, "responses") == 0)
-        out[0] = &dialect_openai_responses;
-    else if (strcmp(configured, "both") == 0)
-        out[1] = &dialect_openai_responses;
+    out[n++] = &dialect_openai_embeddings;
+    if (completions != NULL ? strcmp(completions, "native") == 0 : !type->no_completions)
+        out[n++] = &dialect_openai_completions;
 }
 
 static bool find_for_config(const char *name, struct config_type *out)

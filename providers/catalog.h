@@ -25,6 +25,7 @@ struct provider_type {
     bool text_only;     /* takes no images, audio or files, whatever the model */
     bool needs_key;
     bool responses; /* OpenAI's kind: at its own base URL it speaks OpenAI's responses as well */
+    bool no_completions;  /* ... and lacks /completions, which was there before chat */
     const char *prefills; /* patterns of models that go on inside an assistant's message at the end
                              of a request, space between; NULL: none is known to */
 };
@@ -34,10 +35,14 @@ bool catalog_prefills(const struct provider_type *type, struct span model);
 
 const struct provider_type *provider_type_find(const char *name); /* NULL if unknown */
 
-/* What a provider of this type speaks, the usual one first; NULL where there is no more.
- * `configured`: "chat", "responses", "both", or NULL for types that have but one. */
-void provider_type_dialects(const struct provider_type *type, const char *configured,
-                            const struct dialect *out[2]);
+#define CATALOG_MAX_DIALECTS 4 /* of one provider */
+
+/* What a provider of this type speaks, the usual one first; NULL where there is no more. `dialect`:
+ * "chat", "responses", "both", or NULL for types that have but one; `completions`: "native",
+ * "chat", or NULL for the type's own way. */
+void provider_type_dialects(const struct provider_type *type, const char *dialect,
+                            const char *completions,
+                            const struct dialect *out[CATALOG_MAX_DIALECTS]);
 
 /* What stands before the dialect's own path ("/v1" of "/v1/chat/completions"), from the path of the
  * configured base URL. Base URLs are written as the vendor's SDKs take them, with a version or

@@ -15,6 +15,14 @@
 
 struct arena;
 
+/* What is asked for where vectors are the answer. */
+struct chat_vectors {
+    unsigned inputs;     /* texts: one vector each; 0: the answer is in words */
+    unsigned dimensions; /* of each vector; 0: as many as the model makes */
+    bool packed;         /* as base64 of little-endian float32, in place of lists of numbers */
+    bool batch;          /* Google's form with a list of requests, as the path tells */
+};
+
 /* A request, as far as routing, timers and pass-through need to know it. Views into `body`. */
 struct chat_request {
     struct span body;      /* the client's bytes, never changed */
@@ -31,6 +39,7 @@ struct chat_request {
     bool reasoning;       /* reasoning is asked for: first output may take long */
     bool reasoning_asked; /* ... and its text is to be shown, in a dialect that hides it else */
     bool counting;        /* no answer is asked for, only the count of the request's tokens */
+    struct chat_vectors vectors;
     struct span
         session; /* raw; what requests of one conversation or user have in common, or empty */
 };
@@ -63,6 +72,8 @@ enum chat_event_kind {
     CHAT_STOP,       /* one choice is finished, `text` says why; once a choice */
     CHAT_USAGE,      /* token counts so far: a later one replaces an earlier one */
     CHAT_END,        /* nothing more comes, and that is as it should be */
+    CHAT_VECTOR, /* the vector of one input: `choice` is its number, `text` its list of numbers as
+                    raw JSON; a view of the answer, which stays until all of it is written */
 };
 
 /* CHAT_SIGNATURE: `text` is the state, `id` the dialect that minted it ("anthropic_messages",
@@ -93,13 +104,14 @@ typedef void chat_sink(void *ctx, const struct chat_event *ev);
 
 /* What a reader has understood of an answer so far. */
 struct chat_watch {
-    unsigned expected; /* choices that were asked for; set by the caller, 0 counts as 1 */
-    bool output;       /* real output was seen: text, reasoning, refusal, a tool call */
-    bool tools;        /* a tool call began */
-    bool foreign;      /* ... that events say only in part: a custom tool's, whose input is text */
-    bool stopped;      /* every choice that began has its finish reason, and one has */
-    bool cut_short;    /* stopped by length or by a filter: no output is then no fault */
-    bool end;          /* the dialect's last marker was seen ([DONE]) */
+    unsigned expected;           /* choices that were asked for; set by the caller, 0 counts as 1 */
+    struct chat_vectors vectors; /* the same, where these are the answer */
+    bool output;                 /* real output was seen: text, reasoning, refusal, a tool call */
+    bool tools;                  /* a tool call began */
+    bool foreign;   /* ... that events say only in part: a custom tool's, whose input is text */
+    bool stopped;   /* every choice that began has its finish reason, and one has */
+    bool cut_short; /* stopped by length or by a filter: no output is then no fault */
+    bool end;       /* the dialect's last marker was seen ([DONE]) */
     uint64_t begun, closed; /* choices 0..63 as bits: begun, and finished; a later choice counts as
                                output, but nobody waits for its end */
     unsigned own[4];        /* the reader's own state between two events */

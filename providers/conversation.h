@@ -128,6 +128,7 @@ struct tool_alias {
     bool custom;       /* its input is free text: for providers the string `input` of an object */
 };
 
+/* Where vectors are asked for, each text is a message of its own. */
 struct conversation {
     struct span model; /* decoded */
     bool stream;
@@ -157,6 +158,7 @@ struct conversation {
     struct span user_path;          /* how the client called that */
     struct span service_tier;       /* raw string */
     struct span verbosity;          /* raw string */
+    struct span dimensions;         /* of vectors: raw number */
     struct other_field *others;     /* in the request's order */
     const struct field_name *names; /* where they differ, ends with {0}; NULL: nowhere */
     bool pinned;           /* bound to one provider's state or tools: no failover to another */

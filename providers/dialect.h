@@ -65,6 +65,7 @@ struct answer_writer {
     uint64_t created;                      /* seconds since 1970 */
     bool usage_asked;                      /* the client wants token counts in its stream */
     bool reasoning_asked;                  /* ... and to see the reasoning */
+    bool packed;                           /* vectors go out as base64 */
     const struct tool_alias *tool_aliases; /* of the request; NULL: none */
     struct arena *arena;
 
@@ -78,11 +79,15 @@ struct dialect {
     const char *name;
     bool marks_end; /* an end marker follows the last finish reason; without one only the end of the
                        transport ends an answer, and more may come after a finish reason */
+    bool embeds;    /* vectors are asked for, and not words: whole answers only, so all that is for
+                       streams is NULL. A dialect of the other sort is no stand-in for it */
 
     /* The client side ------------------------------------------------------------------------ */
 
-    const char *id_prefix; /* of the answers that we write ourselves: "chatcmpl-" */
-    bool comments;         /* clients pass over comments in a stream: for heartbeats and marks */
+    const char *key_header; /* how its providers are shown a key, up to the key itself, where their
+                               type names no other way */
+    const char *id_prefix;  /* of the answers that we write ourselves: "chatcmpl-" */
+    bool comments;          /* clients pass over comments in a stream: for heartbeats and marks */
     const char *const *client_fields; /* names of header lines that a provider of this dialect gets
                                          as the client sent them; ends with NULL */
     const char *const *client_query;  /* the same of parameters of the query; NULL: none */
@@ -110,14 +115,15 @@ struct dialect {
 
     /* The request with turns put behind the client's last one: `assistant`, and `user` where it is
      * not empty (both plain text), and with `used_tokens` fewer to write where it sets a limit.
-     * *out is as read_request leaves it, in the arena. -1 with *e where that cannot be. */
+     * *out is as read_request leaves it, in the arena. -1 with *e where that cannot be. NULL: its
+     * answers are not carried on. */
     int (*extend)(const struct chat_request *req, struct span assistant, struct span user,
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
      * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
      * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e
-     * (for the client: 400). */
+     * (for the client: 400). NULL: it is never translated. */
     int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
                              struct err *e);
 
@@ -183,7 +189,10 @@ struct dialect {
 
 extern const struct dialect dialect_openai_chat;
 extern const struct dialect dialect_openai_responses;
+extern const struct dialect dialect_openai_completions;
+extern const struct dialect dialect_openai_embeddings;
 extern const struct dialect dialect_anthropic_messages;
 extern const struct dialect dialect_gemini;
+extern const struct dialect dialect_gemini_embeddings;
 
 #endif

@@ -32,9 +32,9 @@ int failure_rank(enum failure f)
     case POLICY:
     case TOO_LARGE:
     case CLIENT_ERROR:
-        return 6;
+        return 7;
     case RATE_LIMITED:
-        return 5;
+        return 6;
     case DNS:
     case REFUSED:
     case CONNECT_TIMEOUT:
@@ -60,7 +60,7 @@ int failure_rank(enum failure f)
     case EMPTY:
     case CARRY_REFUSED:
     case SEAM_MISMATCH:
-        return 4;
+        return 5;
     case SKIPPED_OPEN:
     case SKIPPED_REST:
     case SATURATED:
@@ -71,16 +71,20 @@ int failure_rank(enum failure f)
     case REJECTED:
     case LOCAL:
     case CLIENT_GONE:
-        return 3;
+        return 4;
     case UNFIT:
     case UNSUPPORTED:
     case MODEL_GONE:
-        return 2;
+        return 3;
     case REDIRECT:
     case NOT_IMPLEMENTED:
     case AUTH:
     case FORBIDDEN:
     case QUOTA:
+    case KEY_SCOPE:
+        return 2;
+    case OTHER_MODEL:
+    case NO_ENDPOINT:
         return 1;
     case FAILURE_NONE:
     case FAILURE_KINDS:

@@ -77,6 +77,7 @@ enum failure_marks {
     X(BAD_GATEWAY,     "bad_gateway",         AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    0,     true,  "what stands before the provider cannot reach it (502, 504, 52x)") \
     X(NOT_IMPLEMENTED, "not_implemented",     AGAIN_NO,    NEXT_YES,    REST_TARGET,    0,    502,   false, "the provider does not serve such requests (501, 505)") \
     X(UNSUPPORTED,     "unsupported",         AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    0,     false, "this target does not offer what the request asks")   \
+    X(KEY_SCOPE,       "key_scope",           AGAIN_KEY,   NEXT_NO,     NEUTRAL,        0,    502,   false, "the provider does not let our key do this")          \
     X(HTML_PAGE,       "html",                AGAIN_NO,    NEXT_YES,    BLAME_ENDPOINT, 0,    502,   true,  "a web page came instead of an answer")              \
     X(TRUNCATED,       "truncated",           AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   true,  "the answer ended before its end marker")            \
     X(MALFORMED,       "malformed",           AGAIN_NO,    NEXT_YES,    BLAME_MODEL,    0,    502,   true,  "the answer cannot be read")                         \
@@ -86,6 +87,8 @@ enum failure_marks {
     X(CARRY_REFUSED,   "carry_refused",       AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    502,   true,  "it would not go on with an answer that another target began") \
     X(SEAM_MISMATCH,   "seam_mismatch",       AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    502,   true,  "what it went on with does not fit what the client has already") \
     X(UNFIT,           "unfit",               AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    400,   false, "not tried: the request is too large for this model, or holds what it cannot take") \
+    X(OTHER_MODEL,     "other_model",         AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    400,   false, "not tried: it is another model than the route's first, and vectors of two models cannot be compared") \
+    X(NO_ENDPOINT,     "no_endpoint",         AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    400,   false, "not tried: its provider does not serve such requests") \
     X(SKIPPED_OPEN,    "breaker_open",        AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it failed repeatedly a moment ago")      \
     X(SKIPPED_REST,    "resting",             AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: it is left to rest after what it answered") \
     X(SATURATED,       "saturated",           AGAIN_NO,    NEXT_YES,    NEUTRAL,        0,    503,   true,  "not tried: as many requests as it takes are under way") \
@@ -122,8 +125,8 @@ unsigned failure_status(enum failure f, unsigned upstream_status);
 
 /* How much an error is worth telling once every attempt has failed: what the client can mend (only
  * it leads to another answer), then a rate limit (it says when to come again), then a server's
- * fault, then targets that were not tried, then faults of our own configuration. Higher is better;
- * FAILURE_NONE is 0. */
+ * fault, then targets that were not tried, then faults of our own configuration, then targets that
+ * never are for such a request. Higher is better; FAILURE_NONE is 0. */
 int failure_rank(enum failure f);
 
 /* The manual's page: each symptom, what the caller gets, whether it moves on. Markdown. */

@@ -187,6 +187,7 @@ static const struct {
 } clients[] = {
     {&dialect_openai_chat, "OpenAI's chat completions", fields_of_openai_chat},
     {&dialect_openai_responses, "OpenAI's responses", fields_of_openai_responses},
+    {&dialect_openai_completions, "OpenAI's completions", fields_of_openai_completions},
     {&dialect_anthropic_messages, "Anthropic's messages", fields_of_anthropic_messages},
     {&dialect_gemini, "Gemini's generateContent", fields_of_gemini},
 };

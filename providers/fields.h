@@ -39,6 +39,7 @@ struct field_verdict {
 /* The probes of each client's dialect; each list ends with {0}. */
 extern const struct field_probe fields_of_openai_chat[];
 extern const struct field_probe fields_of_openai_responses[];
+extern const struct field_probe fields_of_openai_completions[];
 extern const struct field_probe fields_of_anthropic_messages[];
 extern const struct field_probe fields_of_gemini[];
 

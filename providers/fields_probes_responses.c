@@ -133,6 +133,9 @@ const struct field_probe fields_of_openai_responses[] = {
      "\"syntax\":\"lark\",\"definition\":\"start: \\\"x\\\"\"}}]"},
     {NULL, "tools[]", "`namespace`: functions with joined names", HI,
      HI ",\"tools\":[{\"type\":\"namespace\",\"name\":\"n\",\"tools\":[" TOOL "}]}]"},
+    {NULL, "input[]", "`additional_tools`: the same as in `tools`", HI,
+     "\"input\":[{\"type\":\"additional_tools\",\"role\":\"developer\",\"tools\":[" TOOL "}]}," USER
+     "]"},
     {NULL, "tools[]", "`web_search` and other tools of the provider, beside functions",
      HI "," TOOLS, HI ",\"tools\":[" TOOL "},{\"type\":\"web_search\"}]"},
     {NULL, "tools[]", "`local_shell`, `apply_patch` and others that only OpenAI's models know",

@@ -128,6 +128,18 @@ static void sign_reasoning(struct fold *f, struct fold_choice *c, const struct c
     *at = s;
 }
 
+static void add_vector(struct fold *f, const struct chat_event *ev)
+{
+    struct fold_vector *v = arena_alloc(f->arena, sizeof(*v));
+
+    *v = (struct fold_vector){.index = ev->choice, .raw = ev->text};
+    if (f->last_vector != NULL)
+        f->last_vector->next = v;
+    else
+        f->vectors = v;
+    f->last_vector = v;
+}
+
 /* ---- the sink ---- */
 
 static void in_choice(struct fold *f, const struct chat_event *ev)
@@ -167,6 +179,7 @@ static void in_choice(struct fold *f, const struct chat_event *ev)
             c->stop = arena_copy(f->arena, ev->text);
         break;
     case CHAT_START:
+    case CHAT_VECTOR:
     case CHAT_USAGE:
     case CHAT_END:
         break;
@@ -183,6 +196,9 @@ void fold_event(void *fold, const struct chat_event *ev)
             f->id = arena_copy(f->arena, ev->id);
         if (f->model.p == NULL)
             f->model = arena_copy(f->arena, ev->name);
+        break;
+    case CHAT_VECTOR:
+        add_vector(f, ev);
         break;
     case CHAT_USAGE:
         f->usage = ev->usage;

@@ -38,10 +38,17 @@ struct fold_choice {
     struct span stop; /* raw string, canonical */
 };
 
+struct fold_vector {
+    struct fold_vector *next;
+    unsigned index;  /* of the input */
+    struct span raw; /* a list of numbers: a view, see CHAT_VECTOR */
+};
+
 struct fold {
     struct arena *arena;
     struct span id, model; /* raw strings, from CHAT_START; copies */
     struct fold_choice *choices;
+    struct fold_vector *vectors, *last_vector; /* in the order they came in */
     struct chat_usage usage;
     bool end, too_big; /* too_big: a text, or the count of choices or calls, passed its cap */
 };

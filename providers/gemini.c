@@ -18,7 +18,7 @@ static bool is_model_char(char c)
            (c != '\0' && strchr("._:/@-", c) != NULL);
 }
 
-static int check_model(struct span model, struct err *e)
+int gemini_check_model(struct span model, struct err *e)
 {
     bool good = model.n != 0 && span_find(model, "..") == NULL;
 
@@ -428,7 +428,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
                               .generation = gemini_generation(name),
                               .out = strbuf_in(a, MAX_BODY)};
 
-    if (check_model(model, e) < 0)
+    if (gemini_check_model(model, e) < 0)
         return -1;
     if (c->pinned)
         return err_set(e, ERR_VALUE,
@@ -453,6 +453,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
 
 const struct dialect dialect_gemini = {
     .name = "gemini",
+    .key_header = "x-goog-api-key: ",
     .id_prefix = "",
     .client_fields = (const char *const[]){NULL},
     .read_request = gemini_read_request,

@@ -10,6 +10,7 @@
  *   gemini_in.h       the whole of it; its files are named there
  *   gemini_answer.c   answers for a client, streamed or whole
  *   gemini_write.c    errors and lists of models for a client
+ *   gemini_embeddings.c  the table `dialect_gemini_embeddings`: vectors in place of words
  *   gemini_state.c    other providers' reasoning state, in the clothes of a thoughtSignature
  *
  * A streamed answer has no last marker: it is complete when the connection ends behind a
@@ -101,6 +102,7 @@ enum failure gemini_find_error(struct span body, bool certain, struct chat_error
 /* Where a model's answer stands, with its base path. The name may hold slashes and colons. */
 struct span gemini_path(struct span base_path, struct span model, const char *verb,
                         struct arena *a);
+int gemini_check_model(struct span model, struct err *e); /* may it stand there? else -1 */
 void gemini_add_key(struct strbuf *head, struct span key);
 
 /* 1, 2, 3; 0: none of the Gemini family. `name`: without what may stand before it. */

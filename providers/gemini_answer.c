@@ -375,6 +375,7 @@ static void write_of_choice(struct answer_writer *w, const struct chat_event *ev
         write_stop(w, c, ev->text, out);
         break;
     case CHAT_START:
+    case CHAT_VECTOR:
     case CHAT_USAGE:
     case CHAT_END:
         break;

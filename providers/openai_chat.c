@@ -70,7 +70,7 @@ static bool has_provider_tool(struct span tools)
     return found;
 }
 
-static int check_stream_options(struct span raw, bool *usage_asked, struct err *e)
+int openai_chat_check_stream_options(struct span raw, bool *usage_asked, struct err *e)
 {
     struct json j = json_read(raw);
     struct span key, include = {0};
@@ -94,7 +94,7 @@ static int check_stream_options(struct span raw, bool *usage_asked, struct err *
 }
 
 /* How many answers; what is no sensible number is left for the provider to refuse. */
-static unsigned choices(struct span raw)
+unsigned openai_chat_choices(struct span raw)
 {
     int64_t n;
 
@@ -140,7 +140,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     if (top_fields(body, field_names, FIELDS, value, e) < 0 ||
         top_model(value[MODEL], a, &req.model, e) < 0 ||
         top_flag("stream", value[STREAM], &req.stream, e) < 0 ||
-        check_stream_options(value[STREAM_OPTIONS], &req.usage_asked, e) < 0)
+        openai_chat_check_stream_options(value[STREAM_OPTIONS], &req.usage_asked, e) < 0)
         return -1;
     if (!top_has_items(value[MESSAGES]))
         return top_expected(e, "messages", "an array with at least one message", value[MESSAGES]);
@@ -155,7 +155,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.structured = openai_chat_is_structured(value[RESPONSE_FORMAT]);
     req.logprobs = json_type_of(value[LOGPROBS]) == JSON_TRUE;
     req.audio = json_type_of(value[AUDIO]) == JSON_OBJECT;
-    req.choices = choices(value[CHOICES]);
+    req.choices = openai_chat_choices(value[CHOICES]);
     req.reasoning = openai_chat_reasons(req.model, value[REASONING_EFFORT]);
     req.session = json_type_of(value[PROMPT_CACHE_KEY]) == JSON_STRING ? value[PROMPT_CACHE_KEY]
                   : json_type_of(value[USER]) == JSON_STRING           ? value[USER]
@@ -282,6 +282,7 @@ static void write_request(const struct chat_request *req, const struct dialect_t
 const struct dialect dialect_openai_chat = {
     .name = "openai_chat",
     .marks_end = true,
+    .key_header = "Authorization: Bearer ",
     .id_prefix = "chatcmpl-",
     .comments = true,
     .client_fields = (const char *const[]){"openai-beta", NULL},

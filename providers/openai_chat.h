@@ -9,6 +9,9 @@
  *   openai_chat_write.c  errors and lists of models for a client
  *   openai_chat_error.c  what an error means, whoever of the many who speak this dialect sent it
  *
+ *   openai_embeddings.c  the table `dialect_openai_embeddings`: vectors in place of words
+ *   openai_completions.c the table `dialect_openai_completions`: what there was before chat
+ *
  * Everything that calls itself compatible speaks it with an accent, so reading is tolerant: unknown
  * keys and unknown finish reasons pass, and errors are taken in every shape that was seen.
  */
@@ -16,6 +19,10 @@
 #define HOLDFAST_PROVIDERS_OPENAI_CHAT_H
 
 #include "providers/dialect.h"
+
+/* In watch->own: the answer is one of /completions. Its text stands in the choice itself, and none
+ * at all is an answer like any other: of what is to be filled in, nothing may be missing. */
+enum { OPENAI_BARE };
 
 /* What one event, or a whole answer, adds to the watch. It is put there only once all of it is
  * known to be valid and no error. */
@@ -50,12 +57,23 @@ enum failure openai_chat_judge_end(const struct chat_watch *watch);
 enum failure openai_chat_classify(unsigned status, struct span content_type, struct span body,
                                   struct chat_error *error);
 
+/* The same for endpoints that not every server has beside chat's: that one is missing says nothing
+ * of the model or the server. */
+enum failure openai_chat_classify_other(unsigned status, struct span content_type, struct span body,
+                                        struct chat_error *error);
+
 /* The error that `body` holds, told under a status of success; FAILURE_NONE, with *error untouched,
  * where it is JSON that holds none. `certain`: it is known to be one (`event: error`). */
 enum failure openai_chat_find_error(struct span body, bool certain, struct chat_error *error);
 
 /* Without the white space in front: providers that take long send some to keep the connection. */
 struct span openai_chat_skip_lead(struct span body);
+
+/* Tells the watch that an answer in one piece is no good; the text is for people. */
+void openai_chat_fail(struct chat_watch *watch, enum failure f, const char *message);
+
+/* The same where it cannot be read: what is it instead? `body` without its lead. */
+void openai_chat_judge_text(struct span body, struct chat_watch *watch);
 
 /* Is it a web page? */
 bool openai_chat_is_html(struct span body);
@@ -68,6 +86,12 @@ void openai_chat_write_stream_error(const struct chat_error *error, struct strbu
 void openai_chat_write_end(struct strbuf *out);
 void openai_chat_write_event(struct answer_writer *w, const struct chat_event *ev,
                              struct strbuf *out);
+/* Parts of such answers: the finish reason that clients know, `"prompt_tokens"` and the rest as an
+ * object, and an object's beginning, up to the model. */
+const char *openai_chat_finish_reason(struct span raw, bool calls);
+void openai_chat_add_usage(struct strbuf *out, const struct chat_usage *u);
+void openai_chat_add_head(struct strbuf *out, const struct answer_writer *w, const char *object);
+
 void openai_chat_follow(struct answer_writer *w, const struct sse_event *ev,
                         enum dialect_event kind);
 void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out);
@@ -77,6 +101,10 @@ bool openai_chat_always_reasons(struct span model);
 
 /* May the first output take minutes? `effort`: raw, or empty. */
 bool openai_chat_reasons(struct span model, struct span effort);
+
+/* What read_request makes of `stream_options` and of `n`. */
+int openai_chat_check_stream_options(struct span raw, bool *usage_asked, struct err *e);
+unsigned openai_chat_choices(struct span raw);
 
 /* Does a raw response_format ask for data rather than prose? */
 bool openai_chat_is_structured(struct span form);

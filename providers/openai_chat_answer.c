@@ -7,9 +7,9 @@
 
 /* ---- what a stream and an answer in one piece share ---- */
 
-/* The reasons that clients know. Calls decide, not what was said of them: Gemini says "stop" with
- * calls, and so does OpenAI where the tool was named. */
-static const char *finish_reason(struct span raw, bool calls)
+/* Calls decide, not what was said of them: Gemini says "stop" with calls, and so does OpenAI where
+ * the tool was named. */
+const char *openai_chat_finish_reason(struct span raw, bool calls)
 {
     static const char *const cut[] = {"length", "model_length", "max_tokens"};
 
@@ -23,7 +23,7 @@ static const char *finish_reason(struct span raw, bool calls)
                : "stop";
 }
 
-static void add_usage(struct strbuf *out, const struct chat_usage *u)
+void openai_chat_add_usage(struct strbuf *out, const struct chat_usage *u)
 {
     strbuf_add(out, "{\"prompt_tokens\":");
     strbuf_add_u64(out, u->input);
@@ -47,7 +47,7 @@ static void add_raw_string(struct strbuf *out, struct span raw)
         json_add_string(out, raw);
 }
 
-static void add_head(struct strbuf *out, const struct answer_writer *w, const char *object)
+void openai_chat_add_head(struct strbuf *out, const struct answer_writer *w, const char *object)
 {
     strbuf_add(out, "{\"id\":");
     json_add_string(out, w->id);
@@ -165,7 +165,7 @@ static struct written_call *find_call(const struct written_choice *c, unsigned t
 static void open_chunk(struct strbuf *out, const struct answer_writer *w)
 {
     strbuf_add(out, "data: ");
-    add_head(out, w, "chat.completion.chunk");
+    openai_chat_add_head(out, w, "chat.completion.chunk");
 }
 
 static void open_delta(struct strbuf *out, const struct answer_writer *w, unsigned choice)
@@ -283,7 +283,7 @@ static void write_signature(struct answer_writer *w, struct written_choice *c,
 static void write_stop(struct answer_writer *w, struct written_choice *c, struct span reason,
                        struct strbuf *out)
 {
-    const char *finish = finish_reason(reason, c->calls != NULL);
+    const char *finish = openai_chat_finish_reason(reason, c->calls != NULL);
 
     if (c->stopped)
         return;
@@ -300,7 +300,7 @@ static void write_end(struct answer_writer *w, struct strbuf *out)
     if (w->usage_asked && w->usage.seen) {
         open_chunk(out, w);
         strbuf_add(out, ",\"choices\":[],\"usage\":");
-        add_usage(out, &w->usage);
+        openai_chat_add_usage(out, &w->usage);
         strbuf_add(out, "}\n\n");
     }
     openai_chat_write_end(out);
@@ -337,6 +337,7 @@ static void write_of_choice(struct answer_writer *w, const struct chat_event *ev
         write_stop(w, c, ev->text, out);
         break;
     case CHAT_START:
+    case CHAT_VECTOR:
     case CHAT_USAGE:
     case CHAT_END:
         break;
@@ -414,7 +415,7 @@ static bool id_is_free_before(const struct fold_choice *c, const struct fold_cal
 static void add_calls(struct strbuf *out, const struct answer_writer *w,
                       const struct fold_choice *c)
 {
-    bool cut = strcmp(finish_reason(c->stop, true), "length") == 0;
+    bool cut = strcmp(openai_chat_finish_reason(c->stop, true), "length") == 0;
     unsigned index = 0;
 
     strbuf_add(out, ",\"tool_calls\":[");
@@ -484,12 +485,12 @@ static void add_choice(struct strbuf *out, const struct answer_writer *w,
     if (c->calls != NULL)
         add_calls(out, w, c);
     strbuf_addf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}",
-                finish_reason(c->stop, c->calls != NULL));
+                openai_chat_finish_reason(c->stop, c->calls != NULL));
 }
 
 void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, struct strbuf *out)
 {
-    add_head(out, w, "chat.completion");
+    openai_chat_add_head(out, w, "chat.completion");
     strbuf_add(out, ",\"choices\":[");
     for (const struct fold_choice *c = f->choices; c != NULL; c = c->next) {
         if (c != f->choices)
@@ -499,7 +500,7 @@ void openai_chat_write_answer(struct answer_writer *w, const struct fold *f, str
     strbuf_add_char(out, ']');
     if (f->usage.seen) {
         strbuf_add(out, ",\"usage\":");
-        add_usage(out, &f->usage);
+        openai_chat_add_usage(out, &f->usage);
     }
     strbuf_add(out, "}\n");
 }

@@ -253,7 +253,7 @@ static int read_format(struct request_reader *r, struct span raw)
 
 /* ---- single fields ---- */
 
-static int read_stop(struct request_reader *r, struct span raw)
+int request_stop(struct request_reader *r, struct span raw)
 {
     static const char what[] = "a string or an array of strings";
     struct json j = json_read(raw);
@@ -347,7 +347,7 @@ int request_user(struct request_reader *r, struct span newer, struct span older)
     return 0;
 }
 
-static int read_stream_options(struct request_reader *r, struct span raw)
+int request_stream_options(struct request_reader *r, struct span raw)
 {
     static const char *const names[] = {"include_usage", NULL};
     struct span path = SPAN("stream_options"), include = {0};
@@ -410,7 +410,7 @@ static int read_options(struct request_reader *r, const struct span *v)
     bool parallel = true;
 
     if (read_numbers(r, v) < 0 || read_max_tokens(r, v[MAX_COMPLETION_TOKENS], v[MAX_TOKENS]) < 0 ||
-        read_stop(r, v[STOP]) < 0 ||
+        request_stop(r, v[STOP]) < 0 ||
         request_count(r, v[N], SPAN("n"), MAX_CHOICES, "a whole number, 1 to 128", &n) < 0 ||
         request_bool(r, v[LOGPROBS], top, "logprobs", &c->logprobs) < 0 ||
         request_bool(r, v[PARALLEL], top, "parallel_tool_calls", &parallel) < 0 ||
@@ -437,8 +437,8 @@ int openai_chat_read_conversation(struct span body, struct arena *a, struct conv
         return -1;
     c.model = json_text(v[MODEL], a);
     if (request_bool(&r, v[STREAM], top, "stream", &c.stream) < 0 ||
-        read_stream_options(&r, v[STREAM_OPTIONS]) < 0 || request_messages(&r, v[MESSAGES]) < 0 ||
-        read_tools(&r, v[TOOLS], "tools", true) < 0 ||
+        request_stream_options(&r, v[STREAM_OPTIONS]) < 0 ||
+        request_messages(&r, v[MESSAGES]) < 0 || read_tools(&r, v[TOOLS], "tools", true) < 0 ||
         read_tools(&r, v[FUNCTIONS], "functions", false) < 0 ||
         read_choice(&r, v[TOOL_CHOICE]) < 0 || read_function_choice(&r, v[FUNCTION_CALL]) < 0 ||
         read_options(&r, v) < 0)

@@ -27,6 +27,9 @@ struct request_reader {
 /* The names of a request's own fields; ends with NULL. */
 extern const char *const openai_chat_field_names[];
 
+/* The same of openai_completions.c, which reads its requests by the means of this one. */
+extern const char *const openai_completions_field_names[];
+
 /* ---- openai_chat_object_in.c: all of these fill *e and return -1 where they fail ---- */
 
 /* "PATH: expected WHAT, got KIND". With a string or a number in `raw` its value is shown only by
@@ -63,6 +66,8 @@ int request_bool(struct request_reader *r, struct span raw, struct span parent, 
 int request_count(struct request_reader *r, struct span raw, struct span path, int64_t max,
                   const char *what, uint64_t *out);
 int request_effort(struct request_reader *r, struct span raw, struct span path);
+int request_stop(struct request_reader *r, struct span raw);
+int request_stream_options(struct request_reader *r, struct span raw);
 int request_user(struct request_reader *r, struct span newer, struct span older);
 
 /* ---- openai_chat_media.c ---- */

@@ -305,6 +305,11 @@ static const struct meaning meanings[] = {
     {TEXT, "does not support image",              NULL,         ANY,           UNSUPPORTED},
     {TEXT, "requires --jinja",                    NULL,         ANY,           UNSUPPORTED},
 
+    /* A model of another kind. */
+    {TEXT, "v1/completions endpoint",             NULL,         S4XX | UNKNOWN, UNSUPPORTED},
+    {TEXT, "allowed to generate embeddings",      NULL,         S4XX | UNKNOWN, UNSUPPORTED},
+    {TEXT, "does not support embeddings",         NULL,         ANY,           UNSUPPORTED},
+
     {CODE, "model_not_found",                     NULL,         NOT5XX,        MODEL_GONE},
     {CODE, "DeploymentNotFound",                  NULL,         NOT5XX,        MODEL_GONE},
     {CODE, "invalid_model",                       NULL,         NOT5XX,        MODEL_GONE},
@@ -561,5 +566,18 @@ enum failure openai_chat_classify(unsigned status, struct span content_type UNUS
         show(&t, status, error);
     }
     arena_release(&a);
+    return f;
+}
+
+enum failure openai_chat_classify_other(unsigned status, struct span content_type, struct span body,
+                                        struct chat_error *error)
+{
+    enum failure f = openai_chat_classify(status, content_type, body, error);
+    bool about_model = span_find_nocase(span_of(error->message), "model") != NULL ||
+                       span_find_nocase(span_of(error->code), "model") != NULL ||
+                       strcmp(error->code, "DeploymentNotFound") == 0;
+
+    if (((status == 404 || status == 405) && !about_model) || status == 501)
+        return UNSUPPORTED;
     return f;
 }

@@ -312,6 +312,8 @@ static void read_choice(struct reader *r, unsigned position)
     while (json_member(&r->j, &key)) {
         if (r->whole ? span_is(key, "message") : span_is(key, "delta")) {
             read_message(r);
+        } else if (r->watch->own[OPENAI_BARE] != 0 && span_is(key, "text")) {
+            read_text(r, CHAT_TEXT);
         } else if (span_is(key, "index")) {
             if (json_to_i64(json_take(&r->j), &index) && index >= 0 && index < UINT32_MAX)
                 r->choice = (unsigned)index;

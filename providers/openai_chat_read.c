@@ -126,7 +126,7 @@ enum failure openai_chat_judge_end(const struct chat_watch *watch)
     if (!watch->stopped || (unsigned)__builtin_popcountll(watch->closed) <
                                (watch->expected < 64 ? watch->expected : 64))
         return TRUNCATED;
-    return watch->output || watch->cut_short ? FAILURE_NONE : EMPTY;
+    return watch->output || watch->cut_short || watch->own[OPENAI_BARE] != 0 ? FAILURE_NONE : EMPTY;
 }
 
 /* ---- an answer in one piece ---- */
@@ -155,7 +155,7 @@ bool openai_chat_is_cut_json(struct span text)
     return depth > 0;
 }
 
-static void fail(struct chat_watch *watch, enum failure f, const char *message)
+void openai_chat_fail(struct chat_watch *watch, enum failure f, const char *message)
 {
     watch->failure = f;
     watch->error = (struct chat_error){.status = 502};
@@ -176,9 +176,21 @@ static void judge_answer(const struct openai_chat_found *found, struct span body
     if (found->bad_finish.n != 0)
         watch->failure = bad_finish(found->bad_finish, &watch->error);
     else if (found->begun == 0 && !found->output)
-        fail(watch, EMPTY, "the answer holds no choices");
-    else if (!found->output && !found->cut_short)
-        fail(watch, EMPTY, "the answer holds neither text nor a tool call");
+        openai_chat_fail(watch, EMPTY, "the answer holds no choices");
+    else if (!found->output && !found->cut_short && watch->own[OPENAI_BARE] == 0)
+        openai_chat_fail(watch, EMPTY, "the answer holds neither text nor a tool call");
+}
+
+void openai_chat_judge_text(struct span body, struct chat_watch *watch)
+{
+    if (body.n == 0)
+        openai_chat_fail(watch, EMPTY, "the answer's body is empty");
+    else if (openai_chat_is_html(body))
+        watch->failure = openai_chat_find_error(body, true, &watch->error);
+    else if (openai_chat_is_cut_json(body))
+        openai_chat_fail(watch, TRUNCATED, "the answer's JSON ends before it is complete");
+    else
+        openai_chat_fail(watch, MALFORMED, "the answer is not JSON");
 }
 
 void openai_chat_read_answer(struct span body, struct chat_watch *watch, chat_sink *sink, void *ctx)
@@ -186,17 +198,8 @@ void openai_chat_read_answer(struct span body, struct chat_watch *watch, chat_si
     struct openai_chat_found found;
 
     body = openai_chat_skip_lead(body);
-    if (body.n == 0) {
-        fail(watch, EMPTY, "the answer's body is empty");
-        return;
-    }
     if (!openai_chat_look(body, true, watch, &found)) {
-        if (openai_chat_is_html(body))
-            watch->failure = openai_chat_find_error(body, true, &watch->error);
-        else if (openai_chat_is_cut_json(body))
-            fail(watch, TRUNCATED, "the answer's JSON ends before it is complete");
-        else
-            fail(watch, MALFORMED, "the answer is not JSON");
+        openai_chat_judge_text(body, watch);
         return;
     }
     judge_answer(&found, body, watch);

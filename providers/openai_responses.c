@@ -86,8 +86,13 @@ static bool needs_provider_tool(struct span tools, struct span choice)
            (chosen.n != 0 && !is_portable(chosen) && !json_is_string(chosen, "allowed_tools"));
 }
 
-/* What only the provider has that keeps it. As a key or a value this stands in no text: quotes are
- * escaped there. */
+/* As a key or a value this stands in no text: quotes are escaped there. */
+static bool has_tools(const struct span *v)
+{
+    return top_has_items(v[TOOLS]) || span_find(v[INPUT], "\"additional_tools\"") != NULL;
+}
+
+/* What only the provider has that keeps it; found in the same way. */
 static bool is_pinned(const struct span *v)
 {
     static const char *const marks[] = {"\"file_id\"", "\"item_reference\"", "\"compaction\""};
@@ -123,7 +128,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
         return -1;
     req.body = body;
     req.model_raw = v[MODEL];
-    req.tools = top_has_items(v[TOOLS]);
+    req.tools = has_tools(v);
     req.structured = openai_chat_is_structured(top_member(v[TEXT], "format"));
     req.logprobs = span_find(v[INCLUDE], "logprobs") != NULL;
     req.pinned = is_pinned(v);
@@ -212,6 +217,7 @@ static void write_end(struct strbuf *out UNUSED)
 const struct dialect dialect_openai_responses = {
     .name = "openai_responses",
     .marks_end = true,
+    .key_header = "Authorization: Bearer ",
     .id_prefix = "resp_",
     .comments = true,
     .client_fields = (const char *const[]){"openai-beta", "idempotency-key", NULL},

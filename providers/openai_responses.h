@@ -62,6 +62,9 @@ int openai_responses_write_conversation(const struct conversation *c,
                                         struct dialect_request *out, struct drops *drops,
                                         struct err *e);
 
+/* Is this item of the input a list of further tools? */
+bool openai_responses_adds_tools(struct span item);
+
 /* What a call of a namespace's tool is named for providers: raw, and never two names the same where
  * the client's are not. */
 struct span openai_responses_joined_name(struct arena *a, struct span space, struct span name);

@@ -635,6 +635,8 @@ void openai_responses_write_event(struct answer_writer *w, const struct chat_eve
         s->reason = arena_copy(w->arena, ev->text);
         s->cut = incomplete_reason(s->reason) != NULL;
         break;
+    case CHAT_VECTOR:
+        break;
     case CHAT_USAGE:
         w->usage = ev->usage;
         break;

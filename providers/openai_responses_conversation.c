@@ -18,13 +18,19 @@ static const char *const tool_fields[] = {
     "type", "name", "description", "parameters", "strict", "format", "tools", NULL,
 };
 
-static struct tool *add_tool(struct tools *t, struct span path)
+/* The tool of this name, fresh: a later declaration of it stands for the earlier one. */
+static struct tool *declare(struct tools *t, struct span name, struct span path)
 {
-    struct tool *tool = arena_zalloc(t->r->arena, sizeof(*tool));
+    struct tool *tool = t->r->out->tools;
 
-    tool->path = path;
-    *t->last = tool;
-    t->last = &tool->next;
+    while (tool != NULL && !span_eq(tool->name, name))
+        tool = tool->next;
+    if (tool == NULL) {
+        tool = arena_zalloc(t->r->arena, sizeof(*tool));
+        *t->last = tool;
+        t->last = &tool->next;
+    }
+    *tool = (struct tool){.next = tool->next, .name = name, .path = path};
     return tool;
 }
 
@@ -65,14 +71,14 @@ static int read_function(struct tools *t, const struct span *v, struct span path
                          bool custom)
 {
     struct request_reader *r = t->r;
-    struct tool *tool = add_tool(t, path);
+    struct tool *tool;
 
+    if (json_type_of(v[NAME]) != JSON_STRING || v[NAME].n <= 2)
+        return request_expected_value(r, request_path(r, path, "name"), "the tool's name", v[NAME]);
+    tool = declare(t, openai_responses_joined_name(r->arena, space, v[NAME]), path);
     if (request_string(r, v[DESCRIPTION], path, "description", &tool->description) < 0 ||
         request_bool(r, v[STRICT], path, "strict", &tool->strict) < 0)
         return -1;
-    if (json_type_of(v[NAME]) != JSON_STRING || v[NAME].n <= 2)
-        return request_expected_value(r, request_path(r, path, "name"), "the tool's name", v[NAME]);
-    tool->name = openai_responses_joined_name(r->arena, space, v[NAME]);
     if (space.n > 2 || custom)
         add_alias(t, tool, v[NAME], space, custom);
     if (custom) {
@@ -133,6 +139,25 @@ static int read_list(struct tools *t, struct span raw, struct span path, struct 
     for (unsigned i = 0; json_item(&j); i++)
         if (read_tool(t, json_take(&j), request_path_at(t->r, path, i), space) < 0)
             return -1;
+    return 0;
+}
+
+/* Those that stand among the input's items, as agents declare them. */
+static int read_added(struct tools *t, struct span input)
+{
+    struct request_reader *r = t->r;
+    struct json j = json_read(input);
+
+    if (!json_enter(&j, JSON_ARRAY))
+        return 0;
+    for (unsigned i = 0; json_item(&j); i++) {
+        struct span item = json_take(&j), path = request_path_at(r, SPAN("input"), i);
+
+        if (openai_responses_adds_tools(item) &&
+            read_list(t, top_member(item, "tools"), request_path(r, path, "tools"),
+                      (struct span){0}) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -426,7 +451,8 @@ int openai_responses_read_conversation(struct span body, struct arena *a, struct
         read_stream_options(&r, v[STREAM_OPTIONS]) < 0 ||
         openai_responses_read_input(&r, v[INSTRUCTIONS], v[INPUT]) < 0 ||
         read_list(&tools, v[TOOLS_], SPAN("tools"), (struct span){0}) < 0 ||
-        read_choice(&r, v[TOOL_CHOICE]) < 0 || read_options(&r, v) < 0)
+        read_added(&tools, v[INPUT]) < 0 || read_choice(&r, v[TOOL_CHOICE]) < 0 ||
+        read_options(&r, v) < 0)
         return -1;
     *out = c;
     return 0;

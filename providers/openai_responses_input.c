@@ -374,6 +374,11 @@ static bool is_bound(struct span type)
     return json_is_string(type, "item_reference") || json_is_string(type, "compaction");
 }
 
+bool openai_responses_adds_tools(struct span item)
+{
+    return json_is_string(top_member(item, "type"), "additional_tools");
+}
+
 static int read_item(struct input *in, struct span raw, struct span path)
 {
     struct request_reader *r = in->r;
@@ -392,6 +397,8 @@ static int read_item(struct input *in, struct span raw, struct span path)
         return read_result(in, raw, path);
     if (json_is_string(type, "reasoning"))
         return read_reasoning(in, raw, path);
+    if (openai_responses_adds_tools(raw))
+        return 0; /* read with the others */
     if (is_bound(type))
         return err_set(r->e, ERR_VALUE,
                        "%.*s: an item of type %.*s lives at its provider, expected what it stands "

@@ -92,22 +92,34 @@ static bool origin_allowed(const struct config *c, const struct admit_request *r
 
 /* ---- what it wants -------------------------------------------------------------------------- */
 
+static bool wants_websocket(const struct admit_request *r)
+{
+    return span_find_nocase(r->upgrade, "websocket") != NULL;
+}
+
 static bool method_fits(const struct admit_request *r, struct admission *out)
 {
+    static const char *const passed[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
     bool post = door_asks(out->door.kind);
 
+    for (size_t i = 0; door_passes(out->door.kind) && i < ARRAY_LEN(passed); i++)
+        if (span_is(r->method, passed[i]))
+            return true;
     if (post ? span_is(r->method, "POST") : span_is(r->method, "GET"))
         return true;
     if (!post && out->door.kind != DOOR_STREAM && span_is(r->method, "HEAD"))
         return true;
-    if (post && span_find_nocase(r->upgrade, "websocket") != NULL)
+    if (post && wants_websocket(r))
         return refuse(
             out, 426, "no_websocket",
             "this proxy speaks no WebSocket; send the request as POST, and its answer comes "
             "as server-sent events");
-    out->allow = post ? "POST" : out->door.kind == DOOR_STREAM ? "GET" : "GET, HEAD";
+    out->allow = post                            ? "POST"
+                 : out->door.kind == DOOR_STREAM ? "GET"
+                 : door_passes(out->door.kind)   ? "GET, HEAD, POST, PUT, PATCH, DELETE"
+                                                 : "GET, HEAD";
     return refuse(out, 405, "method_not_allowed", "method %.*s is not allowed here; use %s",
-                  r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, post ? "POST" : "GET");
+                  r->method.n > 20 ? 20 : (int)r->method.n, r->method.p, out->allow);
 }
 
 /* ---- who it is ------------------------------------------------------------------------------ */
@@ -227,6 +239,10 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
                        .anthropic = r->anthropic_version.p != NULL,
                        .google = r->x_goog_api_key.p != NULL || r->x_goog_api_client.p != NULL,
                    });
+    if (door_passes(out->door.kind) && !c->passthrough)
+        out->door.kind = DOOR_NONE;
+    if (out->door.kind == DOOR_TUNNEL && !(wants_websocket(r) && span_is(r->method, "GET")))
+        out->door.kind = DOOR_PASS;
     if (!host_allowed(c, r->host))
         return refuse(out, 421, "host_not_allowed",
                       "host \"%.*s\" is none of this proxy's names; add it to hosts: in the "
@@ -247,11 +263,15 @@ bool admit(const struct config *c, const struct admit_request *r, struct admissi
         return refuse(
             out, 404, "not_found",
             "there is nothing at %.*s; this proxy serves POST /v1/chat/completions, "
-            "/v1/responses, /v1/messages, /v1/messages/count_tokens and /v1beta/models/NAME with "
-            ":generateContent, :streamGenerateContent or :countTokens, and GET /v1/models",
+            "/v1/responses, /v1/completions, /v1/embeddings, /v1/messages, "
+            "/v1/messages/count_tokens and /v1beta/models/NAME with :generateContent, "
+            ":streamGenerateContent, :countTokens, :embedContent or :batchEmbedContents, and GET "
+            "/v1/models",
             n > 200 ? 200 : (int)n, r->target.p);
     }
     if (!method_fits(r, out))
         return false;
+    if (out->door.kind == DOOR_PASS && wants_websocket(r))
+        return refuse(out, 426, "no_websocket", "there is no WebSocket at this path");
     return !door_asks(out->door.kind) || body_fits(c, r, out);
 }

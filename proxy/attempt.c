@@ -1,4 +1,4 @@
-#include "proxy/attempt.h"
+#include "proxy/attempt_parts.h"
 
 #include <stdio.h>
 
@@ -10,13 +10,12 @@
 
 #define MAX_EVENT         (16 * 1024 * 1024) /* bytes of one event: images come inline */
 #define MAX_PREAMBLE      (256 * 1024)       /* held before the first output of a stream */
-#define MAX_ERROR         (64 * 1024)        /* read of an error's body; more is not looked at */
 #define MAX_DROPPED       512  /* bytes of the list of fields that a provider cannot be told */
 #define MAX_PASSED_FIELDS 1024 /* header lines that go on to the client, with room for our own */
 
 /* ---- telling -------------------------------------------------------------------------------- */
 
-static void tell(struct attempt *a, enum failover_event_kind kind)
+void attempt_tell(struct attempt *a, enum failover_event_kind kind)
 {
     struct failover_event ev = {
         .kind = kind, .try = a->number, .status = a->status, .retry_after_ms = RETRY_AFTER_NONE};
@@ -73,7 +72,7 @@ static void fail(struct attempt *a, enum failure why)
     a->events->happened(a, &ev);
 }
 
-static void fail_saying(struct attempt *a, enum failure why, const char *text)
+void attempt_fail(struct attempt *a, enum failure why, const char *text)
 {
     size_t n;
 
@@ -103,7 +102,7 @@ static bool pass_on(struct attempt *a, struct span bytes)
         strbuf_add_span(&a->calls, bytes);
         if (!a->calls.failed)
             return true;
-        fail_saying(a, ANSWER_TOO_BIG, "a tool call is larger than limits.answer_body");
+        attempt_fail(a, ANSWER_TOO_BIG, "a tool call is larger than limits.answer_body");
         return false;
     }
     if (a->owns) {
@@ -113,7 +112,7 @@ static bool pass_on(struct attempt *a, struct span bytes)
     strbuf_add_span(&a->held, bytes);
     if (!a->held.failed)
         return true;
-    fail_saying(a, ANSWER_TOO_BIG, "too much came before the first output");
+    attempt_fail(a, ANSWER_TOO_BIG, "too much came before the first output");
     return false;
 }
 
@@ -248,9 +247,9 @@ static bool pass_words(struct attempt *a)
     bool on = false;
 
     if (a->words.failed)
-        fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is too large to be translated");
+        attempt_fail(a, ANSWER_TOO_BIG, "an event of the answer is too large to be translated");
     else if (a->stitch != NULL && a->stitch->said == SEAM_WRONG)
-        fail_saying(a, SEAM_MISMATCH, "it goes on from another place, or with another text");
+        attempt_fail(a, SEAM_MISMATCH, "it goes on from another place, or with another text");
     else
         on = pass_on(a, strbuf_span(&a->words));
     strbuf_clear(&a->words);
@@ -342,7 +341,7 @@ static void complete(struct attempt *a)
             return;
     }
     a->over = true;
-    tell(a, FAILOVER_COMPLETE);
+    attempt_tell(a, FAILOVER_COMPLETE);
 }
 
 /* One event of an answer that is translated: what goes out are not the provider's bytes. */
@@ -434,10 +433,10 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
         if (kind == EVENT_ERROR)
             fail_inside(a, ev->data);
         else
-            fail_saying(a, verdict,
-                        kind == EVENT_BAD
-                            ? "an event of the answer is not valid JSON"
-                            : "the end marker came without a finish reason or output");
+            attempt_fail(a, verdict,
+                         kind == EVENT_BAD
+                             ? "an event of the answer is not valid JSON"
+                             : "the end marker came without a finish reason or output");
         return false;
     }
     if (begins_call(a)) {
@@ -449,7 +448,7 @@ static bool take_event(struct attempt *a, const struct sse_event *ev, struct spa
     /* A picture, say, or the work of a provider's own tool: it cannot be carried on, nor can an
      * answer be carried on that holds some. */
     if ((untold || a->watch.foreign) && a->stitch != NULL) {
-        fail_saying(a, SEAM_MISMATCH, "it holds what cannot stand in another one's answer");
+        attempt_fail(a, SEAM_MISMATCH, "it holds what cannot stand in another one's answer");
         return false;
     }
     if (untold && a->said != NULL)
@@ -502,7 +501,7 @@ static void read_events(struct attempt *a, struct span bytes)
     bool was_whole = a->dialect->judge_end(&a->watch) == FAILURE_NONE, progress = false;
 
     if (sse_feed(&a->sse, bytes) < 0) {
-        fail_saying(a, ANSWER_TOO_BIG, "an event of the answer is larger than 16 MiB");
+        attempt_fail(a, ANSWER_TOO_BIG, "an event of the answer is larger than 16 MiB");
         return;
     }
     while (sse_next(&a->sse, &ev)) {
@@ -514,7 +513,7 @@ static void read_events(struct attempt *a, struct span bytes)
         return;
     if (a->ending ||
         (!was_whole && a->dialect->marks_end && a->dialect->judge_end(&a->watch) == FAILURE_NONE))
-        tell(a, FAILOVER_STOPPED);
+        attempt_tell(a, FAILOVER_STOPPED);
     else if (progress && a->told)
         a->events->progress(a);
 }
@@ -548,9 +547,9 @@ static void end_of_events(struct attempt *a, bool cut, const char *text)
     if (verdict == FAILURE_NONE)
         complete(a);
     else if (verdict == EMPTY && !cut)
-        fail_saying(a, EMPTY, "the stream held no output");
+        attempt_fail(a, EMPTY, "the stream held no output");
     else
-        fail_saying(a, TRUNCATED, text);
+        attempt_fail(a, TRUNCATED, text);
 }
 
 /* ---- an answer in one piece -------------------------------------------------------------------
@@ -580,24 +579,28 @@ static void judge_whole(struct attempt *a)
     if (a->watch.failure == FAILURE_NONE && whole) {
         put_into_words(a);
         if (a->whole.too_big || a->held.failed) {
-            fail_saying(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
+            attempt_fail(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
             return;
         }
     }
     if (a->watch.failure != FAILURE_NONE) {
         fail_inside(a, strbuf_span(&a->held));
     } else if (a->request->stream) {
-        fail_saying(a, MALFORMED, "one JSON text came where a stream was asked for");
+        attempt_fail(a, MALFORMED, "one JSON text came where a stream was asked for");
     } else {
         complete(a);
     }
 }
 
-static void judge_error(struct attempt *a, struct span content_type)
+void attempt_judge_error(struct attempt *a, struct span content_type)
 {
     enum failure f =
         a->dialect->classify(a->status, content_type, strbuf_span(&a->held), &a->error);
     size_t n = strlen(a->error.message);
+
+    /* Of a path that we do not know it says nothing of what else the key may do. */
+    if (a->raw && (f == AUTH || f == FORBIDDEN))
+        f = KEY_SCOPE;
 
     secret_redact(a->error.message, &n);
     a->error.message[n] = '\0';
@@ -610,11 +613,10 @@ static void judge_error(struct attempt *a, struct span content_type)
 
 static void on_connected(void *ctx)
 {
-    tell(ctx, FAILOVER_CONNECTED);
+    attempt_tell(ctx, FAILOVER_CONNECTED);
 }
 
-/* What of a provider's head the client may see; everything else stays here. */
-static bool client_may_see(struct span name)
+bool attempt_shows(const struct attempt *a, struct span name)
 {
     static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
     static const char *const limits[] = {"x-ratelimit-", "anthropic-ratelimit-"};
@@ -622,7 +624,7 @@ static bool client_may_see(struct span name)
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         if (span_is_nocase(name, fields[i]))
             return true;
-    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+    for (size_t i = 0; i < ARRAY_LEN(limits) && !a->own_limits; i++)
         if (name.n > strlen(limits[i]) &&
             span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
             return true;
@@ -634,6 +636,14 @@ static struct span find_field(const void *head, const char *name)
     return http1_find(head, name);
 }
 
+void attempt_read_limits(struct attempt *a, const struct http1_head *head)
+{
+    if (head->status / 100 == 2 || head->status == 429)
+        a->spent_ms = retry_after_spent(find_field, head, clock_wall_ms());
+    if (head->status / 100 != 2)
+        a->retry_after_ms = retry_after_asked(find_field, head, clock_wall_ms());
+}
+
 static void on_head(void *ctx, const struct http1_head *head)
 {
     struct attempt *a = ctx;
@@ -643,21 +653,19 @@ static void on_head(void *ctx, const struct http1_head *head)
     a->event_stream = span_find_nocase(type, "text/event-stream") != NULL;
     a->html = span_find_nocase(type, "text/html") != NULL;
     if (head->status / 100 == 3) {
-        fail_saying(a, REDIRECT, "it wants to send us elsewhere");
+        attempt_fail(a, REDIRECT, "it wants to send us elsewhere");
         return;
     }
-    if (head->status / 100 == 2 || head->status == 429)
-        a->spent_ms = retry_after_spent(find_field, head, clock_wall_ms());
+    attempt_read_limits(a, head);
     if (head->status / 100 != 2) {
         a->mode = MODE_ERROR;
-        a->held.max = MAX_ERROR;
-        a->retry_after_ms = retry_after_asked(find_field, head, clock_wall_ms());
+        a->held.max = ATTEMPT_MAX_ERROR;
         return;
     }
     for (unsigned i = 0; i < head->n; i++) {
         struct span name = head->headers[i].name, value = head->headers[i].value;
 
-        if (!client_may_see(name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
+        if (!attempt_shows(a, name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
             continue; /* a line is passed on whole or not at all */
         strbuf_add_span(&a->fields, name);
         strbuf_add(&a->fields, ": ");
@@ -701,14 +709,15 @@ static void on_body(void *ctx, struct span bytes)
     case MODE_WHOLE:
         strbuf_add_span(&a->held, bytes);
         if (a->held.failed)
-            fail_saying(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
+            attempt_fail(a, ANSWER_TOO_BIG, "the answer is larger than limits.answer_body");
         break;
     default:
         /* Enough of an error was read when the cap is reached. */
         strbuf_add_n(&a->held, bytes.p,
-                     bytes.n < MAX_ERROR - a->held.len ? bytes.n : MAX_ERROR - a->held.len);
-        if (a->held.len == MAX_ERROR)
-            judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+                     bytes.n < ATTEMPT_MAX_ERROR - a->held.len ? bytes.n
+                                                               : ATTEMPT_MAX_ERROR - a->held.len);
+        if (a->held.len == ATTEMPT_MAX_ERROR)
+            attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
     }
 }
 
@@ -716,19 +725,21 @@ static void ended(struct attempt *a, bool cut, const char *text)
 {
     switch (a->mode) {
     case MODE_UNSEEN:
-        fail_saying(a, cut ? TRUNCATED : EMPTY, cut ? text : "the answer has no body");
+        attempt_fail(a, cut ? TRUNCATED : EMPTY, cut ? text : "the answer has no body");
         break;
     case MODE_STREAM:
         end_of_events(a, cut, text);
         break;
     case MODE_WHOLE:
         if (cut)
-            fail_saying(a, TRUNCATED, text);
+            attempt_fail(a, TRUNCATED, text);
         else
             judge_whole(a);
         break;
     case MODE_ERROR:
-        judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        break;
+    case MODE_RAW: /* not here */
         break;
     }
 }
@@ -753,7 +764,7 @@ static void on_failed(void *ctx, enum failure why, const char *text)
     if (why == TRUNCATED)
         ended(a, true, text);
     else
-        fail_saying(a, why, text);
+        attempt_fail(a, why, text);
 }
 
 static const struct upstream_events upstream_events = {
@@ -838,7 +849,7 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
         .rewrite_model =
             a->target->model.p != NULL && !span_eq(a->target->model, a->request->model),
     };
-    struct span parts[UPSTREAM_MAX_PARTS];
+    struct upstream_request request = {0};
 
     if (write_outgoing(a, brief, &to) < 0) {
         a->task.run = not_said;
@@ -859,11 +870,10 @@ static void start_call(struct attempt *a, struct upstream_pool *pool, unsigned k
     strbuf_add(&head, "Content-Length: ");
     strbuf_add_u64(&head, a->outgoing.body_bytes);
     strbuf_add(&head, "\r\n\r\n");
-    parts[0] = strbuf_span(&head);
+    request.parts[0] = strbuf_span(&head);
     for (size_t i = 0; i < ARRAY_LEN(a->outgoing.body); i++)
-        parts[i + 1] = a->outgoing.body[i];
-    upstream_start(&a->call, pool, o->lane + key, &o->peer, parts, UPSTREAM_MAX_PARTS,
-                   &upstream_events, a);
+        request.parts[i + 1] = a->outgoing.body[i];
+    upstream_start(&a->call, pool, o->lane + key, &o->peer, &request, &upstream_events, a);
 }
 
 /* ---- the provider inside the process ----------------------------------------------------------
@@ -885,7 +895,7 @@ static void scripted_turn(struct loop_task *t)
 
     if (a->over)
         return;
-    tell(a, FAILOVER_CONNECTED);
+    attempt_tell(a, FAILOVER_CONNECTED);
     a->status = 200;
     a->watch.output = a->watch.stopped = a->watch.end = true;
     if (a->request->stream) {
@@ -921,6 +931,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->events = events;
     a->ctx = ctx;
     a->number = brief->number;
+    a->own_limits = brief->own_limits;
     a->dialect = provider_dialect(t->provider, brief->client);
     a->client = brief->client;
     a->translating = attempt_translates(t, brief->client);
@@ -929,6 +940,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     a->target = t;
     a->without = atomic_load_explicit(&t->without, memory_order_relaxed) | brief->without;
     a->watch.expected = a->request->choices;
+    a->watch.vectors = a->request->vectors;
     a->retry_after_ms = a->spent_ms = RETRY_AFTER_NONE;
     a->held = strbuf_heap(s->config->limits.answer_body);
     a->words = strbuf_heap(s->config->limits.answer_body);
@@ -941,6 +953,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
         .created = clock_wall_ms() / 1000,
         .usage_asked = a->request->usage_asked,
         .reasoning_asked = a->request->reasoning_asked,
+        .packed = a->request->vectors.packed,
         .tool_aliases = brief->conversation != NULL ? brief->conversation->tool_aliases : NULL,
         .arena = arena,
     };

@@ -10,6 +10,9 @@
  *
  * An attempt can also carry on an answer that another one began. It puts its answer into the
  * client's words itself, whatever its dialect, and holds them until they fit (stitch.h).
+ *
+ * A request that is handed on unread has an attempt of another kind (attempt_raw.c): what comes is
+ * judged by its status and by how it ends, and goes out as it is.
  */
 #ifndef HOLDFAST_PROXY_ATTEMPT_H
 #define HOLDFAST_PROXY_ATTEMPT_H
@@ -26,6 +29,7 @@ enum attempt_mode {
     MODE_STREAM, /* server-sent events */
     MODE_WHOLE,  /* one JSON text, held until it is complete */
     MODE_ERROR,  /* the body of an error answer */
+    MODE_RAW,    /* bytes that are not read here */
 };
 
 struct attempt;
@@ -61,7 +65,23 @@ struct attempt_brief {
     bool atomic;            /* tool calls are held back until they are complete */
     struct seam_text *said; /* to be told of all that goes out; NULL: nobody will need it */
     const struct attempt_carry *carry; /* NULL: it begins an answer */
+    bool own_limits;       /* the client has rate limits here: the provider's are not its */
     const char *unsayable; /* the request cannot even be put for another target: why, or NULL */
+};
+
+/* A request that is handed on unread. */
+struct attempt_raw {
+    int number;
+    struct span method;
+    struct span path;   /* and query, for this target (door_path) */
+    struct span fields; /* header lines of the client's that go along */
+    struct span body;   /* as far as it is there; good as long as the exchange */
+    bool open;          /* more of it follows, with attempt_ask_more */
+    bool has_length;
+    uint64_t length; /* of all of the body, where that is known; else it goes out in chunks */
+    bool once;       /* it must not go out twice, not even where nothing came back */
+    bool upgrade;    /* it asks for a tunnel; `fields` say so */
+    bool own_limits; /* as in the other brief */
 };
 
 /* Upward calls; wired by the exchange, which is a->ctx. Two attempts of it can be live at once. */
@@ -70,6 +90,7 @@ struct attempt_events {
     void (*write)(struct attempt *a, struct span bytes); /* once it owns; gathered until flush */
     void (*flush)(struct attempt *a);                    /* ... sends them */
     void (*progress)(struct attempt *a);                 /* the same: something of it came */
+    void (*room)(struct attempt *a);                     /* of an open request: more may follow */
 };
 
 struct attempt {
@@ -86,6 +107,11 @@ struct attempt {
     bool rewrites;    /* what goes out are our words, and not the provider's bytes */
     const struct chat_request *request;
     struct target *target;
+    bool own_limits; /* see the brief */
+    bool raw;        /* the request was handed on unread ... */
+    bool tunnel;     /* ... and got a tunnel */
+    bool chunked;    /* ... its body goes out in chunks */
+    bool gathers;    /* its answer is short as a rule: worth having whole before it goes out */
 
     struct upstream_call call;
     struct dialect_request outgoing;
@@ -133,6 +159,16 @@ bool attempt_translates(const struct target *t, const struct dialect *client);
 struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, struct loop *l,
                               struct arena *a, const struct attempt_brief *brief, struct target *t,
                               unsigned key, const struct attempt_events *events, void *ctx);
+
+/* The same for a request that is handed on unread, of a provider of `dialect`. */
+struct attempt *attempt_start_raw(struct service *s, struct upstream_pool *pool, struct loop *l,
+                                  struct arena *a, const struct attempt_raw *brief,
+                                  const struct dialect *dialect, struct target *t, unsigned key,
+                                  const struct attempt_events *events, void *ctx);
+
+/* More of its body, copied; and its end. */
+void attempt_ask_more(struct attempt *a, struct span bytes);
+void attempt_asked(struct attempt *a);
 
 /* Appends what a complete stream still lacks at its end for the client; nothing where all came. */
 void attempt_write_end(struct attempt *a, struct strbuf *out);

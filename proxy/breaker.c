@@ -135,6 +135,19 @@ static bool all_out(const struct breaker *b, uint64_t now_ms)
     return b->probes >= places[b->won] && now_ms < b->probed_at + PROBE_LOST_MS;
 }
 
+void breaker_inherit(struct breaker *b, const struct breaker *from, uint64_t now_ms)
+{
+    struct breaker_config cfg = b->cfg;
+
+    *b = *from;
+    b->cfg = cfg;
+    if (b->state == BREAKER_HALF_OPEN) { /* its probes are out elsewhere */
+        b->state = BREAKER_OPEN;
+        b->retry_at = now_ms;
+        b->probes = b->won = 0;
+    }
+}
+
 breaker_pass breaker_ask(struct breaker *b, uint64_t now_ms)
 {
     if (b->state == BREAKER_CLOSED)

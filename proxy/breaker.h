@@ -59,6 +59,9 @@ struct breaker {
 
 void breaker_init(struct breaker *b, const struct breaker_config *cfg, uint64_t seed);
 
+/* Goes on from where another one stands, whose passes never come back here. */
+void breaker_inherit(struct breaker *b, const struct breaker *from, uint64_t now_ms);
+
 /* Every pass but 0 comes back through exactly one of ok, fail and drop. */
 breaker_pass breaker_ask(struct breaker *b, uint64_t now_ms) MUST_CHECK;
 

@@ -2,8 +2,11 @@
 
 #include <assert.h>
 
-const struct dialect *const door_dialects[] = {&dialect_openai_chat, &dialect_openai_responses,
-                                               &dialect_anthropic_messages, &dialect_gemini};
+const struct dialect *const door_dialects[] = {
+    &dialect_openai_chat,       &dialect_openai_responses,   &dialect_openai_completions,
+    &dialect_openai_embeddings, &dialect_anthropic_messages, &dialect_gemini,
+    &dialect_gemini_embeddings,
+};
 const size_t door_n_dialects = ARRAY_LEN(door_dialects);
 
 /* What stands behind the version. */
@@ -13,6 +16,8 @@ static const struct row {
     const struct dialect *dialect;
 } rows[] = {
     {"chat/completions", DOOR_ANSWER, &dialect_openai_chat},
+    {"completions", DOOR_ANSWER, &dialect_openai_completions},
+    {"embeddings", DOOR_ANSWER, &dialect_openai_embeddings},
     {"messages", DOOR_ANSWER, &dialect_anthropic_messages},
     {"messages/count_tokens", DOOR_COUNT, &dialect_anthropic_messages},
     {"responses", DOOR_ANSWER, &dialect_openai_responses},
@@ -66,16 +71,72 @@ static bool same_path(struct span path, const char *wanted)
     return path.n == 0 && rest.n == 0;
 }
 
+/* ---- what is handed on ---- */
+
+/* Paths of OpenAI's that are known without their version. Behind a version every path is taken for
+ * the provider's: it knows its own best. */
+static const char *const known[] = {
+    "assistants", "audio",       "batches",       "containers",  "conversations", "evals",
+    "files",      "fine_tuning", "images",        "moderations", "realtime",      "responses",
+    "threads",    "uploads",     "vector_stores", "videos",
+};
+
+static void find_pass(struct span path, bool versioned, struct door *d)
+{
+    struct span rest = path, first = segment(&rest);
+    /* A version twice is a base URL that has one too many. */
+    bool is_known = versioned && first.n > 0 && !span_is(first, "v1") && !span_is(first, "v1beta");
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        is_known = is_known || span_is(first, known[i]);
+    if (!is_known)
+        return;
+    d->kind = span_is(first, "realtime") ? DOOR_TUNNEL : DOOR_PASS;
+    d->below = path;
+}
+
+struct span door_path(const struct door *d, struct span base, struct span target, struct arena *a)
+{
+    const char *q = memchr(target.p, '?', target.n);
+    struct strbuf out = strbuf_in(a, base.n + target.n + 2);
+    struct span below = d->below;
+    char before = '?';
+
+    strbuf_add_span(&out, base);
+    while (below.n > 0) {
+        struct span s = segment(&below);
+
+        strbuf_add_char(&out, '/');
+        strbuf_add_span(&out, s);
+    }
+    while (q != NULL) {
+        struct span part = {q + 1, (size_t)(target.p + target.n - q - 1)};
+
+        q = part.n != 0 ? memchr(part.p, '&', part.n) : NULL;
+        if (q != NULL)
+            part.n = (size_t)(q - part.p);
+        if (part.n == 0 || span_starts(part, "key="))
+            continue;
+        strbuf_add_char(&out, before);
+        strbuf_add_span(&out, part);
+        before = '&';
+    }
+    return strbuf_span(&out);
+}
+
 /* ---- Google's paths: models/NAME:VERB, where the name may hold slashes and colons ---- */
 
 static const struct verb {
     const char *name;
     enum door_kind kind;
-    bool stream;
+    const struct dialect *dialect;
+    bool stream, batch;
 } verbs[] = {
-    {"generateContent", DOOR_ANSWER, false},
-    {"streamGenerateContent", DOOR_ANSWER, true},
-    {"countTokens", DOOR_COUNT, false},
+    {"generateContent", DOOR_ANSWER, &dialect_gemini, false, false},
+    {"streamGenerateContent", DOOR_ANSWER, &dialect_gemini, true, false},
+    {"countTokens", DOOR_COUNT, &dialect_gemini, false, false},
+    {"embedContent", DOOR_ANSWER, &dialect_gemini_embeddings, false, false},
+    {"batchEmbedContents", DOOR_ANSWER, &dialect_gemini_embeddings, false, true},
 };
 
 /* The value of a query's parameter; p == NULL where it is missing. */
@@ -108,9 +169,10 @@ static void find_verb(struct span target, struct door *d)
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         if (span_is(name, verbs[i].name)) {
             d->kind = verbs[i].kind;
-            d->dialect = &dialect_gemini;
+            d->dialect = verbs[i].dialect;
             d->model.n = (size_t)(colon - d->model.p);
             d->stream = verbs[i].stream;
+            d->batch = verbs[i].batch;
             d->list = d->stream && !span_is(query_value(target, "alt"), "sse");
         }
 }
@@ -163,6 +225,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
                                 : google         ? &dialect_gemini
                                                  : &dialect_openai_chat};
     struct span path = skip_slashes(without_query(target)), rest = path, first = segment(&rest);
+    bool versioned = false;
 
     if (same_path(path, "livez"))
         d.kind = DOOR_LIVEZ;
@@ -171,6 +234,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
     if (span_is(first, "v1beta"))
         d.dialect = &dialect_gemini;
     if (span_is(first, "v1") || span_is(first, "v1beta")) {
+        versioned = true;
         path = rest;
         first = segment(&rest);
     }
@@ -191,5 +255,7 @@ struct door door_find(struct span target, const struct door_hints *hints)
             d.kind = rows[i].kind;
             d.dialect = rows[i].dialect;
         }
+    if (d.kind == DOOR_NONE)
+        find_pass(path, versioned, &d);
     return d;
 }

@@ -34,6 +34,11 @@ void exchange_space_release(struct exchange_space *s)
     }
 }
 
+bool exchange_space_idle(const struct exchange_space *s)
+{
+    return s->n_out == 0;
+}
+
 /* ---- birth and death --------------------------------------------------------------------------
  */
 
@@ -42,6 +47,7 @@ static void give_back(struct loop_task *t)
     struct exchange *x = CONTAINER_OF(t, struct exchange, release);
     struct exchange_space *s = x->space;
 
+    s->n_out--;
     arena_reset(&x->arena);
     if (s->n_spare >= MAX_SPARE) {
         arena_release(&x->arena);
@@ -76,6 +82,7 @@ struct exchange *exchange_new(struct exchange_space *s, struct client *c)
         .dialect = &dialect_openai_chat,
         .started_us = loop_now_us(s->loop),
     };
+    s->n_out++;
     x->next = s->live;
     if (s->live != NULL)
         s->live->prev = x;
@@ -113,6 +120,11 @@ static void sweep_due(struct loop_timer *t)
         exchange_sweep_later(s, next);
 }
 
+void exchange_space_sweep(struct exchange_space *s)
+{
+    exchange_sweep_later(s, loop_now_ms(s->loop));
+}
+
 /* What the request needed while there could be another target: none is asked any more. */
 void exchange_forget_body(struct exchange *x)
 {
@@ -131,6 +143,7 @@ void exchange_end(struct exchange *x)
 
     assert(x->recorded && !x->ended);
     x->ended = true;
+    exchange_settle(x);
     x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);
@@ -163,7 +176,8 @@ static void ready(void *exchange)
     struct exchange *x = exchange;
 
     x->asked_us = clock_us();
-    x->request_bytes = x->body.len;
+    if (x->pass == NULL)
+        x->request_bytes = x->body.len;
     switch (x->admission.door.kind) {
     case DOOR_LIVEZ:
         exchange_answer_json(x, 200, SPAN("{\"status\":\"ok\"}\n"));
@@ -185,6 +199,10 @@ static void ready(void *exchange)
     case DOOR_COUNT:
         exchange_serve_chat(x);
         break;
+    case DOOR_PASS:
+    case DOOR_TUNNEL:
+        exchange_pass_ready(x);
+        break;
     case DOOR_NONE:
         assert(false); /* admit has refused it */
     }
@@ -204,8 +222,8 @@ static void gone(void *exchange)
         exchange_end(x);
         return;
     }
-    /* Whoever leaves after the last marker has the whole answer. */
-    if (x->committed && a->ending) {
+    /* Whoever leaves after the last marker has the whole answer; a tunnel has no other end. */
+    if (x->committed && (a->ending || a->tunnel)) {
         struct failover_event ev = {.kind = FAILOVER_COMPLETE,
                                     .try = a->number,
                                     .status = a->status,

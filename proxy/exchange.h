@@ -39,13 +39,21 @@ struct exchange_space {
     struct exchange *live;  /* every exchange that is not over */
     struct exchange *spare; /* ended ones, kept for their memory */
     unsigned n_spare;
+    unsigned n_out; /* live ones, and those that are over but not given back yet */
     struct follower_set followers;
     struct loop_timer sweep; /* forgets kept answers whose time is over */
 };
 
 void exchange_space_init(struct exchange_space *s, struct service *service, struct loop *l,
                          struct upstream_pool *pool);
-void exchange_space_release(struct exchange_space *s); /* nothing may be live */
+void exchange_space_release(struct exchange_space *s); /* only once it is idle, or without a loop */
+
+/* Is nothing of it in use any more? */
+bool exchange_space_idle(const struct exchange_space *s);
+
+/* Looks for kept answers whose time is over, now and from then on; it does so by itself for those
+ * that were made here. */
+void exchange_space_sweep(struct exchange_space *s);
 
 /* What the clients' connections call; their ctx is the space. */
 extern const struct client_handler exchange_handler;

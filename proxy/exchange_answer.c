@@ -45,8 +45,9 @@ void exchange_log(struct exchange *x, const char *outcome)
         .id = span_of(x->id),
         .wall_ms = clock_wall_ms(),
         .client = span_of(x->address),
+        .caller = x->admission.client != NULL ? x->admission.client->name : NULL,
         .route = x->route != NULL ? span_of(x->route->model) : SPAN(""),
-        .dialect = door_asks(x->admission.door.kind) ? x->dialect->name : NULL,
+        .dialect = door_asks(x->admission.door.kind) || x->pass != NULL ? x->dialect->name : NULL,
         .model = x->request.model,
         .stream = x->request.stream,
         .replayed = x->following ? metrics_replay_label(x->found_by) : NULL,
@@ -69,7 +70,8 @@ void exchange_log(struct exchange *x, const char *outcome)
         r.cached_tokens = x->used.cached + a->watch.usage.cached;
         r.reasoning_tokens = x->used.reasoning + a->watch.usage.reasoning;
         r.provider = span_of(a->target->provider->conf->name);
-        r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
+        if (!a->raw)
+            r.served_model = a->target->model.p != NULL ? a->target->model : x->request.model;
     }
     accesslog_write(&r, x->space->service->log_format, &line);
     log_line(strbuf_span(&line));
@@ -83,6 +85,7 @@ void exchange_add_id(const struct exchange *x, struct strbuf *fields)
     strbuf_addf(fields, "x-request-id: %s\r\n", x->id);
     if (x->dialect->id_field != NULL)
         strbuf_addf(fields, "%s: %s\r\n", x->dialect->id_field, x->id);
+    quota_fields(&x->quota, fields);
 }
 
 /* An error as it goes to this client, before it is written in the words of his dialect. */
@@ -116,8 +119,12 @@ void exchange_refuse(struct exchange *x, const struct chat_error *error)
 
     exchange_add_id(x, &fields);
     strbuf_add(&fields, "Content-Type: application/json\r\n");
-    strbuf_add(&fields, error->status == 503 ? "x-should-retry: true\r\nretry-after: 1\r\n"
-                                             : "x-should-retry: false\r\n");
+    if (error->status == 429)
+        strbuf_addf(&fields, "x-should-retry: true\r\nretry-after: %u\r\nretry-after-ms: %u\r\n",
+                    (unsigned)((x->quota.wait_ms + 999) / 1000), (unsigned)x->quota.wait_ms);
+    else
+        strbuf_add(&fields, error->status == 503 ? "x-should-retry: true\r\nretry-after: 1\r\n"
+                                                 : "x-should-retry: false\r\n");
     if (x->admission.allow != NULL)
         strbuf_addf(&fields, "Allow: %s\r\n", x->admission.allow);
     if (error->status == 426) /* RFC 9110 15.5.22 wants one named: what we do speak */

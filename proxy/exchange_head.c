@@ -61,8 +61,8 @@ static struct admit_request to_admit(const struct http1_head *h)
 
 /* Header lines of the client's that a provider may see; credentials and cookies never are. A field
  * may have several lines. */
-static struct span copy_fields(struct exchange *x, const struct http1_head *h,
-                               const char *const *names)
+struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
+                                 const char *const *names)
 {
     struct strbuf out = strbuf_in(&x->arena, 8192);
 
@@ -199,6 +199,8 @@ void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h)
         x->last_event = arena_copy(&x->arena, http1_find(h, "last-event-id"));
         admit_caller(&r, &x->admission, x->caller);
     }
+    if (door_passes(x->admission.door.kind))
+        return read_wishes(x, h) && exchange_pass_begin(x, h) ? x : NULL;
     if (!door_asks(x->admission.door.kind)) {
         x->body = strbuf_in(&x->arena, SMALL_BODY);
         return x;
@@ -207,8 +209,9 @@ void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h)
         return NULL;
     if (x->replay_key.n > 0 || s->service->resume)
         admit_caller(&r, &x->admission, x->caller);
-    x->fields_for_all = copy_fields(x, h, (const char *const[]){"traceparent", "tracestate", NULL});
-    x->fields_for_same = copy_fields(x, h, x->dialect->client_fields);
+    x->fields_for_all =
+        exchange_copy_fields(x, h, (const char *const[]){"traceparent", "tracestate", NULL});
+    x->fields_for_same = exchange_copy_fields(x, h, x->dialect->client_fields);
     x->query_for_same = copy_query(x, h->target, x->dialect->client_query);
     if (h->framing == HTTP1_LENGTH) {
         if (!service_reserve(s->service, h->length)) {
@@ -232,6 +235,8 @@ bool exchange_body(void *exchange, struct span bytes)
     struct exchange *x = exchange;
     struct service *s = x->space->service;
 
+    if (x->pass != NULL)
+        return exchange_pass_body(x, bytes);
     strbuf_add_span(&x->body, bytes);
     if (x->body.failed) {
         exchange_refuse_saying(x, 413, "body_too_large", "",

@@ -145,11 +145,17 @@ static void progress(struct attempt *a)
     failover_progress(&x->failover, a->owns && !a->held_back, loop_now_ms(x->space->loop));
 }
 
+static void room(struct attempt *a)
+{
+    exchange_pass_room(a->ctx, a);
+}
+
 static const struct attempt_events attempt_events = {
     .happened = happened,
     .write = write_out,
     .flush = flush,
     .progress = progress,
+    .room = room,
 };
 
 /* Reads the whole request, once, for the first target that speaks another dialect. */
@@ -247,9 +253,9 @@ static struct seam_text *keep_text(struct exchange *x)
 {
     struct seam_text *t;
 
-    if (!x->request.stream || x->midstream == SEAM_ERROR || x->no_failover ||
-        x->space->service->config->stream.seam_memory == 0 || x->request.choices > 1 ||
-        x->request.logprobs || x->request.audio)
+    if (!x->request.stream || x->dialect->extend == NULL || x->midstream == SEAM_ERROR ||
+        x->no_failover || x->space->service->config->stream.seam_memory == 0 ||
+        x->request.choices > 1 || x->request.logprobs || x->request.audio)
         return NULL;
     t = arena_zalloc(&x->arena, sizeof(*t));
     seam_text_init(t, x->space->service->config->stream.seam_memory);
@@ -263,6 +269,12 @@ static enum attempt_commit commit_of(const struct config *c)
                                                      : COMMIT_FIRST;
 }
 
+static void add_attempt(struct exchange *x, struct attempt *a)
+{
+    a->next = x->attempts;
+    x->attempts = a;
+}
+
 static void start_attempt(struct exchange *x, int try)
 {
     const struct failover *f = &x->failover;
@@ -272,9 +284,12 @@ static void start_attempt(struct exchange *x, int try)
     bool translates = attempt_translates(target, x->dialect);
     struct attempt_carry carry;
     struct attempt_brief brief;
-    struct attempt *a;
 
     count_start(x, try);
+    if (x->pass != NULL) {
+        add_attempt(x, exchange_pass_try(x, try, &attempt_events));
+        return;
+    }
     if (translates && (!t->carries_on || t->way == SEAM_ALIGN))
         need_conversation(x);
     brief = (struct attempt_brief){
@@ -291,6 +306,7 @@ static void start_attempt(struct exchange *x, int try)
         .commit = commit_of(c),
         .window = c->stream.window_tokens,
         .atomic = strcmp(c->stream.tool_calls, "atomic") == 0,
+        .own_limits = x->ticket.state != NULL,
     };
     if (t->carries_on) {
         carry = (struct attempt_carry){t->way, &x->owner->writer, used_so_far(x)};
@@ -301,10 +317,8 @@ static void start_attempt(struct exchange *x, int try)
     } else {
         brief.said = keep_text(x);
     }
-    a = attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena, &brief, target,
-                      t->ticket.key, &attempt_events, x);
-    a->next = x->attempts;
-    x->attempts = a;
+    add_attempt(x, attempt_start(x->space->service, x->space->pool, x->space->loop, &x->arena,
+                                 &brief, target, t->ticket.key, &attempt_events, x));
 }
 
 /* It is no part of what goes on now: the other attempt, a timer, or the client's end has decided.
@@ -449,6 +463,10 @@ static void commit(struct exchange *x, int try)
                          a->target->index, x->failover.tries[first].outcome);
     }
     x->first_us = clock_us();
+    if (a->raw) {
+        exchange_pass_commit(x, a);
+        return;
+    }
     metrics_first_token(x->space->service->metrics, a->target->index, x->first_us - x->started_us);
     if (!x->request.stream)
         return; /* FINISH follows and sends it in one piece */
@@ -458,7 +476,7 @@ static void commit(struct exchange *x, int try)
         correct_head(x, a);
     send_held(x, a);
     /* The request is kept for another target; there is none any more. */
-    if (a->said == NULL && a->call.sent == a->call.total)
+    if (a->said == NULL && upstream_asked(&a->call))
         exchange_forget_body(x);
 }
 
@@ -484,6 +502,10 @@ static void finish(struct exchange *x)
 
     a->over = true;
     upstream_cancel(&a->call); /* where it only kept the connection open */
+    if (a->raw) {
+        exchange_pass_finish(x, a);
+        return;
+    }
     settle(x, a);
     if (!x->request.stream) {
         finish_whole(x, a);
@@ -527,6 +549,13 @@ static void break_off(struct exchange *x)
     struct strbuf event = strbuf_in(&x->arena, MAX_LAST);
     struct chat_error error;
 
+    if (x->pass != NULL) { /* nothing of ours can stand in it: it breaks off */
+        exchange_record(x, failover_outcome(&x->failover),
+                        failure_row(failover_outcome(&x->failover))->label);
+        outlet_abort(&x->out, failover_outcome(&x->failover));
+        exchange_end(x);
+        return;
+    }
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
     error.request_id = x->id;

@@ -3,7 +3,9 @@
  *   exchange.c         birth, death, and the client's connection
  *   exchange_head.c    a request's head and body come in
  *   exchange_serve.c   the whole request is in: what is it answered with?
+ *   exchange_allow.c   what the client may ask for, and how much
  *   exchange_orders.c  the decision core's orders are carried out
+ *   exchange_pass.c    requests that are handed on unread
  *   exchange_keep.c    answers that are kept for clients who come back
  *   exchange_answer.c  answers in one piece, and the line in the log
  *
@@ -17,9 +19,20 @@
 #include "proxy/exchange.h"
 #include "proxy/outlet.h"
 #include "proxy/ops/metrics.h"
+#include "proxy/relay.h"
 #include "providers/sse_list.h"
 
 #define EXCHANGE_MAX_FIELDS 6144 /* header lines of an answer */
+
+/* A request that is handed on unread. */
+struct exchange_pass {
+    struct span method, target;
+    struct span fields; /* header lines that the provider gets as the client sent them */
+    bool has_length;
+    uint64_t length; /* of the body, as the head tells */
+    bool asking;     /* it is on its way to the provider */
+    bool open;       /* ... and more of its body is to come */
+};
 
 struct exchange {
     struct exchange_space *space;
@@ -52,6 +65,9 @@ struct exchange {
     struct span last_event;            /* Last-Event-ID */
     uint8_t caller[HASH_SHA256_BYTES]; /* whose the answer is; known only where it can be kept */
 
+    struct quota_ticket ticket; /* of a client with limits */
+    struct quota_view quota;    /* ... and how it stands */
+    struct exchange_pass *pass; /* NULL: it is read here */
     struct strbuf body;
     uint64_t reserved; /* of the service's memory */
     struct chat_request request;
@@ -119,10 +135,27 @@ void exchange_answer_json(struct exchange *x, unsigned status, struct span body)
 /* The client's id where it is harmless, else a new one. */
 void exchange_set_id(struct exchange *x, struct span wanted);
 
+/* Header lines of the client's that a provider may see, of the fields that are named. */
+struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
+                                 const char *const *names);
+
 /* What struct client_handler asks for while a request comes in. */
 void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h);
 
 bool exchange_body(void *exchange, struct span bytes);
+
+/* ---- exchange_allow.c ---- */
+
+/* May this client ask for this model, or with p == NULL for what is handed on unread? False where
+ * the request was refused. */
+bool exchange_allow(struct exchange *x, struct span model);
+
+/* The same without refusing. */
+bool exchange_may_use(const struct exchange *x, struct span model);
+
+/* Its limits; what the request has taken of them is given back by exchange_settle. */
+bool exchange_within_limits(struct exchange *x, uint64_t bytes);
+void exchange_settle(struct exchange *x);
 
 /* ---- exchange_orders.c ---- */
 
@@ -152,6 +185,23 @@ bool exchange_go_on_alone(struct exchange *x);
 void exchange_abandon(struct exchange *x);
 
 void exchange_alone_due(struct loop_timer *t); /* of x->alone */
+
+/* ---- exchange_pass.c ---- */
+
+/* The head is in. False where it was refused. */
+bool exchange_pass_begin(struct exchange *x, const struct http1_head *h);
+
+/* More of the body; and all of it is in. False where it is answered. */
+bool exchange_pass_body(struct exchange *x, struct span bytes);
+void exchange_pass_ready(struct exchange *x);
+
+/* What the decision core orders. */
+struct attempt *exchange_pass_try(struct exchange *x, int try, const struct attempt_events *events);
+void exchange_pass_commit(struct exchange *x, struct attempt *a);
+void exchange_pass_finish(struct exchange *x, struct attempt *a);
+
+/* The provider has taken all that was there of the request. */
+void exchange_pass_room(struct exchange *x, struct attempt *a);
 
 /* ---- exchange_serve.c ---- */
 

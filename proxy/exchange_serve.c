@@ -33,12 +33,19 @@ void exchange_serve_models(struct exchange *x)
                 names[n++] = span_of(model);
         }
     }
+    for (size_t i = 0, all = n; i < all; i++) { /* what it may not use is not there */
+        if (i == 0)
+            n = 0;
+        if (exchange_may_use(x, names[i]))
+            names[n++] = names[i];
+    }
     if (x->admission.door.kind == DOOR_MODELS) {
         x->dialect->write_models(names, n, 0, &out);
         exchange_answer_json(x, 200, strbuf_span(&out));
         return;
     }
-    if (route_find(c, x->admission.door.model) == NULL) {
+    if (route_find(c, x->admission.door.model) == NULL ||
+        !exchange_may_use(x, x->admission.door.model)) {
         exchange_refuse_saying(x, 404, "model_not_found", "model", "no route serves this model");
         return;
     }
@@ -76,8 +83,9 @@ void exchange_serve_chat(struct exchange *x)
     const struct door *door = &x->admission.door;
     struct err e;
 
-    x->request =
-        (struct chat_request){.stream = door->stream, .counting = door->kind == DOOR_COUNT};
+    x->request = (struct chat_request){.stream = door->stream,
+                                       .counting = door->kind == DOOR_COUNT,
+                                       .vectors = {.batch = door->batch}};
     if (door->model.n != 0 && !door_model(door->model, &x->arena, &x->request.model)) {
         exchange_refuse_saying(
             x, 400, "invalid_request", "model",
@@ -90,6 +98,8 @@ void exchange_serve_chat(struct exchange *x)
                                "", e.msg);
         return;
     }
+    if (!exchange_allow(x, x->request.model) || !exchange_within_limits(x, x->body.len))
+        return;
     x->route = x->route_wanted.n > 0 ? route_named(s->config, x->route_wanted)
                                      : route_find(s->config, x->request.model);
     if (x->route == NULL) {

@@ -210,7 +210,8 @@ static uint64_t first_output_limit(const struct failover *f, unsigned candidate,
     for (unsigned i = 0; i < f->n_candidates; i++) {
         const struct failover_candidate *c = &f->candidates[i];
 
-        targets += c->tries == 0 && !c->unfit && c->skipped == FAILURE_NONE; /* the others */
+        targets += c->tries == 0 && c->unfit == FAILURE_NONE &&
+                   c->skipped == FAILURE_NONE; /* the others */
     }
     if (targets == 1) /* nobody else would use the rest */
         return limit;
@@ -314,10 +315,10 @@ static bool try_candidate(struct failover *f, unsigned i, bool last_resort, uint
     uint64_t wait_ms;
     enum failure no;
 
-    if (c->unfit) {
+    if (c->unfit != FAILURE_NONE) {
         if (c->skipped == FAILURE_NONE) {
-            c->skipped = UNFIT;
-            note(f, (uint8_t)i, UNFIT, RETRY_AFTER_NONE, now_ms);
+            c->skipped = c->unfit;
+            note(f, (uint8_t)i, c->unfit, RETRY_AFTER_NONE, now_ms);
         }
         return false;
     }
@@ -608,7 +609,7 @@ static bool may_start_beside(const struct failover *f, unsigned i)
 {
     const struct failover_candidate *c = &f->candidates[i];
 
-    return c->tries == 0 && !c->unfit && !endpoint_failed(f, c->target);
+    return c->tries == 0 && c->unfit == FAILURE_NONE && !endpoint_failed(f, c->target);
 }
 
 static bool start_hedge(struct failover *f, uint64_t now_ms, struct failover_orders *out)
@@ -677,7 +678,7 @@ static bool carry_on_at(struct failover *f, unsigned i, unsigned ways, uint64_t 
 
     if (target_no_prefill(c->target, now_ms))
         left &= ~SEAM_BIT(SEAM_PREFILL);
-    if (left == 0 || c->unfit || c->tries >= f->policy.per_target ||
+    if (left == 0 || c->unfit != FAILURE_NONE || c->tries >= f->policy.per_target ||
         ask(f, i, wish, now_ms, &ticket, &wait_ms) != FAILURE_NONE)
         return false;
     while ((left & SEAM_BIT(way)) == 0)
@@ -738,8 +739,9 @@ static bool keep_larger(struct failover *f, uint64_t window)
     for (unsigned i = 0; i < f->n_candidates; i++) {
         struct failover_candidate *c = &f->candidates[i];
 
-        c->unfit = c->unfit || c->window <= window;
-        any = any || (!c->unfit && c->tries == 0);
+        if (c->unfit == FAILURE_NONE && c->window <= window)
+            c->unfit = UNFIT;
+        any = any || (c->unfit == FAILURE_NONE && c->tries == 0);
     }
     return any;
 }
@@ -1030,6 +1032,14 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
         stop(f, STOPPING, ev->retry_after_ms, ev->tcp_up, now_ms, out);
         break;
     }
+}
+
+void failover_asking(struct failover *f, uint64_t now_ms)
+{
+    struct failover_try *t = &f->tries[f->live[0]];
+
+    t->first_output = now_ms - t->started_ms + f->candidates[t->candidate].timers.first_output;
+    f->deadline_ms = now_ms + f->policy.total_ms;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -51,11 +51,12 @@ struct failover_timers {
 struct failover_candidate {
     struct target *target;
     struct failover_timers timers;
-    unsigned place;  /* its number in the route */
-    uint64_t window; /* tokens that its model takes; 0: unknown */
-    bool away;       /* not of the route's first tier: new load there */
-    bool unfit;      /* cannot serve this request at all: passed over without a call */
-    unsigned ways;   /* in which it can be asked to carry an answer on, as SEAM_BITs */
+    unsigned place;     /* its number in the route */
+    uint64_t window;    /* tokens that its model takes; 0: unknown */
+    bool away;          /* not of the route's first tier: new load there */
+    enum failure unfit; /* why it cannot serve this request at all, and is passed over without a
+                           call; FAILURE_NONE: it can */
+    unsigned ways;      /* in which it can be asked to carry an answer on, as SEAM_BITs */
     uint8_t tries;
     unsigned ways_used;   /* in which it was asked to carry this answer on */
     uint32_t keys_used;   /* mask: no key is tried twice */
@@ -202,6 +203,10 @@ static inline void failover_progress(struct failover *f, bool said, uint64_t now
     if (said)
         f->said_ms = now_ms;
 }
+
+/* The request of the live attempt is still on its way from the client, and more of it went out: its
+ * time begins when all has. */
+void failover_asking(struct failover *f, uint64_t now_ms);
 
 /* When a TICK must come at the latest. Never in the past for long: there is no wait without a
  * timer. */

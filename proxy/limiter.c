@@ -101,6 +101,17 @@ static void turn(struct limiter *l, uint64_t now_ms)
     begin_window(l, now_ms);
 }
 
+void limiter_inherit(struct limiter *l, const struct limiter *from)
+{
+    double tolerance = l->tolerance;
+    bool reserve = l->reserve;
+
+    *l = *from;
+    l->tolerance = tolerance;
+    l->reserve = reserve;
+    l->in_flight = l->away = 0;
+}
+
 bool limiter_take(struct limiter *l, bool away, uint64_t now_ms)
 {
     turn(l, now_ms);

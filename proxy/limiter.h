@@ -34,6 +34,9 @@ struct limiter {
 
 void limiter_init(struct limiter *l, double tolerance, bool reserve);
 
+/* Goes on from what another one has learnt; its places do not come back here. */
+void limiter_inherit(struct limiter *l, const struct limiter *from);
+
 /* A place, or not. `away`: the request is at home elsewhere. Each place comes back. */
 bool limiter_take(struct limiter *l, bool away, uint64_t now_ms) MUST_CHECK;
 void limiter_give(struct limiter *l, bool away);

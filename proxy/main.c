@@ -19,11 +19,13 @@
 #include "providers/catalog.h"
 #include "providers/fields.h"
 #include "proxy/base/clock.h"
+#include "proxy/base/hash.h"
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/secret.h"
 #include "proxy/ops/admin.h"
 #include "proxy/ops/status.h"
+#include "proxy/ops/watch.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
 #include "proxy/wire/worker.h"
@@ -32,17 +34,26 @@
 #define MAX_WORKERS   64
 #define PULSE_LOST_US 5000000 /* a loop that has not turned for so long is stuck */
 #define DRAIN_LOOK_MS 20
+#define WATCH_MS      1000 /* how often the files of the configuration are looked at */
 
 /* Everything that runs, for the whole life of the process. */
 struct program {
-    struct config *config;
+    struct config *config; /* of the service */
     struct service *service;
+    pthread_mutex_t swap; /* held by the admin port's thread while it looks at the two */
     struct admin *admin;
     struct worker *workers[MAX_WORKERS];
     unsigned n_workers;
     int fds[MAX_WORKERS][MAX_LISTENERS];
+    size_t n_listens;
     char addresses[MAX_LISTENERS][80];
-    char *listen_option; /* of --listen, comma separated */
+    char *paths[MAX_LISTENERS]; /* of unix sockets */
+    char **admin_hosts;
+    size_t n_admin_hosts;
+    uint64_t seen; /* the files of the configuration, as they were read */
+    unsigned reloads;
+    char reload_error[512]; /* why the last reading was refused, or "" */
+    char *listen_option;    /* of --listen, comma separated */
     const char *config_option;
 };
 
@@ -60,14 +71,27 @@ static bool is_live(void *ctx)
     return true;
 }
 
+/* The service of this moment, kept from going away while the admin port looks at it. */
+static struct service *borrow(struct program *p)
+{
+    struct service *s;
+
+    pthread_mutex_lock(&p->swap);
+    s = p->service;
+    service_use(s);
+    pthread_mutex_unlock(&p->swap);
+    return s;
+}
+
 static bool is_ready(void *ctx, struct strbuf *why)
 {
-    const struct program *p = ctx;
+    struct service *s = borrow(ctx);
+    bool ready = !atomic_load(&s->draining);
 
-    if (!atomic_load(&p->service->draining))
-        return true;
-    strbuf_add(why, "draining");
-    return false;
+    service_drop(s);
+    if (!ready)
+        strbuf_add(why, "draining");
+    return ready;
 }
 
 static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
@@ -77,8 +101,8 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
         [BREAKER_OPEN] = METRICS_OPEN,
         [BREAKER_HALF_OPEN] = METRICS_HALF_OPEN,
     };
-    struct program *p = ctx;
-    struct target *t = &p->service->targets->targets[i];
+    const struct service *s = ctx;
+    struct target *t = &s->targets->targets[i];
     struct target_view now;
 
     target_look(t, clock_us() / 1000, &now);
@@ -92,11 +116,12 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
 
 static void write_metrics(void *ctx, struct strbuf *out)
 {
-    struct program *p = ctx;
-    struct metrics_now now = {p, target_now, 0, 0};
+    struct service *s = borrow(ctx);
+    struct metrics_now now = {s, target_now, 0, 0};
 
-    replay_totals(p->service->replay, &now.kept_answers, &now.kept_bytes);
-    metrics_write(p->service->metrics, &now, out);
+    replay_totals(s->replay, &now.kept_answers, &now.kept_bytes);
+    metrics_write(s->metrics, &now, out);
+    service_drop(s);
 }
 
 static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
@@ -155,7 +180,7 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     pthread_mutex_lock(&set->lock);
     for (size_t i = 0; i < set->n_providers; i++)
         add_resting(out, &n, max, &set->providers[i], SPAN(""), set->providers[i].rests, now_ms);
-    for (size_t i = 0; i < set->n_targets; i++) {
+    for (size_t i = 0; i < set->n_all; i++) {
         const struct target *t = &set->targets[i];
 
         add_resting(out, &n, max, t->provider, t->model.p != NULL ? t->model : SPAN("*"), t->rests,
@@ -165,41 +190,61 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     return n;
 }
 
+/* NULL: it was never read again; "ok", or what was wrong with it. */
+static const char *last_reload(struct program *p, char *text)
+{
+    bool never;
+
+    pthread_mutex_lock(&p->swap);
+    never = p->reloads == 0 && p->reload_error[0] == '\0';
+    snprintf(text, sizeof(p->reload_error), "%s",
+             p->reload_error[0] != '\0' ? p->reload_error : "ok");
+    pthread_mutex_unlock(&p->swap);
+    return never ? NULL : text;
+}
+
 static void write_status(void *ctx, struct strbuf *out)
 {
     struct program *p = ctx;
-    struct target_set *set = p->service->targets;
+    struct service *service = borrow(p);
+    struct target_set *set = service->targets;
     struct arena a;
     struct span listeners[MAX_LISTENERS];
     struct status_key keys[64];
+    char reload[sizeof(p->reload_error)];
     struct status_snapshot s = {
         .version = HOLDFAST_VERSION,
-        .uptime_ms = (clock_us() - p->service->started_us) / 1000,
-        .config = span_of(p->config->source),
+        .uptime_ms = (clock_us() - service->started_us) / 1000,
+        .config = span_of(service->config->source),
+        .last_reload = last_reload(p, reload),
         .listeners = listeners,
-        .n_listeners = p->config->n_listens,
+        .n_listeners = p->n_listens,
         .workers = p->n_workers,
-        .draining = atomic_load(&p->service->draining),
+        .draining = atomic_load(&service->draining),
         .log_dropped = log_dropped(),
-        .n_targets = set->n_targets,
         .keys = keys,
     };
     struct status_target *targets;
 
     arena_init(&a);
-    targets = arena_alloc(&a, set->n_targets * sizeof(*targets));
-    for (size_t i = 0; i < set->n_targets; i++) {
-        snapshot_target(&set->targets[i], clock_us() / 1000, &a, &targets[i]);
-        s.in_flight += targets[i].in_flight;
+    targets = arena_alloc(&a, set->n_all * sizeof(*targets));
+    for (size_t i = 0; i < set->n_all; i++) {
+        struct target *t = &set->targets[i];
+
+        if (t->passthrough && atomic_load_explicit(&t->attempts, memory_order_relaxed) == 0)
+            continue; /* most never hand anything on */
+        snapshot_target(t, clock_us() / 1000, &a, &targets[s.n_targets]);
+        s.in_flight += targets[s.n_targets++].in_flight;
     }
     s.targets = targets;
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
-    metrics_totals(p->service->metrics, &s.requests, &s.requests_ok);
-    replay_totals(p->service->replay, &s.kept_answers, &s.kept_bytes);
-    for (size_t i = 0; i < p->config->n_listens; i++)
+    metrics_totals(service->metrics, &s.requests, &s.requests_ok);
+    replay_totals(service->replay, &s.kept_answers, &s.kept_bytes);
+    for (size_t i = 0; i < p->n_listens; i++)
         listeners[i] = span_of(p->addresses[i]);
     status_write(&s, out);
     arena_release(&a);
+    service_drop(service);
 }
 
 /* ---- starting ----------------------------------------------------------------------------------
@@ -259,6 +304,8 @@ static int open_listener(struct program *p, size_t i, struct err *e)
     if (fd < 0)
         return -1;
     name_listener(&l, fd, p->addresses[i], sizeof(p->addresses[i]));
+    p->n_listens = i + 1;
+    p->paths[i] = l.path != NULL ? mem_strdup(l.path) : NULL;
     if (!many) {
         for (unsigned w = 0; w < p->n_workers; w++)
             p->fds[w][i] = fd;
@@ -276,13 +323,22 @@ static int open_listener(struct program *p, size_t i, struct err *e)
 
 static void close_listeners(struct program *p)
 {
-    for (size_t i = 0; i < p->config->n_listens; i++) {
+    for (size_t i = 0; i < p->n_listens; i++) {
         for (unsigned w = 0; w < p->n_workers; w++)
             if (p->fds[w][i] >= 0 && (w == 0 || p->fds[w][i] != p->fds[0][i]))
                 close(p->fds[w][i]);
-        if (p->config->listens[i].path != NULL && p->fds[0][i] >= 0)
-            unlink(p->config->listens[i].path);
+        if (p->paths[i] != NULL && p->fds[0][i] >= 0)
+            unlink(p->paths[i]);
+        free(p->paths[i]);
     }
+}
+
+static void keep_admin_hosts(struct program *p)
+{
+    p->n_admin_hosts = p->config->n_hosts;
+    p->admin_hosts = mem_alloc((p->n_admin_hosts + 1) * sizeof(*p->admin_hosts));
+    for (size_t i = 0; i < p->n_admin_hosts; i++)
+        p->admin_hosts[i] = mem_strdup(p->config->hosts[i]);
 }
 
 static int start_admin(struct program *p, struct err *e)
@@ -293,8 +349,8 @@ static int start_admin(struct program *p, struct err *e)
         .ready = is_ready,
         .metrics = write_metrics,
         .status = write_status,
-        .hosts = p->config->hosts,
-        .n_hosts = p->config->n_hosts,
+        .hosts = p->admin_hosts,
+        .n_hosts = p->n_admin_hosts,
     };
 
     if (p->config->admin.host == NULL && p->config->admin.path == NULL)
@@ -348,24 +404,6 @@ static void drain(struct program *p, const sigset_t *signals, bool from_terminal
         worker_break(p->workers[i]);
 }
 
-static void wait_for_the_end(struct program *p)
-{
-    sigset_t signals;
-    int sig;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    while ((sig = sigwaitinfo(&signals, NULL)) == SIGHUP || sig < 0)
-        if (sig == SIGHUP)
-            log_warn("SIGHUP: reading the configuration again is not available in this version; "
-                     "restart to apply changes");
-    log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
-             (unsigned long long)(p->config->drain.timeout / 1000));
-    drain(p, &signals, sig == SIGINT);
-}
-
 /* ---- serve -------------------------------------------------------------------------------------
  */
 
@@ -398,6 +436,115 @@ static int load_config(struct program *p)
     return EX_OK;
 }
 
+/* ---- reading the configuration again -----------------------------------------------------------
+ */
+
+static void set_logging(const struct config *c, struct service *s)
+{
+    enum log_level level = LOG_INFO;
+    enum log_format format = LOG_JSON;
+
+    log_level_parse(c->log.level, &level) || (level = LOG_INFO);
+    log_format_parse(c->log.format, &format) || (format = LOG_JSON);
+    log_set_level(level);
+    log_set_format(format);
+    s->log_format = format;
+    s->access_log = log_wants(LOG_INFO);
+}
+
+static void note_reload(struct program *p, const char *error)
+{
+    pthread_mutex_lock(&p->swap);
+    snprintf(p->reload_error, sizeof(p->reload_error), "%s", error);
+    p->reloads += error[0] == '\0';
+    pthread_mutex_unlock(&p->swap);
+}
+
+/* The whole of it is checked before anything changes. */
+static int read_again(struct program *p, struct err *e)
+{
+    char *path = config_find(p->config_option), fixed[200];
+    struct config *c = NULL;
+    struct service *s, *before = p->service;
+    int rc = config_load(path, &catalog_config_types, &c, e);
+
+    free(path);
+    if (rc < 0)
+        return -1;
+    config_keep_fixed(p->config, c, fixed, sizeof(fixed));
+    register_secrets(c);
+    if (service_renew(before, c, &s, e) < 0)
+        return -1;
+    set_logging(c, s);
+    pthread_mutex_lock(&p->swap);
+    p->service = s;
+    p->config = c;
+    pthread_mutex_unlock(&p->swap);
+    for (unsigned w = 0; w < p->n_workers; w++)
+        worker_change(p->workers[w], s);
+    service_drop(before);
+    for (size_t i = 0; i < c->n_warnings; i++)
+        log_warn("%s", c->warnings[i]);
+    if (fixed[0] != '\0')
+        log_warn("the configuration has another %s, which only a restart changes", fixed);
+    return 0;
+}
+
+static void reload(struct program *p, const char *why)
+{
+    struct err e;
+
+    p->seen = watch_look(p->config->files, p->config->n_files);
+    if (read_again(p, &e) < 0) {
+        log_error("%s: the configuration was not taken over, the one before goes on: %s", why,
+                  e.msg);
+        note_reload(p, e.msg);
+        return;
+    }
+    p->seen = watch_look(p->config->files, p->config->n_files);
+    note_reload(p, "");
+    log_info("%s: the configuration is in force (%s)", why, p->config->source);
+}
+
+/* A change counts once it has stood for a moment: editors write in several steps. */
+static void look_at_files(struct program *p, uint64_t *unsettled)
+{
+    uint64_t now = watch_look(p->config->files, p->config->n_files);
+
+    if (now != p->seen && now == *unsettled)
+        reload(p, "a file changed");
+    *unsettled = now;
+}
+
+static void wait_for_the_end(struct program *p)
+{
+    struct timespec tick = {.tv_sec = WATCH_MS / 1000, .tv_nsec = WATCH_MS % 1000 * 1000000};
+    uint64_t unsettled = p->seen;
+    sigset_t signals;
+    int sig;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    for (;;) {
+        sig = p->config->n_files > 0 ? sigtimedwait(&signals, NULL, &tick)
+                                     : sigwaitinfo(&signals, NULL);
+        if (sig == SIGTERM || sig == SIGINT)
+            break;
+        if (sig == SIGHUP)
+            reload(p, "SIGHUP");
+        else if (sig < 0 && errno == EAGAIN)
+            look_at_files(p, &unsettled);
+    }
+    log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
+             (unsigned long long)(p->config->drain.timeout / 1000));
+    drain(p, &signals, sig == SIGINT);
+}
+
+/* ---- serve, the whole --------------------------------------------------------------------------
+ */
+
 static void greet(const struct program *p)
 {
     for (size_t i = 0; i < p->config->n_warnings; i++)
@@ -414,22 +561,22 @@ static void greet(const struct program *p)
 static int run(struct program *p)
 {
     struct err e;
-    enum log_level level = LOG_INFO;
-    enum log_format format = LOG_JSON;
     int rc = EX_SOFTWARE;
 
-    log_level_parse(p->config->log.level, &level) || (level = LOG_INFO);
-    log_format_parse(p->config->log.format, &format) || (format = LOG_JSON);
+    pthread_mutex_init(&p->swap, NULL);
     register_secrets(p->config);
-    if (transport_global_start(&e) < 0 || log_start(level, format, STDERR_FILENO, &e) < 0)
+    keep_admin_hosts(p);
+    if (transport_global_start(&e) < 0 || log_start(LOG_INFO, LOG_JSON, STDERR_FILENO, &e) < 0) {
+        config_free(p->config);
         goto done;
+    }
     if (service_new(p->config, &p->service, &e) < 0) {
         rc = EX_CONFIG;
         goto done;
     }
+    set_logging(p->config, p->service);
     p->n_workers = p->service->n_workers = count_workers(p->config);
-    p->service->log_format = format;
-    p->service->access_log = log_wants(LOG_INFO);
+    p->seen = watch_look(p->config->files, p->config->n_files);
     rc = EX_UNAVAILABLE;
     for (size_t i = 0; i < p->config->n_listens; i++)
         if (open_listener(p, i, &e) < 0)
@@ -450,7 +597,11 @@ done:
         if (p->workers[w] != NULL)
             worker_stop(p->workers[w]);
     close_listeners(p);
-    service_free(p->service);
+    service_drop(p->service);
+    for (size_t i = 0; i < p->n_admin_hosts; i++)
+        free(p->admin_hosts[i]);
+    free(p->admin_hosts);
+    pthread_mutex_destroy(&p->swap);
     log_stop();
     transport_global_stop();
     secret_forget();
@@ -474,9 +625,7 @@ static int serve(struct program *p)
     pthread_sigmask(SIG_BLOCK, &all, NULL); /* inherited by every thread: main waits for them */
     raise_descriptor_limit();
     memset(p->fds, -1, sizeof(p->fds));
-    rc = run(p);
-    config_free(p->config);
-    return rc;
+    return run(p);
 }
 
 static int check(struct program *p)
@@ -490,12 +639,44 @@ static int check(struct program *p)
     return EX_OK;
 }
 
+/* A new key for a client: what it sends, and what the configuration keeps of it. */
+static int make_key(const char *name)
+{
+    uint8_t bytes[24], digest[HASH_SHA256_BYTES];
+    char key[4 + 2 * sizeof(bytes)], hex[2 * sizeof(digest) + 1];
+    struct err e;
+
+    if (name == NULL) {
+        fprintf(stderr, "holdfast: key: whose? Try \"holdfast key NAME\".\n");
+        return EX_USAGE;
+    }
+    if (config_check_name(name, &e) < 0) {
+        fprintf(stderr, "holdfast: key: the name \"%.80s\" %s\n", name, e.msg);
+        return EX_USAGE;
+    }
+    random_bytes(bytes, sizeof(bytes));
+    memcpy(key, "hf_", 3);
+    hash_hex(bytes, sizeof(bytes), key + 3);
+    hash_sha256(span_of(key), digest);
+    hash_hex(digest, sizeof(digest), hex);
+    printf("%s\n", key);
+    fflush(stdout);
+    fprintf(stderr,
+            "The key of \"%s\", which is shown only now. Put into the configuration:\n\n"
+            "clients:\n  - {name: %s, key_sha256: %s}\n",
+            name, name, hex);
+    explicit_bzero(bytes, sizeof(bytes));
+    explicit_bzero(key, sizeof(key));
+    return EX_OK;
+}
+
 /* ---- the command line --------------------------------------------------------------------------
  */
 
 static const char usage[] =
     "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
     "       holdfast check [-c FILE]\n"
+    "       holdfast key NAME\n"
     "       holdfast manual\n"
     "       holdfast version\n"
     "\n"
@@ -504,6 +685,8 @@ static const char usage[] =
     "\n"
     "  serve              run (the default)\n"
     "  check              check the configuration and print what it comes to\n"
+    "  key                make a key for a client of this name; its hash is for the\n"
+    "                     configuration\n"
     "  manual             print the reference: options, failures, what becomes of\n"
     "                     each field of a request (Markdown)\n"
     "  version            print the version\n"
@@ -583,6 +766,8 @@ static int run_command(struct program *p, int argc, char **argv)
     }
     if (optind < argc)
         command = argv[optind++];
+    if (strcmp(command, "key") == 0 && optind + 1 >= argc)
+        return make_key(argv[optind]);
     if (optind < argc)
         return wrong_usage("too many words:", argv[optind]);
     if (strcmp(command, "serve") == 0)

@@ -17,7 +17,7 @@
 #include "proxy/base/attributes.h"
 
 /* Requests whose first output may be compared: a whole answer, a stream, each with reasoning, and a
- * count of tokens. */
+ * count of tokens or vectors: no model makes both. */
 enum pace_kind {
     PACE_WHOLE,
     PACE_STREAM,

@@ -70,8 +70,10 @@ void relay_fields(const struct failover *f, int served, struct span client_model
 
         strbuf_add(out, "x-holdfast-provider: ");
         relay_add_value(shortened(span_of(t->provider->conf->name)), out);
-        strbuf_add(out, "\r\nx-holdfast-model: ");
-        relay_add_value(shortened(t->model.p != NULL ? t->model : client_model), out);
+        if (!t->passthrough) {
+            strbuf_add(out, "\r\nx-holdfast-model: ");
+            relay_add_value(shortened(t->model.p != NULL ? t->model : client_model), out);
+        }
         strbuf_add(out, "\r\n");
     }
     strbuf_add(out, "x-holdfast-attempts: ");

@@ -52,6 +52,13 @@ struct replay *replay_new(const struct replay_limits *limits)
     return r;
 }
 
+void replay_limit(struct replay *r, const struct replay_limits *limits)
+{
+    pthread_mutex_lock(&r->lock);
+    r->limits = *limits;
+    pthread_mutex_unlock(&r->lock);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static void take(struct replay_answer *a, uint64_t n)

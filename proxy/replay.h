@@ -36,6 +36,7 @@ struct replay;        /* the store */
 struct replay_answer; /* one of its answers, as its recorder holds it */
 
 struct replay *replay_new(const struct replay_limits *limits);
+void replay_limit(struct replay *r, const struct replay_limits *limits); /* from now on */
 void replay_free(struct replay *r); /* nobody may record or read any more; NULL is fine */
 
 /* Forgets what is over its time. Returns when the next one is, UINT64_MAX if there is none. */

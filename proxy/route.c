@@ -26,7 +26,7 @@ uint64_t route_total_ms(const struct config *c, const struct config_route *r)
 
 enum pace_kind route_kind(const struct chat_request *req)
 {
-    if (req->counting)
+    if (req->counting || req->vectors.inputs != 0)
         return PACE_COUNT;
     if (req->reasoning)
         return req->stream ? PACE_STREAM_REASONING : PACE_WHOLE_REASONING;
@@ -162,6 +162,29 @@ static unsigned ways_of(const struct target *t, const struct chat_request *req)
     return strcmp(wish, "prefill") == 0 ? prefill : strcmp(wish, "turn") == 0 ? turn : align;
 }
 
+/* What the target's model is called, whether the route names it or the client does. */
+static struct span model_of(const struct config_target *ct, const struct chat_request *req)
+{
+    struct span model = ct->model != NULL ? span_of(ct->model) : req->model;
+
+    return span_starts(model, "models/") ? (struct span){model.p + 7, model.n - 7} : model;
+}
+
+/* Why the target cannot serve the request at all, or FAILURE_NONE. */
+static enum failure unfit(const struct config_route *r, const struct config_target *ct,
+                          const struct target *t, const struct chat_request *req,
+                          const struct dialect *client)
+{
+    const struct dialect *d = provider_dialect(t->provider, client);
+
+    if (!client->embeds)
+        return fits(ct, t, req) ? FAILURE_NONE : UNFIT;
+    if (d == NULL || (d != client && client->read_conversation == NULL))
+        return NO_ENDPOINT;
+    /* By the configuration alone, so that today's vectors can be compared with last year's. */
+    return span_eq(model_of(ct, req), model_of(&r->targets[0], req)) ? FAILURE_NONE : OTHER_MODEL;
+}
+
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
                 const struct chat_request *req, const struct dialect *client, bool only_first,
                 uint64_t session, struct failover *f)
@@ -180,7 +203,7 @@ void route_plan(const struct config *c, const struct config_route *r, struct tar
             .timers = timers_for(&limits, req),
             .window = ct->context_window,
             .away = ct->tier != r->targets[0].tier,
-            .unfit = !fits(ct, t, req),
+            .unfit = unfit(r, ct, t, req, client),
             .ways = ways_of(t, req),
         };
 

@@ -22,7 +22,8 @@ enum pace_kind route_kind(const struct chat_request *req);
  * so that its prompt cache is of use; a random one balances. `only_first`: no failover. A count is
  * asked only of targets of the client's own dialect `client`: there may be none. A request that is
  * bound to one provider goes to the first that speaks that dialect, as only there can live what
- * binds it; where there is none, to the first. */
+ * binds it; where there is none, to the first. Vectors are asked only of the model that the
+ * route's first target names, wherever the route has it: those of two models cannot be compared. */
 void route_plan(const struct config *c, const struct config_route *r, struct target_set *set,
                 const struct chat_request *req, const struct dialect *client, bool only_first,
                 uint64_t session, struct failover *f);

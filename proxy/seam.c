@@ -72,6 +72,7 @@ void seam_note(struct seam_text *t, const struct chat_event *ev)
         t->stopped = true;
         break;
     case CHAT_START:
+    case CHAT_VECTOR:
     case CHAT_USAGE:
     case CHAT_END:
         return;

@@ -9,10 +9,11 @@
 #include "proxy/base/mem.h"
 #include "proxy/door.h"
 
-static struct metrics *make_metrics(const struct config *c, const struct target_set *set)
+static struct metrics *make_metrics(const struct config *c, const struct target_set *set,
+                                    uint64_t start_wall_ms)
 {
     const char **routes = mem_alloc(c->n_routes * sizeof(*routes));
-    struct metrics_target_label *targets = mem_alloc(set->n_targets * sizeof(*targets));
+    struct metrics_target_label *targets = mem_alloc(set->n_all * sizeof(*targets));
     const char **dialects = mem_alloc(door_n_dialects * sizeof(*dialects));
     struct metrics_labels labels = {
         .routes = routes,
@@ -20,8 +21,8 @@ static struct metrics *make_metrics(const struct config *c, const struct target_
         .dialects = dialects,
         .n_dialects = door_n_dialects,
         .targets = targets,
-        .n_targets = set->n_targets,
-        .start_wall_ms = clock_wall_ms(),
+        .n_targets = set->n_all,
+        .start_wall_ms = start_wall_ms,
     };
     struct metrics *m;
 
@@ -29,7 +30,7 @@ static struct metrics *make_metrics(const struct config *c, const struct target_
         dialects[i] = door_dialects[i]->name;
     for (size_t i = 0; i < c->n_routes; i++)
         routes[i] = c->routes[i].model;
-    for (size_t i = 0; i < set->n_targets; i++)
+    for (size_t i = 0; i < set->n_all; i++)
         targets[i] = (struct metrics_target_label){set->targets[i].provider->conf->name,
                                                    set->targets[i].model.p};
     m = metrics_new(&labels);
@@ -83,14 +84,21 @@ static int origin_init(struct origin *o, const struct provider *p, struct err *e
     return 0;
 }
 
-int service_new(const struct config *c, struct service **out, struct err *e)
+static struct replay_limits replay_limits_of(const struct config *c)
+{
+    return (struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory};
+}
+
+/* All but what is handed on from one generation to the next. */
+static int make(struct config *c, uint64_t started_us, uint64_t started_wall_ms,
+                struct service **out, struct err *e)
 {
     struct service *s = mem_zalloc(sizeof(*s));
     uint64_t seed;
 
     random_bytes(&seed, sizeof(seed));
     s->config = c;
-    s->started_us = clock_us();
+    s->users = 1;
     s->targets = target_set_new(c, seed);
     s->origins = mem_zalloc(c->n_providers * sizeof(*s->origins));
     for (size_t i = 0; i < c->n_providers; i++) {
@@ -100,22 +108,64 @@ int service_new(const struct config *c, struct service **out, struct err *e)
         s->origins[i].lane = s->lanes;
         s->lanes += (unsigned)s->targets->providers[i].n_keys;
         if (origin_init(&s->origins[i], &s->targets->providers[i], e) < 0) {
-            service_free(s);
+            service_drop(s);
             return -1;
         }
     }
-    s->metrics = make_metrics(c, s->targets);
+    s->started_us = started_us;
+    s->started_wall_ms = started_wall_ms;
+    s->metrics = make_metrics(c, s->targets, started_wall_ms);
     s->resume = strcmp(c->stream.resume, "on") == 0;
-    s->replay =
-        replay_new(&(struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory});
     *out = s;
     return 0;
 }
 
-void service_free(struct service *s)
+int service_new(struct config *c, struct service **out, struct err *e)
 {
-    if (s == NULL)
+    struct replay_limits limits = replay_limits_of(c);
+
+    if (make(c, clock_us(), clock_wall_ms(), out, e) < 0)
+        return -1;
+    (*out)->replay = replay_new(&limits);
+    (*out)->quotas = quota_store_new();
+    return 0;
+}
+
+int service_renew(struct service *s, struct config *c, struct service **out, struct err *e)
+{
+    struct replay_limits limits = replay_limits_of(c);
+
+    if (make(c, s->started_us, s->started_wall_ms, out, e) < 0)
+        return -1;
+    (*out)->n_workers = s->n_workers;
+    (*out)->replay = s->replay;
+    (*out)->quotas = s->quotas;
+    replay_limit(s->replay, &limits);
+    target_set_inherit((*out)->targets, s->targets, clock_us() / 1000);
+    metrics_absorb((*out)->metrics, s->metrics);
+    s->heir = *out;
+    service_use(*out);
+    return 0;
+}
+
+void service_use(struct service *s)
+{
+    atomic_fetch_add(&s->users, 1);
+}
+
+void service_drop(struct service *s)
+{
+    struct service *heir;
+
+    if (s == NULL || atomic_fetch_sub(&s->users, 1) != 1)
         return;
+    heir = s->heir;
+    if (heir != NULL) {
+        metrics_absorb(heir->metrics, s->metrics);
+    } else {
+        replay_free(s->replay);
+        quota_store_free(s->quotas);
+    }
     for (size_t i = 0; i < s->config->n_providers; i++) {
         free(s->origins[i].peer.origin);
         free(s->origins[i].host_field);
@@ -123,9 +173,10 @@ void service_free(struct service *s)
     }
     free(s->origins);
     metrics_free(s->metrics);
-    replay_free(s->replay);
     target_set_free(s->targets);
+    config_free(s->config);
     free(s);
+    service_drop(heir);
 }
 
 bool service_reserve(struct service *s, uint64_t n)

@@ -101,6 +101,7 @@ void stitch_event(struct stitch *s, const struct chat_event *ev, chat_sink *sink
     case CHAT_TOOL_START:
     case CHAT_TOOL_ARGS:
     case CHAT_STOP:
+    case CHAT_VECTOR:
     case CHAT_END:
         if (stitch_end(s, sink, ctx))
             sink(ctx, ev);

@@ -94,7 +94,7 @@ static void provider_init(struct provider *p, const struct config_provider *conf
     p->conf = conf;
     p->type = provider_type_find(conf->type);
     assert(p->type != NULL); /* config checked it */
-    provider_type_dialects(p->type, conf->dialect, p->dialects);
+    provider_type_dialects(p->type, conf->dialect, conf->completions, p->dialects);
     for (size_t i = 0; i < conf->n_keys && i < TARGET_MAX_KEYS; i++)
         p->keys[p->n_keys++] = span_of(conf->keys[i]);
     if (p->n_keys == 0)
@@ -106,7 +106,10 @@ const struct dialect *provider_dialect(const struct provider *p, const struct di
     for (size_t i = 0; i < ARRAY_LEN(p->dialects); i++)
         if (p->dialects[i] == client)
             return client;
-    return p->dialects[0];
+    for (size_t i = 0; i < ARRAY_LEN(p->dialects); i++)
+        if (p->dialects[i] != NULL && p->dialects[i]->embeds == client->embeds)
+            return p->dialects[i];
+    return NULL;
 }
 
 /* Is it in the first tier of a route? Then there are requests at home there. */
@@ -145,10 +148,10 @@ static void target_init(struct target *t, struct target_set *s, const struct con
 {
     struct provider *p = &s->providers[ct->provider];
     size_t n = strlen(p->conf->name) + (ct->model != NULL ? strlen(ct->model) : 0) + 2;
-    bool home = is_home(c, ct->provider, ct->model);
+    bool home = t->passthrough || is_home(c, ct->provider, ct->model);
 
     t->set = s;
-    t->index = (unsigned)s->n_targets;
+    t->index = (unsigned)s->n_all;
     t->name = mem_alloc(n);
     snprintf(t->name, n, ct->model != NULL ? "%s/%s" : "%s", p->conf->name, ct->model);
     t->provider = p;
@@ -173,6 +176,17 @@ struct target *target_set_find(struct target_set *s, size_t provider, const char
     return NULL;
 }
 
+static char passthrough[] = "passthrough"; /* in the place of a model's name */
+
+/* Can it be asked for any path? It is used at all, and its paths are not made of models' names. */
+static bool takes_all(const struct provider *p, const struct target_set *s)
+{
+    for (size_t i = 0; i < s->n_targets; i++)
+        if (s->targets[i].provider == p)
+            return p->type->dialect != NULL && !p->type->model_in_path;
+    return false;
+}
+
 struct target_set *target_set_new(const struct config *c, uint64_t seed)
 {
     struct target_set *s = mem_zalloc(sizeof(*s));
@@ -192,7 +206,7 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
     }
     for (size_t r = 0; r < c->n_routes; r++)
         most += c->routes[r].n_targets;
-    s->targets = mem_zalloc(most * sizeof(*s->targets));
+    s->targets = mem_zalloc((most + c->n_providers) * sizeof(*s->targets));
     for (size_t r = 0; r < c->n_routes; r++) {
         for (size_t i = 0; i < c->routes[r].n_targets; i++) {
             const struct config_target *ct = &c->routes[r].targets[i];
@@ -200,17 +214,130 @@ struct target_set *target_set_new(const struct config *c, uint64_t seed)
             if (target_set_find(s, ct->provider, ct->model) != NULL)
                 continue;
             target_init(&s->targets[s->n_targets], s, ct, c, seed + 2000);
-            s->n_targets++;
+            s->n_all = ++s->n_targets;
         }
     }
+    for (size_t i = 0; i < c->n_providers && c->passthrough; i++) {
+        const struct config_target ct = {.provider = i, .model = passthrough};
+        struct target *t = &s->targets[s->n_all];
+
+        if (!takes_all(&s->providers[i], s))
+            continue;
+        t->passthrough = true;
+        target_init(t, s, &ct, c, seed + 2000);
+        s->providers[i].passthrough = t;
+        s->n_all++;
+    }
     return s;
+}
+
+/* ---- health that goes on ----------------------------------------------------------------------
+ */
+
+static const struct provider *provider_like(const struct target_set *s, const struct provider *p)
+{
+    for (size_t i = 0; i < s->n_providers; i++)
+        if (strcmp(s->providers[i].conf->name, p->conf->name) == 0 &&
+            s->providers[i].type == p->type &&
+            strcmp(s->providers[i].endpoint->origin, p->endpoint->origin) == 0)
+            return &s->providers[i];
+    return NULL;
+}
+
+/* Where the other one has this key, or n_keys. */
+static size_t key_like(const struct provider *p, struct span key)
+{
+    size_t i = 0;
+
+    while (i < p->n_keys && !span_eq(p->keys[i], key))
+        i++;
+    return i;
+}
+
+static void inherit_target(struct target *t, const struct target *from, uint64_t now_ms)
+{
+    breaker_inherit(&t->breaker, &from->breaker, now_ms);
+    t->pace = from->pace;
+    t->pace.trial = false;
+    t->budget.tokens =
+        from->budget.tokens < t->budget.capacity ? from->budget.tokens : t->budget.capacity;
+    t->budget.at_ms = from->budget.at_ms;
+    t->rest = from->rest;
+    for (size_t k = 0; k < t->provider->n_keys; k++) {
+        size_t old = key_like(from->provider, t->provider->keys[k]);
+
+        if (old == from->provider->n_keys)
+            continue;
+        t->rests[k] = from->rests[old];
+        t->spent_ms[k] = from->spent_ms[old];
+        limiter_inherit(&t->limiters[k], &from->limiters[old]);
+    }
+    t->output_ms = from->output_ms;
+    t->last_failure = from->last_failure;
+    t->last_failure_ms = from->last_failure_ms;
+    memcpy(t->last_text, from->last_text, sizeof(t->last_text));
+    t->without = atomic_load(&from->without);
+    t->no_prefill_ms = atomic_load(&from->no_prefill_ms);
+    t->attempts = atomic_load(&from->attempts);
+    t->failures = atomic_load(&from->failures);
+    t->tokens_in = atomic_load(&from->tokens_in);
+    t->tokens_out = atomic_load(&from->tokens_out);
+}
+
+static const struct target *target_like(const struct target_set *s, const struct target *t)
+{
+    const struct provider *p = provider_like(s, t->provider);
+
+    for (size_t i = 0; p != NULL && i < s->n_all; i++)
+        if (s->targets[i].provider == p && s->targets[i].passthrough == t->passthrough &&
+            (s->targets[i].model.p == NULL) == (t->model.p == NULL) &&
+            span_eq(s->targets[i].model, t->model))
+            return &s->targets[i];
+    return NULL;
+}
+
+static void inherit_endpoint(struct endpoint *e, const struct endpoint *from, uint64_t now_ms)
+{
+    breaker_inherit(&e->breaker, &from->breaker, now_ms);
+    e->proxied = from->proxied;
+    e->unproven = from->unproven;
+    e->unproven_ms = from->unproven_ms;
+}
+
+void target_set_inherit(struct target_set *s, struct target_set *from, uint64_t now_ms)
+{
+    pthread_mutex_lock(&from->lock);
+    breaker_inherit(&s->path, &from->path, now_ms);
+    memcpy(s->hedge.seconds, from->hedge.seconds, sizeof(s->hedge.seconds));
+    for (size_t i = 0; i < s->n_endpoints; i++)
+        for (size_t k = 0; k < from->n_endpoints; k++)
+            if (strcmp(s->endpoints[i].origin, from->endpoints[k].origin) == 0)
+                inherit_endpoint(&s->endpoints[i], &from->endpoints[k], now_ms);
+    for (size_t i = 0; i < s->n_providers; i++) {
+        struct provider *p = &s->providers[i];
+        const struct provider *old = provider_like(from, p);
+
+        for (size_t k = 0; old != NULL && k < p->n_keys; k++) {
+            size_t was = key_like(old, p->keys[k]);
+
+            if (was < old->n_keys)
+                p->rests[k] = old->rests[was];
+        }
+    }
+    for (size_t i = 0; i < s->n_all; i++) {
+        const struct target *old = target_like(from, &s->targets[i]);
+
+        if (old != NULL)
+            inherit_target(&s->targets[i], old, now_ms);
+    }
+    pthread_mutex_unlock(&from->lock);
 }
 
 void target_set_free(struct target_set *s)
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < s->n_targets; i++)
+    for (size_t i = 0; i < s->n_all; i++)
         free(s->targets[i].name);
     for (size_t i = 0; i < s->n_endpoints; i++)
         free(s->endpoints[i].origin);
@@ -456,7 +583,7 @@ static void after_change(struct target *t, const struct states *was, enum failur
     log_breaker(t->name, &t->breaker, was->model, why, now_ms);
     log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
     log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
-    for (size_t i = 0; i < t->set->n_targets; i++) {
+    for (size_t i = 0; i < t->set->n_all; i++) {
         struct target *o = &t->set->targets[i];
         bool back =
             (o == t && was->model != BREAKER_CLOSED && t->breaker.state == BREAKER_CLOSED) ||

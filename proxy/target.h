@@ -55,15 +55,18 @@ struct endpoint {
 struct provider {
     const struct config_provider *conf;
     const struct provider_type *type;
-    const struct dialect *dialects[2]; /* that it speaks, the first in doubt; NULL: no more */
+    const struct dialect *dialects[CATALOG_MAX_DIALECTS]; /* that it speaks, the first in doubt;
+                                                             NULL: no more */
     struct endpoint *endpoint;
     size_t n_keys; /* 1 where no key is needed: an empty one */
     struct span keys[TARGET_MAX_KEYS];
     struct rest rests[TARGET_MAX_KEYS];
+    struct target
+        *passthrough; /* stands for all that is handed on to it unread; NULL: nothing is */
 };
 
 /* What it is asked in for a client of this dialect: that one where it speaks it, so that the
- * client's bytes pass. NULL: it answers inside the process. */
+ * client's bytes pass. NULL: it answers inside the process, or has none of the client's sort. */
 const struct dialect *provider_dialect(const struct provider *p, const struct dialect *client);
 
 struct target_set;
@@ -74,6 +77,7 @@ struct target {
     char *name;     /* "openai/gpt-4o", or "openai" where the client's model name is kept */
     struct provider *provider;
     struct span model; /* p == NULL: the client's own */
+    bool passthrough;  /* no model: see its provider's */
 
     struct breaker breaker;
     struct pace pace;
@@ -96,7 +100,8 @@ struct target {
     atomic_ulong tokens_in, tokens_out;
 };
 
-/* Every target of a configuration, each once, in the order of first mention. */
+/* Every target of a configuration, each once, in the order of first mention; behind them one of
+ * each provider for what is handed on unread. */
 struct target_set {
     pthread_mutex_t lock; /* guards the health of all of it */
     struct endpoint *endpoints;
@@ -105,7 +110,8 @@ struct target_set {
     struct provider *providers;
     size_t n_providers;
     struct target *targets;
-    size_t n_targets;
+    size_t n_targets; /* that routes name */
+    size_t n_all;     /* ... and behind them those for what is handed on unread */
     struct hedge hedge;
     struct queue *queues; /* one for each route */
     uint64_t
@@ -113,6 +119,10 @@ struct target_set {
 };
 
 struct target_set *target_set_new(const struct config *c, uint64_t seed); /* keeps views of *c */
+/* Before anybody asks of `s`: takes over the health of all that is in `from` as well, by endpoint,
+ * provider (with its base URL), key and model. Others may go on with `from`. */
+void target_set_inherit(struct target_set *s, struct target_set *from, uint64_t now_ms);
+
 void target_set_free(struct target_set *s);
 struct target *target_set_find(struct target_set *s, size_t provider,
                                const char *model); /* model may be NULL */

@@ -86,6 +86,11 @@ void log_set_level(enum log_level level)
     atomic_store_explicit(&wanted_level, (int)level, memory_order_relaxed);
 }
 
+void log_set_format(enum log_format format)
+{
+    atomic_store_explicit(&line_format, (int)format, memory_order_relaxed);
+}
+
 bool log_wants(enum log_level level)
 {
     return (int)level <= atomic_load_explicit(&wanted_level, memory_order_relaxed);
@@ -389,7 +394,7 @@ int log_start(enum log_level level, enum log_format format, int fd, struct err *
     if (rc != 0)
         return err_set(e, ERR_IO, "log: cannot start its thread: %s", strerror(rc));
     log_set_level(level);
-    atomic_store(&line_format, (int)format);
+    log_set_format(format);
     return 0;
 }
 

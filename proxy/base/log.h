@@ -42,6 +42,7 @@ void log_stop(void);
 
 /* For a reload. Any thread, any time. */
 void log_set_level(enum log_level level);
+void log_set_format(enum log_format format);
 
 bool log_wants(enum log_level level);
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);

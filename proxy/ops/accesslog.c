@@ -141,6 +141,7 @@ static void put_record(struct pen *pen, const struct access_record *r)
     PUT(pen, "\",\"level\":\"info\",\"msg\":\"exchange\"");
     PUT_TEXT(pen, "id", r->id);
     PUT_TEXT(pen, "client", r->client);
+    PUT_TEXT(pen, "caller", span_of(r->caller));
     PUT_TEXT(pen, "route", r->route);
     PUT_TEXT(pen, "dialect", span_of(r->dialect));
     PUT_TEXT(pen, "model", r->model);
@@ -258,6 +259,8 @@ static void write_text(const struct access_record *r, struct strbuf *out)
     text_or_dash(out, r->route);
     strbuf_add_char(out, ' ');
     text_or_dash(out, r->client);
+    if (r->caller != NULL)
+        strbuf_addf(out, "/%s", r->caller);
     strbuf_add_char(out, ' ');
     text_or_dash(out, r->id);
     text_attempts(out, r, start);

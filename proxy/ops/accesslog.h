@@ -31,6 +31,7 @@ struct access_record {
     struct span id;      /* x-request-id */
     uint64_t wall_ms;    /* when the exchange ended, UTC since 1970 */
     struct span client;  /* address and port, or "unix" */
+    const char *caller;  /* the name that its key has in the configuration */
     struct span route;   /* the route's name */
     const char *dialect; /* the client's */
     struct span model;   /* as the client asked for it */

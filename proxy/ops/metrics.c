@@ -277,7 +277,7 @@ static uint64_t move_key(size_t from, size_t to, enum failure reason)
     return (uint64_t)from << 40 | (uint64_t)to << 16 | ((uint64_t)reason + 1);
 }
 
-void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure reason)
+static void count_move(struct metrics *m, size_t from, size_t to, enum failure reason, uint64_t n)
 {
     uint64_t key = move_key(target_of(m, from), target_of(m, to), reason);
     size_t at = (size_t)((key * 0x9e3779b97f4a7c15u) >> 32) & (MOVES - 1);
@@ -292,11 +292,16 @@ void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure re
                               &v->key, &found, key, memory_order_relaxed, memory_order_relaxed))
             found = key;
         if (found == key) {
-            add(&v->n, 1);
+            add(&v->n, n);
             return;
         }
     }
-    add(&m->moves_other[reason], 1);
+    add(&m->moves_other[reason], n);
+}
+
+void metrics_failover(struct metrics *m, size_t from, size_t to, enum failure reason)
+{
+    count_move(m, from, to, reason, 1);
 }
 
 void metrics_hedge(struct metrics *m, enum metrics_hedge result)
@@ -334,6 +339,97 @@ void metrics_tokens(struct metrics *m, size_t target, const struct chat_usage *u
     add(&t->output, usage->output);
     add(&t->cached, usage->cached);
     add(&t->reasoning, usage->reasoning);
+}
+
+/* Taking over ------------------------------------------------------------------------------- */
+
+static void move(counter *to, counter *from)
+{
+    add(to, atomic_exchange_explicit(from, 0, memory_order_relaxed));
+}
+
+static void move_all(counter *to, counter *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        move(&to[i], &from[i]);
+}
+
+static void move_histogram(struct histogram *to, struct histogram *from)
+{
+    move_all(to->buckets, from->buckets, ARRAY_LEN(to->buckets));
+    move(&to->sum_us, &from->sum_us);
+}
+
+/* The target of `m` with these labels, or n_targets + 1. */
+static size_t find_target(const struct metrics *m, const char *labels)
+{
+    size_t i = 0;
+
+    while (i <= m->n_targets && strcmp(m->targets[i].labels, labels) != 0)
+        i++;
+    return i;
+}
+
+static void absorb_target(struct metrics *m, struct target *from)
+{
+    size_t i = find_target(m, from->labels);
+    struct target *to = &m->targets[i];
+
+    if (i > m->n_targets)
+        return;
+    move_all(to->outcomes, from->outcomes, FAILURE_KINDS);
+    move(&to->input, &from->input);
+    move(&to->output, &from->output);
+    move(&to->cached, &from->cached);
+    move(&to->reasoning, &from->reasoning);
+    move_histogram(&to->attempt, &from->attempt);
+    move_histogram(&to->ttft, &from->ttft);
+}
+
+static void absorb_route(struct metrics *m, struct metrics *from, size_t r)
+{
+    size_t i = 0;
+
+    while (i <= m->n_routes && strcmp(m->routes[i].labels, from->routes[r].labels) != 0)
+        i++;
+    if (i > m->n_routes)
+        return;
+    move_histogram(&m->routes[i].duration, &from->routes[r].duration);
+    for (size_t d = 0; d <= m->n_dialects; d++)
+        move_all(requests_of(m, i, d), requests_of(from, r, d), FAILURE_KINDS);
+}
+
+static void absorb_moves(struct metrics *m, struct metrics *from)
+{
+    for (size_t i = 0; i < MOVES; i++) {
+        uint64_t key = get(&from->moves[i].key);
+        uint64_t n = atomic_exchange_explicit(&from->moves[i].n, 0, memory_order_relaxed);
+        size_t a, b;
+
+        if (n == 0)
+            continue;
+        a = find_target(m, from->targets[key >> 40].labels);
+        b = find_target(m, from->targets[key >> 16 & 0xffffff].labels);
+        if (a <= m->n_targets && b <= m->n_targets)
+            count_move(m, a, b, (enum failure)((key & 0xffff) - 1), n);
+    }
+    move_all(m->moves_other, from->moves_other, FAILURE_KINDS);
+}
+
+void metrics_absorb(struct metrics *m, struct metrics *from)
+{
+    assert(m->n_dialects == from->n_dialects);
+    for (size_t i = 0; i <= from->n_targets; i++)
+        if (from->targets[i].same_as == i)
+            absorb_target(m, &from->targets[i]);
+    for (size_t r = 0; r <= from->n_routes; r++)
+        if (from->routes[r].same_as == r)
+            absorb_route(m, from, r);
+    absorb_moves(m, from);
+    move_histogram(&m->overhead, &from->overhead);
+    move_all(m->midstream, from->midstream, MIDSTREAM_RESULTS);
+    move_all(m->hedges, from->hedges, HEDGE_RESULTS);
+    move_all(m->replays, from->replays, REPLAYED_WAYS);
 }
 
 /* Writing ------------------------------------------------------------------------------------ */

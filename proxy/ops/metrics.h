@@ -64,7 +64,11 @@ enum metrics_replay {
 struct metrics;
 
 struct metrics *metrics_new(const struct metrics_labels *labels); /* copies what it needs */
-void metrics_free(struct metrics *m);                             /* NULL is fine */
+/* Moves all that `from` has counted over to the series of the same labels; what has none is lost.
+ * Others may be counting in both at the same time. */
+void metrics_absorb(struct metrics *m, struct metrics *from);
+
+void metrics_free(struct metrics *m); /* NULL is fine */
 
 /* One exchange is over. */
 void metrics_request(struct metrics *m, size_t route, size_t dialect, enum failure outcome,

@@ -49,6 +49,10 @@ struct client {
     bool head_only;   /* HEAD: an answer without its body */
     bool body_left;   /* the request's body was not read to its end */
     bool paused;      /* the exchange waits for `drained` */
+    bool held;        /* the request's body waits until the exchange resumes it */
+    bool slow;        /* ... and its deadline counts from its last bytes */
+    bool tunnel;      /* no HTTP any more: its bytes as they are, until either side closes */
+    bool answering;   /* an answer in pieces has begun */
     bool lost;        /* cannot be written to any more: closed with its next task */
     struct strbuf in, out;
     size_t out_at; /* bytes of out already sent */
@@ -240,7 +244,7 @@ static bool push(struct client *c)
     if (client_waiting(c) == 0) {
         strbuf_release(&c->out);
         c->out_at = 0;
-        if (c->state == BUSY)
+        if (c->state == BUSY || c->tunnel)
             set_deadline(c, NEVER);
     } else if (c->out_at >= SCRATCH_BYTES && c->out_at >= client_waiting(c)) {
         forget_sent(c);
@@ -328,7 +332,7 @@ static void head_lines(struct client *c, unsigned status, struct span fields, st
 static void answered(struct client *c)
 {
     c->exchange = NULL;
-    c->paused = false;
+    c->paused = c->held = c->slow = c->answering = false;
     if (c->lost || client_waiting(c) > 0)
         set_state(c, FLUSH);
     else
@@ -342,9 +346,13 @@ void client_answer(struct client *c, unsigned status, struct span fields, struct
     struct iovec v[2];
 
     head_lines(c, status, fields, &head);
-    strbuf_add(&head, "Content-Length: ");
-    strbuf_add_u64(&head, body.n);
-    strbuf_add(&head, "\r\n\r\n");
+    /* Such an answer has no body (RFC 9110 8.6), or its length is not known here. */
+    if (status != 204 && status != 304 && !(c->head_only && body.n == 0)) {
+        strbuf_add(&head, "Content-Length: ");
+        strbuf_add_u64(&head, body.n);
+        strbuf_add(&head, "\r\n");
+    }
+    strbuf_add(&head, "\r\n");
     assert(!head.failed);
     v[0] = (struct iovec){head.buf, head.len};
     v[1] = (struct iovec){(void *)(uintptr_t)body.p, body.n};
@@ -358,6 +366,7 @@ void client_stream_start(struct client *c, unsigned status, struct span fields)
     c->chunked = !c->old_version;
     if (!c->chunked)
         c->keep_alive = false;
+    c->answering = true;
     head_lines(c, status, fields, &c->out);
     strbuf_add(&c->out, c->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
 }
@@ -499,6 +508,10 @@ static void read_body(struct client *c, struct span *in)
 
         in->p += used;
         in->n -= used;
+        if (r == HTTP1_BAD && c->answering) {
+            lose(c); /* nothing else can be said any more */
+            return;
+        }
         if (r == HTTP1_BAD) {
             void *exchange = c->exchange;
 
@@ -509,13 +522,15 @@ static void read_body(struct client *c, struct span *in)
         }
         if (data.n > 0 && !c->front->handler->body(c->exchange, data))
             return;
+        if (c->slow && c->state == READ_BODY)
+            set_deadline(c, c->held || c->tunnel ? NEVER : c->front->limits.body_ms);
         if (r == HTTP1_DONE) {
             keep(c, *in); /* before the exchange starts: it may answer at once */
             *in = (struct span){NULL, 0};
             request_in(c);
             return;
         }
-        if (in->n == 0)
+        if (in->n == 0 || c->held)
             return;
     }
 }
@@ -576,10 +591,14 @@ static void read_on(struct client *c)
 {
     struct client_front *f = c->front;
 
-    while (c->state == READ_HEAD || c->state == READ_BODY) {
+    while ((c->state == READ_HEAD || c->state == READ_BODY) && !c->held && !c->lost) {
         size_t had = c->in.len;
         ssize_t n;
 
+        if (had > 0 && c->state == READ_BODY) {
+            consume(c, strbuf_span(&c->in)); /* what was left when it was held */
+            continue;
+        }
         if (had > 0 && c->scanned == 0 && c->state == READ_HEAD) {
             consume(c, strbuf_span(&c->in)); /* a pipelined request */
             if (c->state != READ_HEAD || c->in.len != had)
@@ -608,6 +627,39 @@ static void read_on(struct client *c)
             consume(c, (struct span){f->scratch, (size_t)n});
         }
     }
+}
+
+void client_body_pause(struct client *c)
+{
+    if (c->state != READ_BODY)
+        return;
+    c->held = c->slow = true;
+    set_deadline(c, NEVER);
+}
+
+void client_body_resume(struct client *c)
+{
+    bool reading = c->held && c->state == READ_BODY;
+
+    c->held = false;
+    if (!reading)
+        return;
+    set_deadline(c, c->tunnel ? NEVER : c->front->limits.body_ms);
+    loop_soon(c->front->loop, &c->task);
+}
+
+void client_tunnel(struct client *c, struct span fields)
+{
+    strbuf_add(&c->out, "HTTP/1.1 101 Switching Protocols\r\n");
+    strbuf_add_span(&c->out, fields);
+    strbuf_add(&c->out, "\r\n");
+    c->chunked = c->keep_alive = false;
+    c->tunnel = c->answering = c->body_left = true;
+    c->body = (struct http1_body){.framing = HTTP1_UNTIL_CLOSE};
+    set_state(c, READ_BODY);
+    set_deadline(c, NEVER);
+    push(c);
+    loop_soon(c->front->loop, &c->task);
 }
 
 static void client_work(struct client *c)
@@ -689,7 +741,7 @@ static void client_due(struct loop_timer *t)
     }
     if (c->state == READ_HEAD && c->in.len > 0) {
         refuse(c, &late);
-    } else if (c->state == READ_BODY) {
+    } else if (c->state == READ_BODY && !c->answering) {
         void *exchange = c->exchange;
 
         c->exchange = NULL;
@@ -786,6 +838,12 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
     f->gatherer = NULL;
     f->gathered = 0;
     return f;
+}
+
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx)
+{
+    f->limits = *limits;
+    f->ctx = ctx;
 }
 
 void client_front_listen(struct client_front *f, int fd)

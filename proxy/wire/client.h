@@ -51,6 +51,10 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
                                       const struct client_handler *h, void *ctx);
 void client_front_free(struct client_front *f); /* closes what is left */
 
+/* From the next request on another exchange above, and other limits (all but the number of
+ * connections). */
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx);
+
 /* Takes over a listening socket (it is not closed: other workers may share it; but once one of them
  * drains, nothing listens there any more). */
 void client_front_listen(struct client_front *f, int fd);
@@ -80,6 +84,19 @@ void client_stream_abort(
     struct client *c); /* sends what is waiting, then breaks off: no last chunk */
 
 size_t client_waiting(const struct client *c); /* bytes of output not sent yet */
+
+/* ---- a body that is passed on as it comes -------------------------------------------------------
+ */
+
+/* The next bytes of the body wait until client_body_resume; its time limit counts from its last
+ * bytes on, and not while they wait. Nothing happens where all of it is in. */
+void client_body_pause(struct client *c);
+void client_body_resume(struct client *c);
+
+/* Answers with 101 (RFC 9110 7.8): from here on all bytes of the client are handed up as body,
+ * without an end but the client's, and client_stream_write sends bytes as they are. `fields` name
+ * the new protocol. Only while the exchange works on a request that is all in. */
+void client_tunnel(struct client *c, struct span fields);
 
 /* "127.0.0.1:51234", or "unix"; good as long as the connection. */
 const char *client_address(struct client *c);

@@ -13,6 +13,7 @@
 #define MAX_INTERIM     16   /* 1xx answers before the real one */
 #define REPLACE_MS      1000 /* a reused connection that dies later than this had the request */
 #define READS_PER_EVENT 8    /* then others get a turn */
+#define MAX_LATER       (4 * 1024 * 1024)
 
 /* One connection: in a call, or idle in its lane. */
 struct upstream_conn {
@@ -25,7 +26,7 @@ struct upstream_conn {
     struct strbuf in;                    /* a head that is not complete yet */
     uint64_t idle_since_ms;
     struct loop_timer idle_timer;
-    struct loop_task more; /* reads on after others had a turn */
+    struct loop_task more; /* goes on: after others had a turn, or because there is more to send */
     bool up;
     bool closing; /* the peer has closed its side; edge-triggered, so it is told once */
 };
@@ -138,6 +139,7 @@ static void call_over(struct upstream_call *c)
 {
     c->live = false;
     c->conn = NULL;
+    strbuf_release(&c->later);
     inflate_free(c->inflate);
     c->inflate = NULL;
 }
@@ -158,7 +160,7 @@ static void call_ended(struct upstream_call *c, bool leftover)
         call_failed(c, TRUNCATED, "the compressed answer ended early");
         return;
     }
-    if (c->reusable && !leftover && c->sent == c->total && !k->closing) {
+    if (c->reusable && !leftover && upstream_asked(c) && !k->closing) {
         k->call = NULL;
         strbuf_release(&k->in);
         lane_put(k);
@@ -248,7 +250,8 @@ static bool read_head(struct upstream_call *c, struct span *in)
     size_t used;
 
     c->answered = true;
-    switch (http1_read_answer(*in, &c->scanned, SPAN("POST"), head, &used, &why)) {
+    switch (http1_read_answer(*in, &c->scanned, c->request.bodyless ? SPAN("HEAD") : SPAN("POST"),
+                              head, &used, &why)) {
     case HTTP1_MORE:
         if (k->in.len > 0) /* *in is its end, behind an interim head perhaps */
             strbuf_drop_front(&k->in, k->in.len - in->n);
@@ -264,7 +267,7 @@ static bool read_head(struct upstream_call *c, struct span *in)
     c->scanned = 0;
     in->p += used;
     in->n -= used;
-    if (head->status < 200) {
+    if (head->status < 200 && !(head->status == 101 && c->request.upgrade)) {
         if (head->status == 101 || ++c->interim > MAX_INTERIM) {
             call_failed(c, PROTOCOL,
                         head->status == 101 ? "it changes to another protocol, unasked"
@@ -276,7 +279,11 @@ static bool read_head(struct upstream_call *c, struct span *in)
     c->in_body = true;
     c->reusable = head->keep_alive;
     http1_body_start(&c->body, head);
-    if (!start_decoding(c, head))
+    if (head->status == 101) {
+        c->body = (struct http1_body){.framing = HTTP1_UNTIL_CLOSE};
+        c->reusable = false;
+    }
+    if (!c->body.done && !start_decoding(c, head))
         return false;
     c->events->head(c->ctx, head);
     return c->live;
@@ -365,14 +372,6 @@ static void conn_readable(struct upstream_conn *k)
     }
 }
 
-static void read_more(struct loop_task *t)
-{
-    struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, more);
-
-    if (k->call != NULL)
-        conn_readable(k);
-}
-
 /* ---- sending -------------------------------------------------------------------------------- */
 
 /* The next bytes to send: a run inside one part, or several small parts gathered. */
@@ -380,8 +379,8 @@ static struct span next_bytes(struct upstream_call *c)
 {
     size_t skip = c->sent, gathered = 0;
 
-    for (size_t i = 0; i < c->n_parts; i++) {
-        struct span part = c->parts[i];
+    for (size_t i = 0; i < UPSTREAM_MAX_PARTS; i++) {
+        struct span part = c->request.parts[i];
 
         if (skip >= part.n) {
             skip -= part.n;
@@ -402,23 +401,78 @@ static struct span next_bytes(struct upstream_call *c)
     return (struct span){c->pool->gather, gathered};
 }
 
+/* Sends it as far as it goes. False when nothing more goes now, or ever. */
+static bool send_bytes(struct upstream_call *c, struct span bytes, size_t *sent)
+{
+    ssize_t n = transport_send(c->conn->transport, bytes.p, bytes.n);
+
+    if (n >= 0) {
+        *sent += (size_t)n;
+        return true;
+    }
+    if (n != TRANSPORT_AGAIN) {
+        /* It may have answered before it stopped listening (413, 429): read that first. */
+        c->sent = c->total;
+        c->request.open = false;
+        strbuf_release(&c->later);
+        c->later_sent = 0;
+        c->reusable = false;
+        conn_readable(c->conn);
+    }
+    return false;
+}
+
 static void send_on(struct upstream_call *c)
 {
-    while (c->sent < c->total) {
-        struct span bytes = next_bytes(c);
-        ssize_t n = transport_send(c->conn->transport, bytes.p, bytes.n);
+    while (c->sent < c->total)
+        if (!send_bytes(c, next_bytes(c), &c->sent))
+            return;
+    while (c->later_sent < c->later.len) {
+        struct span bytes = {c->later.buf + c->later_sent, c->later.len - c->later_sent};
 
-        if (n == TRANSPORT_AGAIN)
+        if (!send_bytes(c, bytes, &c->later_sent))
             return;
-        if (n < 0) {
-            /* It may have answered before it stopped listening (413, 429): read that first. */
-            c->sent = c->total;
-            c->reusable = false;
-            conn_readable(c->conn);
-            return;
-        }
-        c->sent += (size_t)n;
     }
+    strbuf_release(&c->later);
+    c->later_sent = 0;
+    if (c->request.open && c->events->room != NULL)
+        c->events->room(c->ctx);
+}
+
+size_t upstream_unsent(const struct upstream_call *c)
+{
+    return c->total - c->sent + c->later.len - c->later_sent;
+}
+
+bool upstream_asked(const struct upstream_call *c)
+{
+    return !c->request.open && upstream_unsent(c) == 0;
+}
+
+void upstream_write(struct upstream_call *c, struct span bytes)
+{
+    if (!c->live || !c->request.open)
+        return;
+    strbuf_add_span(&c->later, bytes);
+    assert(!c->later.failed); /* the caller waits for room */
+    if (c->conn != NULL && c->conn->up)
+        loop_soon(c->pool->loop, &c->conn->more);
+}
+
+void upstream_write_end(struct upstream_call *c)
+{
+    c->request.open = false;
+}
+
+static void go_on(struct loop_task *t)
+{
+    struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, more);
+    struct upstream_call *c = k->call;
+
+    if (c != NULL && upstream_unsent(c) > 0)
+        send_on(c);
+    if (c != NULL && c->live && k->call == c)
+        conn_readable(k);
 }
 
 static void conn_event(struct loop_fd *f, uint32_t events)
@@ -440,7 +494,7 @@ static void conn_event(struct loop_fd *f, uint32_t events)
         }
         return;
     }
-    if ((events & EPOLLOUT) && c->sent < c->total) {
+    if ((events & EPOLLOUT) && upstream_unsent(c) > 0) {
         send_on(c);
         if (k->call != c || !c->live)
             return;
@@ -504,7 +558,7 @@ static void open_fresh(struct upstream_call *c)
     k->in = strbuf_heap(HTTP1_MAX_HEAD + SCRATCH_BYTES);
     k->lfd.on_event = conn_event;
     k->idle_timer.on_due = idle_due;
-    k->more.run = read_more;
+    k->more.run = go_on;
     k->call = c;
     c->reused = false;
     c->sent = 0;
@@ -535,28 +589,27 @@ static struct upstream_conn *take_idle(struct upstream_pool *p, unsigned lane)
 }
 
 void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
-                    const struct transport_peer *peer, const struct span *parts, size_t n_parts,
+                    const struct transport_peer *peer, const struct upstream_request *request,
                     const struct upstream_events *events, void *ctx)
 {
     struct upstream_conn *k;
 
-    assert(lane < p->n_lanes && n_parts <= UPSTREAM_MAX_PARTS);
+    assert(lane < p->n_lanes);
     *c = (struct upstream_call){
         .pool = p,
         .lane = lane,
         .peer = peer,
         .events = events,
         .ctx = ctx,
-        .n_parts = n_parts,
+        .request = *request,
+        .later = strbuf_heap(MAX_LATER),
         .started_ms = loop_now_ms(p->loop),
         .live = true,
         .task = {.run = begin_call},
     };
-    for (size_t i = 0; i < n_parts; i++) {
-        c->parts[i] = parts[i];
-        c->total += parts[i].n;
-    }
-    k = take_idle(p, lane);
+    for (size_t i = 0; i < UPSTREAM_MAX_PARTS; i++)
+        c->total += request->parts[i].n;
+    k = request->open || request->fresh ? NULL : take_idle(p, lane);
     if (k == NULL) {
         open_fresh(c);
         return;

@@ -5,6 +5,9 @@
  * after 30 s, before most servers and load balancers do. A reused connection that dies without one
  * byte of an answer is replaced by a fresh one, once: the provider had closed it before our request
  * came.
+ *
+ * A request may be open: its body is not there yet when the call starts, and follows with
+ * upstream_write. As its bytes are not kept, it goes out on a fresh connection only.
  */
 #ifndef HOLDFAST_WIRE_UPSTREAM_H
 #define HOLDFAST_WIRE_UPSTREAM_H
@@ -25,6 +28,17 @@ struct upstream_events {
     void (*pause)(void *ctx);                    /* no more bytes for now: send what was gathered */
     void (*end)(void *ctx);                      /* the body is whole, as HTTP sees it */
     void (*failed)(void *ctx, enum failure why, const char *text); /* TRUNCATED: after the head */
+    void (*room)(void *ctx); /* all that was written of an open request has gone out; else NULL */
+};
+
+/* What is asked for. */
+struct upstream_request {
+    struct span parts[UPSTREAM_MAX_PARTS]; /* its bytes, one after the other; they must stay in
+                                              place until the call is over */
+    bool bodyless; /* HEAD: an answer has no body, whatever its head says (RFC 9110 9.3.2) */
+    bool fresh;    /* on a connection of its own: it must not go out twice */
+    bool open;     /* more of it follows; implies fresh */
+    bool upgrade;  /* it asks for another protocol: after a 101 all bytes are body, both ways */
 };
 
 struct upstream_pool;
@@ -38,8 +52,10 @@ struct upstream_call {
     const struct transport_peer *peer;
     const struct upstream_events *events;
     void *ctx;
-    struct span parts[UPSTREAM_MAX_PARTS]; /* the request's bytes, one after the other */
-    size_t n_parts, total, sent;
+    struct upstream_request request;
+    size_t total, sent;  /* of the request's parts */
+    struct strbuf later; /* what was written behind them ... */
+    size_t later_sent;   /* ... and went out already */
     uint64_t started_ms;
     bool live, reused, answered, in_body, reusable, paused;
     unsigned interim;
@@ -55,10 +71,19 @@ struct upstream_call {
 struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes);
 void upstream_pool_free(struct upstream_pool *p); /* no calls may be live */
 
-/* Starts a call. The parts must stay in place until the call is over. */
 void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
-                    const struct transport_peer *peer, const struct span *parts, size_t n_parts,
+                    const struct transport_peer *peer, const struct upstream_request *request,
                     const struct upstream_events *events, void *ctx);
+
+/* More of an open request, copied; and its end. Nothing happens where the call is over, or where
+ * the provider takes no more of it. */
+void upstream_write(struct upstream_call *c, struct span bytes);
+void upstream_write_end(struct upstream_call *c);
+size_t upstream_unsent(const struct upstream_call *c); /* bytes that wait to be sent */
+
+/* Is all of the request out? */
+bool upstream_asked(const struct upstream_call *c);
+
 void upstream_cancel(struct upstream_call *c); /* closes its connection; fine when it is over */
 
 bool upstream_tcp_up(const struct upstream_call *c);

@@ -6,20 +6,93 @@
 #include "proxy/base/mem.h"
 #include "proxy/exchange.h"
 
-#define STALL_MS 60000
-#define LOOK_MS  20 /* while draining: how often it looks whether all is done */
+#define STALL_MS  60000
+#define LOOK_MS   20  /* while draining: how often it looks whether all is done */
+#define RETIRE_MS 100 /* how often it looks whether an older generation is done */
+
+/* What belongs to one service: its exchanges and its connections to providers. */
+struct generation {
+    struct generation *older;
+    struct service *service;
+    struct upstream_pool *pool;
+    struct exchange_space space;
+};
 
 struct worker {
-    struct service *service;
     pthread_t thread;
     struct loop *loop;
-    struct upstream_pool *pool;
     struct client_front *front;
-    struct exchange_space space;
-    struct loop_timer look;
+    struct generation *newest;      /* new requests are its */
+    _Atomic(struct service *) next; /* used; NULL: no change */
+    struct loop_timer look, retire;
     atomic_bool want_drain, want_break, want_stop, idle;
     bool draining;
 };
+
+static struct client_limits limits_of(const struct service *s)
+{
+    const struct config *c = s->config;
+
+    return (struct client_limits){
+        .head_ms = c->limits.head_timeout,
+        .body_ms = c->limits.body_timeout,
+        .stall_ms = STALL_MS,
+        .answer_bytes = c->limits.answer_body,
+        .connections = c->limits.connections / s->n_workers + 1,
+    };
+}
+
+/* Takes over the caller's use of the service. */
+static void add_generation(struct worker *w, struct service *s)
+{
+    struct generation *g = mem_zalloc(sizeof(*g));
+
+    g->service = s;
+    g->pool = upstream_pool_new(w->loop, s->lanes);
+    exchange_space_init(&g->space, s, w->loop, g->pool);
+    g->older = w->newest;
+    w->newest = g;
+}
+
+/* Only once its space is idle. */
+static void free_generation(struct worker *w, struct generation *g)
+{
+    loop_timer_clear(w->loop, &g->space.sweep);
+    exchange_space_sweep(&w->newest->space); /* what was kept there is the newest's to forget */
+    upstream_pool_free(g->pool);
+    exchange_space_release(&g->space);
+    service_drop(g->service);
+    free(g);
+}
+
+/* Those whose last request has ended. */
+static void retire(struct loop_timer *t)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, retire);
+    struct generation **at = &w->newest->older;
+
+    while (*at != NULL) {
+        struct generation *g = *at;
+
+        if (!exchange_space_idle(&g->space)) {
+            at = &g->older;
+            continue;
+        }
+        *at = g->older;
+        free_generation(w, g);
+    }
+    if (w->newest->older != NULL)
+        loop_timer_set(w->loop, t, loop_now_ms(w->loop) + RETIRE_MS);
+}
+
+static void change(struct worker *w, struct service *s)
+{
+    struct client_limits limits = limits_of(s);
+
+    add_generation(w, s);
+    client_front_change(w->front, &limits, &w->newest->space);
+    loop_timer_set(w->loop, &w->retire, loop_now_ms(w->loop) + RETIRE_MS);
+}
 
 static void look(struct loop_timer *t)
 {
@@ -32,15 +105,20 @@ static void look(struct loop_timer *t)
 static void woken(void *ctx)
 {
     struct worker *w = ctx;
+    struct service *next = atomic_exchange(&w->next, NULL);
 
-    exchange_news(&w->space);
+    if (next != NULL)
+        change(w, next);
+    for (struct generation *g = w->newest; g != NULL; g = g->older)
+        exchange_news(&g->space);
     if (atomic_load(&w->want_drain) && !w->draining) {
         w->draining = true;
         client_front_drain(w->front);
         look(&w->look);
     }
     if (atomic_exchange(&w->want_break, false))
-        exchange_break_all(&w->space);
+        for (struct generation *g = w->newest; g != NULL; g = g->older)
+            exchange_break_all(&g->space);
     if (atomic_load(&w->want_stop))
         loop_stop(w->loop);
 }
@@ -56,26 +134,27 @@ static void *run(void *ctx)
 struct worker *worker_start(struct service *s, const int *fds, size_t n)
 {
     struct worker *w = mem_zalloc(sizeof(*w));
-    struct client_limits limits = {
-        .head_ms = s->config->limits.head_timeout,
-        .body_ms = s->config->limits.body_timeout,
-        .stall_ms = STALL_MS,
-        .answer_bytes = s->config->limits.answer_body,
-        .connections = s->config->limits.connections / s->n_workers + 1,
-    };
+    struct client_limits limits = limits_of(s);
 
-    w->service = s;
     w->loop = loop_new();
     w->look.on_due = look;
-    w->pool = upstream_pool_new(w->loop, s->lanes);
-    exchange_space_init(&w->space, s, w->loop, w->pool);
-    w->front = client_front_new(w->loop, &limits, &exchange_handler, &w->space);
+    w->retire.on_due = retire;
+    service_use(s);
+    add_generation(w, s);
+    w->front = client_front_new(w->loop, &limits, &exchange_handler, &w->newest->space);
     for (size_t i = 0; i < n; i++)
         client_front_listen(w->front, fds[i]);
     loop_on_wake(w->loop, woken, w);
     if (pthread_create(&w->thread, NULL, run, w) != 0)
         abort(); /* at start only */
     return w;
+}
+
+void worker_change(struct worker *w, struct service *s)
+{
+    service_use(s);
+    service_drop(atomic_exchange(&w->next, s)); /* one that it had not seen yet */
+    loop_wake(w->loop);
 }
 
 void worker_drain(struct worker *w)
@@ -101,10 +180,20 @@ void worker_stop(struct worker *w)
     loop_wake(w->loop);
     pthread_join(w->thread, NULL);
     client_front_free(w->front);
-    exchange_break_all(&w->space); /* answers that went on without their client */
-    upstream_pool_free(w->pool);
+    for (struct generation *g = w->newest; g != NULL; g = g->older) {
+        exchange_break_all(&g->space); /* answers that went on without their client */
+        upstream_pool_free(g->pool);
+    }
     loop_free(w->loop);
-    exchange_space_release(&w->space);
+    while (w->newest != NULL) {
+        struct generation *g = w->newest;
+
+        w->newest = g->older;
+        exchange_space_release(&g->space);
+        service_drop(g->service);
+        free(g);
+    }
+    service_drop(atomic_load(&w->next));
     free(w);
 }
 

@@ -10,8 +10,13 @@
 
 struct worker;
 
-/* Starts a thread that serves the given listening sockets (they stay the caller's). */
+/* Starts a thread that serves the given listening sockets (they stay the caller's). It uses the
+ * service. */
 struct worker *worker_start(struct service *s, const int *fds, size_t n);
+
+/* New requests come to this service from the loop's next turn on; those under way end with the one
+ * they began with, however long that takes. */
+void worker_change(struct worker *w, struct service *s);
 
 void worker_drain(struct worker *w);      /* no new connections; what is under way goes on */
 void worker_break(struct worker *w);      /* what is still under way gets a true error now */

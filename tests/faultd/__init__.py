@@ -12,6 +12,8 @@ Faults that happen before a request was read (accept, TLS) are chosen per connec
 """
 from .certs import Certs
 from .connect_proxy import ConnectProxy
+from . import task
 from .server import Attempt, Connection, Faultd, blackhole, closed_port
 
-__all__ = ["Attempt", "Certs", "ConnectProxy", "Connection", "Faultd", "blackhole", "closed_port"]
+__all__ = ["Attempt", "Certs", "ConnectProxy", "Connection", "Faultd", "blackhole", "closed_port",
+           "task"]

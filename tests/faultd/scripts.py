@@ -50,6 +50,25 @@ def event(value, crlf=0, space=1):
 DONE = b"[DONE]"
 
 
+# -- whatever the path ---------------------------------------------------------------------------
+@script
+def file(x, status=200, type="application/octet-stream", size=5, cut=0, length=1, extra=""):
+    """`size` bytes that can be told apart, or no body at all where the status has none. cut: bytes
+    after which the connection closes. extra: "name:value" of one header."""
+    body = (b"%08x" * (size // 8 + 1) % tuple(range(size // 8 + 1)))[:size]
+    headers = [tuple(extra.split(":", 1))] if extra else []
+    if status in (204, 304) or x.attempt.method == "HEAD":
+        x.head(status, [("Content-Type", type), ("Content-Length", size), *headers][status == 204:])
+        return
+    how = ("Content-Length", size) if length else ("Transfer-Encoding", "chunked")
+    x.chunked = not length
+    x.head(status, [("Content-Type", type), how, *headers])
+    if cut:
+        x.body_left = cut
+    x.part(body)
+    x.end()
+
+
 # -- good answers, tidy and untidy -------------------------------------------------------------
 @script
 def ok(x, tokens=5, first=0, gap=0, usage="last", crlf=0, space=1, comments=0, bytewise=0, done=1,
@@ -284,6 +303,31 @@ def ok_then_close(x):
     x.keep_alive = False
 
 
+@script
+def vectors(x, fault="none", form=""):
+    """Vectors with a flaw. fault: none | missing (the last one) | more | null (in place of a number) |
+    nan | uneven (one is longer) | short (all are) | empty | numbered (two have the same index) | huge
+    (a number that is no float32). form: base64 | float, whatever was asked for."""
+    answer = voices.VOICES[x.voice]
+    of = [list(v) for v in voices.vectors_of(x.voice, next(answer(x, form="float")))]
+    if fault == "missing":
+        of.pop()
+    elif fault == "more":
+        of.append(of[0])
+    elif fault in ("null", "nan", "huge"):
+        of[-1][1] = {"null": None, "nan": float("nan"), "huge": 1e39}[fault]
+    elif fault == "uneven":
+        of[-1].append(0.5)
+    elif fault == "short":
+        of = [v[:-1] for v in of]
+    whole = next(answer(x, of=of, form=form))
+    if fault == "empty":
+        whole = {k: [] if isinstance(v, list) else v for k, v in whole.items()}
+    if fault == "numbered":
+        whole["data"][-1]["index"] = 0
+    return x.answer(200, bodies.dump(whole))
+
+
 # -- a stream with a flaw ----------------------------------------------------------------------
 @script
 def garbled(x, n=1, first=0, delta=0):
@@ -419,7 +463,8 @@ def status(x, code=500, body="json", retry_after="", retry_after_ms="", should_r
     key = (x.attempt.header("authorization") or "").removeprefix("Bearer ")
     kind, data = bodies.status_body(code, body, REASONS.get(code, "Error"), x.model, key)
     if x.voice != "openai" and body == "json":
-        data = voices.error(x.voice, code, bodies.ERRORS[code][2].format(model=x.model, key=key))
+        data = voices.error(x.voice, code, bodies.ERRORS.get(code, ("", "", "Error"))[2].format(
+            model=x.model, key=key))
     x.answer(code, data, kind, wait_headers(retry_after, retry_after_ms, should_retry))
 
 

@@ -125,7 +125,7 @@ class Exchange:
         self.stream = bool(self.request.get("stream"))
         self.model = str(self.request.get("model", "none"))
         self.voice = voices.voice_of(attempt.path)
-        if self.voice == "gemini":
+        if self.voice.startswith("gemini"):
             self.model, self.stream = voices.gemini_model(attempt.path)
 
     # -- writing -----------------------------------------------------------------------------
@@ -477,7 +477,7 @@ class Faultd:
         return x.keep_alive
 
     def _choose(self, x):
-        if x.attempt.method == "GET":
+        if x.attempt.method == "GET" and "/models" in x.attempt.path:
             return "models"
         if x.model.startswith("fault:"):
             return x.model[len("fault:"):]

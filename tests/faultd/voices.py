@@ -1,7 +1,10 @@
-"""Good answers as Anthropic, Google and OpenAI's responses give them; those of chat are written by
-the scripts."""
+"""Good answers as Anthropic, Google and OpenAI's other endpoints give them; those of chat are written
+by the scripts."""
+import base64
 import json
 import re
+import struct
+import zlib
 
 from . import bodies
 
@@ -11,27 +14,34 @@ GRPC = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED
 WORDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",
          404: "not_found_error", 413: "request_too_large", 429: "rate_limit_error",
          529: "overloaded_error"}
-ENDS = b"message_stop", b"content_block_stop", b"finishReason", b"output_text.done"
-GEMINI_PATH = re.compile(r"/models/([^/:]+):(stream)?[gG]enerateContent")
+ENDS = (b"message_stop", b"content_block_stop", b"finishReason", b"output_text.done",
+        b'"finish_reason":"')
+GEMINI_PATH = re.compile(r"/models/([^/:]+):(generateContent|streamGenerateContent|embedContent|"
+                         r"batchEmbedContents)")
 THOUGHT = "Let me see."
 
 
 def voice_of(path):
     if path.partition("?")[0].endswith("/messages"):
         return "anthropic"
-    if path.partition("?")[0].endswith("/responses"):
-        return "responses"
-    return "gemini" if GEMINI_PATH.search(path) else "openai"
+    for voice in ("responses", "embeddings"):
+        if path.partition("?")[0].endswith("/" + voice):
+            return voice
+    if re.search(r"(?<!/chat)/completions(\?|$)", path):
+        return "completions"
+    if m := GEMINI_PATH.search(path):
+        return "gemini" if "enerate" in m[2] else "gemini_embeddings"
+    return "openai"
 
 
 def gemini_model(path):
     """(model, is it a stream); both stand in the path."""
     m = GEMINI_PATH.search(path)
-    return m[1], bool(m[2])
+    return m[1], m[2].startswith("stream")
 
 
 def error(voice, code, message):
-    if voice == "responses":
+    if voice in ("responses", "embeddings", "completions"):
         kind, word, _ = bodies.ERRORS.get(code, ("server_error", None, ""))
         return bodies.error(message, kind, word)
     if voice == "anthropic":
@@ -59,7 +69,7 @@ def speak(x, words, text, tools, thinks, first, gap):
 
 def error_event(voice, code, message):
     """An error inside a stream."""
-    name = b"" if voice == "gemini" else b"event: error\n"
+    name = b"" if voice in ("gemini", "completions") else b"event: error\n"
     return name + b"data: " + error(voice, code, message) + b"\n\n"
 
 
@@ -73,7 +83,8 @@ def pieces(x, words, tools=0, thinks=""):
 def is_output(piece):
     """Anthropic's deltas, those of responses, Google's parts."""
     return (b'"content_block_delta"' in piece or piece.partition(b"\n")[0].endswith(b".delta")
-            or (b'"parts"' in piece and b'"finishReason"' not in piece))
+            or (b'"parts"' in piece and b'"finishReason"' not in piece)
+            or (b'"text_completion"' in piece and b'"text":""' not in piece))
 
 
 def half(x, words):
@@ -86,9 +97,10 @@ def half(x, words):
     x.pause(0.03)
 
 
-def calls_of(n):
-    return [(c["function"]["name"], json.loads(c["function"]["arguments"]))
-            for c in bodies.tool_calls(n)]
+def calls_of(x, tools):
+    """[(end of the id, name, arguments)] of so many calls, or of those that are given."""
+    return [(c["id"] if isinstance(tools, list) else f"{x.server.name}_{i}", c["function"]["name"],
+             json.loads(c["function"]["arguments"])) for i, c in enumerate(bodies.tool_calls(tools))]
 
 
 def named(e):
@@ -100,9 +112,10 @@ def anthropic(x, words, tools, thinks):
     content = [{"type": "thinking", "thinking": THOUGHT, "signature": thinks}] if thinks else []
     if words:
         content.append({"type": "text", "text": "".join(words)})
-    content += [{"type": "tool_use", "id": f"toolu_{x.server.name}_{i}", "name": name,
-                 "input": arguments} for i, (name, arguments) in enumerate(calls_of(tools))]
-    usage = {"input_tokens": 11, "output_tokens": max(len(words), tools)}
+    calls = calls_of(x, tools)
+    content += [{"type": "tool_use", "id": f"toolu_{id}", "name": name, "input": arguments}
+                for id, name, arguments in calls]
+    usage = {"input_tokens": 11, "output_tokens": max(len(words), len(calls))}
     end = {"stop_reason": "tool_use" if tools else "end_turn", "stop_sequence": None}
     message = {"id": "msg_faultd", "type": "message", "role": "assistant", "model": x.model}
     yield {**message, "content": content, **end, "usage": usage}
@@ -137,12 +150,12 @@ def gemini(x, words, tools, thinks):
     """The whole answer, then the same in the fragments of a stream. Calls have no ids."""
     parts = [{"text": THOUGHT, "thought": True}] if thinks else []
     parts += [{"text": w} for w in words]
-    parts += [{"functionCall": {"name": name, "args": arguments}}
-              for name, arguments in calls_of(tools)]
+    calls = calls_of(x, tools)
+    parts += [{"functionCall": {"name": name, "args": arguments}} for _, name, arguments in calls]
     if thinks:
-        parts[-len(words or calls_of(tools))]["thoughtSignature"] = thinks
-    usage = {"promptTokenCount": 11, "candidatesTokenCount": max(len(words), tools),
-             "totalTokenCount": 11 + max(len(words), tools)}
+        parts[-len(calls or words)]["thoughtSignature"] = thinks
+    n = max(len(words), len(calls))
+    usage = {"promptTokenCount": 11, "candidatesTokenCount": n, "totalTokenCount": 11 + n}
     n = x.request.get("generationConfig", {}).get("candidateCount", 1)
     rest = {"usageMetadata": usage, "modelVersion": x.model, "responseId": "faultd"}
 
@@ -165,11 +178,14 @@ def responses(x, words, tools, thinks):
     if words:
         output.append({"id": "msg_faultd", "type": "message", "status": "completed",
                        "role": "assistant", "content": [response_text("".join(words))]})
-    output += [{"id": f"fc_{i}", "type": "function_call", "status": "completed",
-                "call_id": f"call_{x.server.name}_{i}", "name": name,
-                "arguments": json.dumps(arguments, ensure_ascii=False)}
-               for i, (name, arguments) in enumerate(calls_of(tools))]
-    n = max(len(words), tools)
+    for i, (id, name, arguments) in enumerate(calls_of(x, tools)):
+        item = {"id": f"fc_{i}", "type": "function_call", "status": "completed",
+                "call_id": f"call_{id}", "name": name}
+        if isinstance(arguments, str):  # a tool of free text
+            output.append({**item, "type": "custom_tool_call", "input": arguments})
+        else:
+            output.append({**item, "arguments": json.dumps(arguments, ensure_ascii=False)})
+    n = max(len(words), len(bodies.tool_calls(tools)))
     response = {"id": "resp_faultd", "object": "response", "created_at": bodies.CREATED,
                 "model": x.model, "error": None, "incomplete_details": None, "tools": [],
                 "parallel_tool_calls": True, "tool_choice": "auto", "x_vendor_extra": 1.0}
@@ -213,13 +229,76 @@ def response_item(i, item, words):
                   {"type": "response.content_part.done", **of_part,
                    "part": response_text("".join(words))}]
     else:
-        item_start = {**item, "status": "in_progress", "arguments": ""}
-        text = item["arguments"]
-        middle = [*({"type": "response.function_call_arguments.delta", **of, "delta": p}
-                    for p in (text[:5], text[5:])),
-                  {"type": "response.function_call_arguments.done", **of, "arguments": text}]
+        field, kind = "arguments", "response.function_call_arguments"
+        if item["type"] == "custom_tool_call":
+            field, kind = "input", "response.custom_tool_call_input"
+        item_start, text = {**item, "status": "in_progress", field: ""}, item[field]
+        middle = [*({"type": f"{kind}.delta", **of, "delta": p} for p in (text[:5], text[5:])),
+                  {"type": f"{kind}.done", **of, field: text}]
     return [{"type": "response.output_item.added", "output_index": i, "item": item_start}, *middle,
             {"type": "response.output_item.done", "output_index": i, "item": item}]
 
 
-VOICES = {"anthropic": anthropic, "gemini": gemini, "responses": responses}
+def completions(x, words, tools, thinks):
+    """The completion of before chat, then the same in the events of a stream."""
+    n = x.request.get("n") or 1
+    prompts = x.request.get("prompt")
+    n *= len(prompts) if isinstance(prompts, list) and not isinstance(prompts[0], int) else 1
+    head = {"id": "cmpl-faultd", "object": "text_completion", "created": bodies.CREATED,
+            "model": x.model}
+
+    def choices(text, finish=None):
+        return [{"text": text, "index": i, "logprobs": None, "finish_reason": finish}
+                for i in range(n)]
+
+    yield {**head, "choices": choices("".join(words), "stop"), "usage": bodies.usage(len(words)),
+           "x_vendor_extra": 1.0}
+    for word in words:
+        yield b"data: " + bodies.dump({**head, "choices": choices(word)}) + b"\n\n"
+    yield b"data: " + bodies.dump({**head, "choices": choices("", "stop")}) + b"\n\n"
+    if (x.request.get("stream_options") or {}).get("include_usage"):
+        yield b"data: " + bodies.dump({**head, "choices": [],
+                                       "usage": bodies.usage(len(words))}) + b"\n\n"
+    yield b"data: [DONE]\n\n"
+
+
+def vector(model, text, n=8):
+    """The vector of a text is its model's, whoever serves it."""
+    return [round(zlib.crc32(f"{model} {text} {i}".encode()) / 2 ** 31 - 1, 9) for i in range(n)]
+
+
+def pack(numbers):
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def embeddings(x, words=(), tools=0, thinks="", of=None, form=""):
+    """of: the vectors in place of its own. form: base64 | float, whatever was asked for."""
+    texts = x.request["input"]
+    if not isinstance(texts, list) or isinstance(texts[0], int):  # one text, or one's tokens
+        texts = [texts]
+    of = of or [vector(x.model, t, x.request.get("dimensions") or 8) for t in texts]
+    packed = (form or x.request.get("encoding_format")) == "base64"
+    yield {"object": "list", "data": [
+        {"object": "embedding", "index": i, "embedding": pack(v) if packed else v}
+        for i, v in enumerate(of)], "model": x.model, "x_vendor_extra": 1.0,
+        "usage": {"prompt_tokens": 3 * len(texts), "total_tokens": 3 * len(texts)}}
+
+
+def gemini_embeddings(x, words=(), tools=0, thinks="", of=None, form=""):
+    requests = x.request.get("requests", [x.request])
+    of = of or [vector(x.model, r["content"]["parts"][0]["text"],
+                       r.get("outputDimensionality") or 8) for r in requests]
+    values = [{"values": v} for v in of]
+    yield {"embeddings": values} if "requests" in x.request else {"embedding": values[0]}
+
+
+def vectors_of(voice, answer):
+    """The lists of numbers of a whole answer."""
+    if voice == "embeddings":
+        return [d["embedding"] for d in answer["data"]]
+    return [e["values"] for e in answer.get("embeddings", [answer.get("embedding")])]
+
+
+VOICES = {"anthropic": anthropic, "gemini": gemini, "responses": responses,
+          "completions": completions, "embeddings": embeddings,
+          "gemini_embeddings": gemini_embeddings}

@@ -31,7 +31,7 @@ FLOORS = [  # first match wins
 FLOOR_NAMES = ["proxy/base", "config", "providers", "proxy", "proxy/main.c"]
 POLICY = {"failover", "breaker", "target", "budget", "limiter", "hedge", "pace", "queue",
           "retry_after", "seam", "seam_compare", "route", "admit", "door", "stitch", "replay",
-          "event_ids"}
+          "event_ids", "quota"}
 DOORS = [
     (r"curl/", {"proxy/wire/transport.c", "proxy/ops/fetch.c"}),
     (r"microhttpd\.h$", {"proxy/ops/admin.c"}),

@@ -199,7 +199,7 @@ def test_errors_have_googles_envelope(upstream, holdfast):
         (HELLO, "/v1beta/models/a..b:generateContent", 400, "INVALID_ARGUMENT", "model"),
         (HELLO, "/v1beta/models/a%20b:generateContent", 400, "INVALID_ARGUMENT", "model"),
         (HELLO, "/v1beta/models/m:predict", 405, "INVALID_ARGUMENT", "POST"),
-        (HELLO, "/v1beta/cachedContents", 404, "NOT_FOUND", "nothing at"),
+        (HELLO, "/v1beta/cachedContents", 404, "NOT_FOUND", "no provider of its kind"),
         ({"contents": [{"role": "system", "parts": [{"text": "x"}]}]},
          "/v1beta/models/m:generateContent", 400, "INVALID_ARGUMENT", "contents[0].role"),
     ]

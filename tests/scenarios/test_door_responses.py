@@ -374,6 +374,31 @@ def test_an_agents_odd_tools_are_served_or_named(upstream, holdfast, kind, strea
     assert "patched" in a.attempts[-1].body.decode()
 
 
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_tools_that_an_agent_declares_in_its_input_are_tools(upstream, holdfast, kind):
+    a = upstream("A", default="ok?tools=1")
+    proxy = serve(holdfast, (kind, a))
+    added = {"type": "additional_tools", "id": "at_1", "role": "developer", "tools": [
+        {"type": "namespace", "name": "functions", "description": "", "tools": AGENT[:2]}]}
+    again = {**added, "tools": [{**TOOLS[0], "name": "functions__shell", "description": "Newer."}]}
+    body = {"input": [added, {"role": "user", "content": "go"}, again], "store": False}
+    answer = ask(proxy, body)
+    assert answer.status == 200 and answer.header("x-holdfast-dropped") == "input[0].tools[0].tools[1].format"
+    said = a.attempts[-1].body.decode()
+    assert said.count('"functions__shell"') == 1 and '"functions__look_up_0"' in said
+    assert "Newer." in said and "additional_tools" not in said
+
+
+def test_with_such_tools_a_broken_answer_is_only_aligned(upstream, holdfast):
+    a, b = upstream("A", default="canonical?cut=20"), upstream("B", default="canonical")
+    proxy = serve(holdfast, ("openai", a), ("openai", b))
+    answer = ask(proxy, {"stream": True, "input": [
+        {"type": "additional_tools", "role": "developer", "tools": TOOLS},
+        {"role": "user", "content": "go"}]})
+    assert text_of(response_of(answer)) == story.TEXT
+    assert [m["role"] for m in b.attempts[0].json["messages"]] == ["user"]
+
+
 def test_a_websocket_is_refused_so_that_the_client_falls_back_at_once(upstream, holdfast):
     proxy = serve(holdfast, ("responses", upstream("A", default="ok")))
     with Raw(proxy.port) as c:

@@ -528,6 +528,8 @@ def test_what_runs_when_the_time_to_stop_is_over_is_told_so(upstream, holdfast):
 # -- the table is covered ---------------------------------------------------------------------------
 # Labels that no row above has, and the test that asserts each: its text must name the label.
 ELSEWHERE = {
+    "key_scope": "test_other_paths.py::test_a_key_that_may_not_do_this_is_no_fault_of_the_caller_s_nor_"
+                 "of_other_requests",
     "ok": "test_failover.py::check_b_answered",
     "dns": "test_taxonomy.py::test_e01_a_name_that_does_not_resolve",
     "egress_proxy": "test_taxonomy.py::test_e02_the_company_proxy_refuses",
@@ -537,6 +539,10 @@ ELSEWHERE = {
     "seam_mismatch": "test_streams.py::test_what_does_not_fit_is_a_true_error",
     "unsupported": "test_fitting.py::test_a_part_that_a_dialect_cannot_say_moves_on_without_a_call",
     "unfit": "test_fitting.py::test_a_prompt_that_is_too_long_for_a_model_skips_it",
+    "other_model": "test_embeddings.py::"
+                   "test_another_model_is_never_asked_and_the_error_says_why",
+    "no_endpoint": "test_embeddings.py::"
+                   "test_another_model_is_never_asked_and_the_error_says_why",
     "time_share": "test_matrix_client.py::"
               "test_a_caller_in_a_hurry_has_its_time_shared_and_blames_nobody",
     "slow": "test_matrix_http.py::test_h32_no_answer_at_all_is_hedged",

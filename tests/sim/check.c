@@ -498,7 +498,7 @@ static void check_turn(struct sim *s, struct request *r, const struct call *c)
         const struct failover_candidate *o = &r->f.candidates[i];
 
         HOLDS(s, r,
-              o->tries > 0 || o->skipped != FAILURE_NONE || o->unfit ||
+              o->tries > 0 || o->skipped != FAILURE_NONE || o->unfit != FAILURE_NONE ||
                   endpoint_failed(r, o->target->provider->endpoint, c->try) ||
                   target_behind(o->target, s->now));
     }

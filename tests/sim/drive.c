@@ -421,6 +421,7 @@ static void add_candidates(struct sim *s, struct request *r, int only_target)
         order[at] = i;
     }
     for (unsigned i = 0; i < n; i++) {
+        static const enum failure unfit[] = {UNFIT, OTHER_MODEL, NO_ENDPOINT};
         struct target *t = s->routes[r->route].targets[order[i]];
         const struct habits *h = &s->habits[t->index];
 
@@ -433,7 +434,8 @@ static void add_candidates(struct sim *s, struct request *r, int only_target)
                                 .window = h->window,
                                 .ways = h->ways,
                                 .away = s->routes[r->route].tiers[order[i]] > 0,
-                                .unfit = !r->light && sim_chance(s, 2),
+                                .unfit = !r->light && sim_chance(s, 2) ? unfit[i % ARRAY_LEN(unfit)]
+                                                                       : FAILURE_NONE,
                             });
     }
 }

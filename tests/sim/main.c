@@ -30,10 +30,11 @@ static uint64_t run_seed(uint64_t seed, bool trace, struct sights *sights)
     return hash;
 }
 
-/* Outcomes that no world can bring about: they are about what stands before the core. */
+/* Outcomes that no world can bring about: they are about what stands before the core, or about
+ * requests that are handed on unread. */
 static bool is_elsewhere(enum failure f)
 {
-    return f == REJECTED;
+    return f == REJECTED || f == KEY_SCOPE;
 }
 
 static unsigned print_sights(const struct sights *v)

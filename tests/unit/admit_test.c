@@ -204,7 +204,7 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         {"/livez?verbose", DOOR_LIVEZ, NULL},
         {"//livez", DOOR_LIVEZ, NULL},
         {"/readyz", DOOR_READYZ, NULL},
-        {"/v1/livez", DOOR_NONE, NULL},
+        {"/v1/livez", DOOR_PASS, NULL},
         {"/livez/x", DOOR_NONE, NULL},
         {"/v1/models", DOOR_MODELS, NULL},
         {"/v1/models/", DOOR_MODELS, NULL},
@@ -213,7 +213,11 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         {"/v1/models/gpt-4o", DOOR_MODEL, "gpt-4o"},
         {"/models//gpt-4o?a/b", DOOR_MODEL, "gpt-4o"},
         {"/v1/models/openai/gpt-4o", DOOR_MODEL, "openai/gpt-4o"},
-        {"/v1/modelsx", DOOR_NONE, NULL},
+        {"/v1/modelsx", DOOR_PASS, NULL},
+        {"/v1/files/f/content?x=1", DOOR_PASS, NULL},
+        {"/images/generations", DOOR_PASS, NULL},
+        {"/imagesx", DOOR_NONE, NULL},
+        {"/v1/realtime?model=x", DOOR_PASS, NULL}, /* it asks for no WebSocket */
         {"/v1", DOOR_NONE, NULL},
         {"/", DOOR_NONE, NULL},
         {"", DOOR_NONE, NULL},
@@ -223,8 +227,7 @@ TEST(paths_lead_to_endpoints_with_or_without_v1_and_with_slashes_too_many)
         {"/v1/streams/0a1b", DOOR_STREAM, "0a1b"},
         {"//streams//0a1b?x", DOOR_STREAM, "0a1b"},
         {"/v1/streams/0a1b/2", DOOR_STREAM, "0a1b/2"}, /* whose id is wrong */
-        {"/v1/streams/", DOOR_NONE, NULL},
-        {"/v1/embeddings", DOOR_NONE, NULL},
+        {"/v1/streams/", DOOR_PASS, NULL},
         {"/V1/models", DOOR_NONE, NULL},
     };
     struct config *c = parse(LOCAL_ONLY);
@@ -260,8 +263,8 @@ TEST(googles_paths_tell_the_model_what_is_asked_and_in_which_form)
         {"/v1beta/models/m:predict", "m:predict", DOOR_MODEL, false, false},
         {"/v1beta/models", "", DOOR_MODELS, false, false},
         {"/v1beta/models/m", "m", DOOR_MODEL, false, false},
-        {"/v1beta/files", "", DOOR_NONE, false, false},
-        {"/v1/x?key=k", "", DOOR_NONE, false, false},
+        {"/v1beta/files", "", DOOR_PASS, false, false},
+        {"/v1/x?key=k", "", DOOR_PASS, false, false},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -272,6 +275,20 @@ TEST(googles_paths_tell_the_model_what_is_asked_and_in_which_form)
         CHECK_SPAN(d.model, rows[i].model);
         CHECK(d.dialect == &dialect_gemini);
     }
+}
+
+TEST(googles_paths_tell_whether_one_text_or_several_are_embedded)
+{
+    struct door one =
+        door_find(SPAN("/v1beta/models/m:embedContent?key=k"), &(struct door_hints){0});
+    struct door many =
+        door_find(SPAN("/v1/models/a/m:batchEmbedContents"), &(struct door_hints){0});
+
+    CHECK(one.dialect == &dialect_gemini_embeddings && one.kind == DOOR_ANSWER && !one.batch);
+    CHECK_SPAN(one.model, "m");
+    CHECK(many.dialect == &dialect_gemini_embeddings && many.kind == DOOR_ANSWER && many.batch);
+    CHECK_SPAN(many.model, "a/m");
+    CHECK(!many.stream && !many.list);
 }
 
 TEST(a_model_in_a_path_is_plain_text_that_any_path_may_hold)
@@ -306,15 +323,20 @@ TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
         {"/v1/messages", false, DOOR_ANSWER, anthropic},
         {"//messages?beta=true", true, DOOR_ANSWER, anthropic},
         {"/v1/messages/count_tokens?beta=true", true, DOOR_COUNT, anthropic},
-        {"/v1/messages/batches", false, DOOR_NONE, anthropic},
-        {"/v1/messages/count_tokens/x", false, DOOR_NONE, anthropic},
-        {"/v1/messagesx", false, DOOR_NONE, openai},
-        {"/v1/files", true, DOOR_NONE, anthropic},
-        {"/v1/files", false, DOOR_NONE, openai},
+        {"/v1/messages/batches", false, DOOR_PASS, anthropic},
+        {"/v1/messages/count_tokens/x", false, DOOR_PASS, anthropic},
+        {"/v1/messagesx", false, DOOR_PASS, openai},
+        {"/v1/files", true, DOOR_PASS, anthropic},
+        {"/v1/files", false, DOOR_PASS, openai},
+        {"/v1/realtime", false, DOOR_TUNNEL, openai},
         {"/v1/models", true, DOOR_MODELS, anthropic},
         {"/v1/models/m", true, DOOR_MODEL, anthropic},
         {"/v1/models", false, DOOR_MODELS, openai},
         {"/v1/chat/completions", true, DOOR_ANSWER, openai},
+        {"/v1/completions", false, DOOR_ANSWER, &dialect_openai_completions},
+        {"//embeddings?x=1", true, DOOR_ANSWER, &dialect_openai_embeddings},
+        {"/v1/embeddings/x", false, DOOR_PASS, openai},
+        {"/v1beta/models/m:embedContent", false, DOOR_ANSWER, &dialect_gemini_embeddings},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -324,6 +346,32 @@ TEST(the_door_decides_on_the_dialect_and_headers_where_the_path_does_not)
         if (d.kind != rows[i].kind || d.dialect != rows[i].dialect)
             fail_msg("%s leads to %d of %s", rows[i].target, d.kind, d.dialect->name);
     }
+}
+
+TEST(what_is_handed_on_stands_below_the_base_url)
+{
+    static const struct {
+        const char *target, *want;
+    } rows[] = {
+        {"/v1/files", "/base/files"},
+        {"//v1//files///a%20b/", "/base/files/a%20b"},
+        {"/files?key=k&limit=2&after=x", "/base/files?limit=2&after=x"},
+        {"/v1/files?limit=2&key=k", "/base/files?limit=2"},
+        {"/v1/files?", "/base/files"},
+        {"/v1/files?&&a&monkey=1", "/base/files?a&monkey=1"},
+        {"/v1beta/files/x:y?alt=media", "/base/files/x:y?alt=media"},
+    };
+    struct arena a;
+
+    arena_init(&a);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct span target = span_of(rows[i].target);
+        struct door d = door_find(target, &(struct door_hints){0});
+
+        CHECK(d.kind == DOOR_PASS);
+        CHECK_SPAN(door_path(&d, SPAN("/base"), target, &a), rows[i].want);
+    }
+    arena_release(&a);
 }
 
 TEST(chat_is_found_under_all_its_spellings)
@@ -337,11 +385,12 @@ TEST(chat_is_found_under_all_its_spellings)
         {"//v1//chat//completions", 0},
         {"/v1/chat/completions/", 0},
         {"/v1/chat/completions?x=/y", 0},
-        {"/v1/chat/completions/x", 404},
-        {"/v1/chat", 404},
-        {"/v1/completions", 404},
-        {"/v1/chat/completionsx", 404},
-        {"/v1/xchat/completions", 404},
+        {"/chat/completions/x", 404},
+        {"/chat", 404},
+        {"/completions/x", 404},
+        {"/chat/completionsx", 404},
+        {"/xchat/completions", 404},
+        {"/v1/v1/chat/completions", 404},
     };
     struct config *c = parse(LOCAL_ONLY);
 
@@ -358,11 +407,11 @@ TEST(chat_is_found_under_all_its_spellings)
 TEST(what_is_not_there_is_named_without_its_query)
 {
     struct config *c = parse(LOCAL_ONLY);
-    struct admit_request r = get("/v1/nothing?key=secret");
+    struct admit_request r = get("/nothing?key=secret");
     struct admission out;
 
     CHECK(!admit(c, &r, &out));
-    CHECK(strstr(out.error.message, "/v1/nothing;") != NULL);
+    CHECK(strstr(out.error.message, "/nothing;") != NULL);
     CHECK(strstr(out.error.message, "secret") == NULL);
     config_free(c);
 }
@@ -387,6 +436,8 @@ TEST(each_endpoint_has_its_methods)
         {"GET", "/v1/chat/completions", 405, "POST"},
         {"post", "/v1/chat/completions", 405, "POST"},
         {"OPTIONS", "/v1/chat/completions", 405, "POST"},
+        {"DELETE", "/v1/files/x", 0, NULL},
+        {"OPTIONS", "/v1/files", 405, "GET, HEAD, POST, PUT, PATCH, DELETE"},
     };
     struct config *c = parse(LOCAL_ONLY);
 

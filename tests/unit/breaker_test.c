@@ -322,4 +322,23 @@ TEST(the_window_counts_what_came_back)
     CHECK(ok == 0 && failed == 2);
 }
 
+TEST(who_goes_on_for_another_one_keeps_its_state_and_asks_for_new_probes)
+{
+    struct breaker old = fresh(), b = fresh();
+
+    b.cfg.consecutive = 9;
+    fail_times(&old, 5, 1000);
+    breaker_inherit(&b, &old, 1001);
+    CHECK_INT(b.state, BREAKER_OPEN);
+    CHECK_INT(b.cfg.consecutive, 9);
+    CHECK_INT(breaker_ask(&b, 1001), 0);
+    CHECK_INT(breaker_wait_ms(&b, 1001), breaker_wait_ms(&old, 1001));
+
+    CHECK(breaker_ask(&old, 1000 + 20000) != 0); /* a probe, whose result comes back there only */
+    CHECK_INT(old.state, BREAKER_HALF_OPEN);
+    b = fresh();
+    breaker_inherit(&b, &old, 1000 + 20000);
+    CHECK(breaker_ask(&b, 1000 + 20000) != 0);
+}
+
 TEST_MAIN()

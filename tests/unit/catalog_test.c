@@ -50,6 +50,32 @@ TEST(deployments_and_roots_have_their_own_places)
     check_path("openrouter", "/api/v1/", "/api/v1");
 }
 
+static void check_dialects(const char *type, const char *dialect, const char *completions,
+                           const char *want)
+{
+    const struct dialect *d[CATALOG_MAX_DIALECTS];
+    char got[200] = "";
+
+    provider_type_dialects(provider_type_find(type), dialect, completions, d);
+    for (size_t i = 0; i < CATALOG_MAX_DIALECTS && d[i] != NULL; i++)
+        snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s ", d[i]->name);
+    CHECK_STR(got, want);
+}
+
+TEST(what_a_provider_speaks_the_usual_first)
+{
+    check_dialects("openai", "both", NULL,
+                   "openai_chat openai_responses openai_embeddings openai_completions ");
+    check_dialects("openai", "chat", "chat", "openai_chat openai_embeddings ");
+    check_dialects("azure", "responses", NULL,
+                   "openai_responses openai_embeddings openai_completions ");
+    check_dialects("groq", "chat", NULL, "openai_chat openai_embeddings ");
+    check_dialects("groq", "chat", "native", "openai_chat openai_embeddings openai_completions ");
+    check_dialects("gemini", NULL, NULL, "gemini gemini_embeddings ");
+    check_dialects("anthropic", NULL, NULL, "anthropic_messages ");
+    check_dialects("scripted", NULL, NULL, "");
+}
+
 TEST(every_type_the_configuration_names_is_there)
 {
     struct config_type t;

@@ -75,6 +75,11 @@ static void trickle(struct loop_timer *t)
     loop_timer_set(loop, t, loop_now_ms(loop) + 20);
 }
 
+static void resume(struct loop_timer *t)
+{
+    client_body_resume(CONTAINER_OF(t, struct fake, timer)->client);
+}
+
 static void *begin(void *ctx, struct client *c, const struct http1_head *head)
 {
     struct fake *x;
@@ -102,7 +107,17 @@ static bool body(void *exchange, struct span bytes)
         fake_free(x);
         return false;
     }
+    if (strcmp(x->path, "/tunnel") == 0) {
+        client_stream_write(x->client, bytes);
+        client_stream_flush(x->client);
+        return true;
+    }
     strbuf_add_span(&x->body, bytes);
+    if (strncmp(x->path, "/pause", 6) == 0) { /* for as long as the path says */
+        x->timer.on_due = resume;
+        client_body_pause(x->client);
+        loop_timer_set(loop, &x->timer, loop_now_ms(loop) + strtoul(x->path + 6, NULL, 10));
+    }
     return true;
 }
 
@@ -113,7 +128,11 @@ static void ready(void *exchange)
     ready_count++;
     if (strcmp(x->path, "/hold") == 0)
         return;
-    if (strcmp(x->path, "/echo") == 0) {
+    if (strcmp(x->path, "/tunnel") == 0) {
+        client_tunnel(x->client, SPAN("Upgrade: x\r\n"));
+        return;
+    }
+    if (strcmp(x->path, "/echo") == 0 || strncmp(x->path, "/pause", 6) == 0) {
         client_answer(x->client, 200, SPAN("x-path: echo\r\n"), strbuf_span(&x->body));
         fake_free(x);
         return;
@@ -302,6 +321,57 @@ TEST(pipelined_requests_are_answered_in_order)
          "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast",
          NULL, -1, "first", "x-path: now", "\r\n\r\nnow", "7\r\none two\r\n0\r\n\r\nHTTP/1.1",
          "Connection: close", "\r\n\r\nlast");
+    finish();
+}
+
+/* In chunks, so that each is handed up by itself. */
+TEST(a_body_that_is_held_again_and_again_arrives_whole_and_the_next_request_waits)
+{
+    start(65536);
+    TALK("POST /pause3 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "3\r\nabc\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n"
+         "POST /pause3 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\ngh"
+         "GET /now HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+         NULL, -1, "\r\n\r\nabcdef", "\r\n\r\ngh", "\r\n\r\nnow");
+    finish();
+}
+
+TEST(while_a_body_is_held_its_time_does_not_run_and_it_begins_anew_behind_each_piece)
+{
+    int how, fd;
+    struct strbuf got;
+
+    start_hasty(65536);
+    TALK("POST /pause600 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab", "ab", 0, "200 OK");
+    fd = dial();
+    say(fd, "POST /pause1 HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+    got = hear(fd, NULL, &how); /* the rest never comes */
+    CHECK(strstr(got.buf, " 408 ") != NULL);
+    strbuf_release(&got);
+    close(fd);
+    finish();
+}
+
+TEST(a_tunnel_carries_all_bytes_until_the_client_closes)
+{
+    int how, fd;
+    struct strbuf got;
+
+    start_hasty(65536); /* no limit of a request counts in it */
+    fd = dial();
+    say(fd, "GET /tunnel HTTP/1.1\r\nHost: h\r\n\r\nGET early");
+    got = hear(fd, "GET early", &how);
+    CHECK(strncmp(got.buf, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nGET early",
+                  got.len) == 0);
+    strbuf_release(&got);
+    usleep(2000 * (HEAD_MS + BODY_MS));
+    say(fd, "\r\n\r\nlate");
+    got = hear(fd, "late", &how);
+    CHECK_INT(got.len, 8);
+    strbuf_release(&got);
+    close(fd);
+    while (gone_count == 0)
+        usleep(1000);
     finish();
 }
 

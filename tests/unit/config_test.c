@@ -289,6 +289,47 @@ static void check_substitute(const char *text, const char *want)
     arena_release(&a);
 }
 
+TEST(the_files_that_it_was_read_from_are_known)
+{
+    char path[] = "/tmp/holdfast-config-test-XXXXXX", text[300];
+    int fd = mkstemp(path);
+    struct config *c;
+
+    CHECK_INT(write(fd, "sk-from-a-file-0000", 19), 19);
+    close(fd);
+    snprintf(text, sizeof(text),
+             "providers: {a: {type: openai, api_key: \"${file:%s}\"}}\n"
+             "routes: [{model: m, targets: [a]}]\n",
+             path);
+    c = parse(text);
+    CHECK_INT(c->n_files, 1);
+    CHECK_STR(c->files[0], path);
+    config_free(c);
+    unlink(path);
+}
+
+TEST(what_only_a_restart_changes_is_named_and_stays)
+{
+    static const char rest[] = "providers: {a: {type: openai, api_key: sk-0000000000}}\n"
+                               "routes: [{model: m, targets: [a]}]\n";
+    char text[400], names[100];
+    struct config *running, *changed;
+
+    snprintf(text, sizeof(text), "listen: [127.0.0.1:1, 127.0.0.1:2]\nworkers: 2\n%s", rest);
+    running = parse(text);
+    changed = parse(text);
+    config_keep_fixed(running, changed, names, sizeof(names));
+    CHECK_STR(names, "");
+    config_free(changed);
+    snprintf(text, sizeof(text), "listen: 127.0.0.1:1\nadmin: off\nworkers: 3\n%s", rest);
+    changed = parse(text);
+    config_keep_fixed(running, changed, names, sizeof(names));
+    CHECK_STR(names, "listen, admin, workers");
+    CHECK_INT(changed->workers, 2);
+    config_free(changed);
+    config_free(running);
+}
+
 TEST(references_are_replaced_once)
 {
     setenv("CONFIG_TEST_A", "one", 1);
@@ -577,7 +618,8 @@ TEST(a_first_token_limit_also_limits_whole_answers_at_its_level)
 /* --- what it may not say --- */
 
 #define KEYS                                                                                       \
-    "listen, admin, providers, routes, timeouts, failover, retry_budget, breaker, hedge, "         \
+    "listen, admin, providers, routes, passthrough, timeouts, failover, retry_budget, breaker, "   \
+    "hedge, "                                                                                      \
     "overload, stream, replay, drain, limits, clients, hosts, origins, insecure, log, workers"
 
 TEST(mistakes_in_keys_are_named_with_their_place)
@@ -695,6 +737,9 @@ TEST(a_provider_of_openais_kind_speaks_what_it_is_told_or_what_its_url_is_known_
     check_refused("providers: {p: {type: anthropic, api_key: k, dialect: chat}}\n" ROUTES,
                   "t:1:46: providers.p.dialect: type anthropic has one of its own; remove the "
                   "line");
+    check_refused("providers: {p: {type: anthropic, api_key: k, completions: chat}}\n" ROUTES,
+                  "t:1:46: providers.p.completions: type anthropic has no other than translated "
+                  "ones; remove the line");
 }
 
 TEST(what_this_version_lacks_is_refused_and_not_ignored)

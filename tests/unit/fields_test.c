@@ -14,6 +14,7 @@ static const struct {
 } clients[] = {
     {&dialect_openai_chat, openai_chat_field_names},
     {&dialect_openai_responses, openai_responses_field_names},
+    {&dialect_openai_completions, openai_completions_field_names},
     {&dialect_anthropic_messages, anthropic_field_names},
     {&dialect_gemini, gemini_field_names},
 };

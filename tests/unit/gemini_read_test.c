@@ -41,6 +41,9 @@ static void note(void *ctx, const struct chat_event *ev)
     case CHAT_STOP:
         put_text(out, "stop", ev->text);
         break;
+    case CHAT_VECTOR:
+        put_text(out, "vector", ev->text);
+        break;
     case CHAT_USAGE:
         strbuf_addf(out, "usage %u %u %u %u\n", (unsigned)ev->usage.input,
                     (unsigned)ev->usage.output, (unsigned)ev->usage.cached,

@@ -459,4 +459,46 @@ TEST(many_threads_lose_no_count_and_pages_stay_valid_meanwhile)
     metrics_free(m);
 }
 
+TEST(what_another_one_has_counted_goes_to_the_series_of_the_same_labels)
+{
+    static const char *const other_routes[] = {"new", "gpt-4o"};
+    static const struct metrics_target_label other_targets[] = {{"local", NULL},
+                                                                {"openai", "gpt-4o"}};
+    struct metrics_labels other = labels;
+    struct chat_usage usage = {.seen = true, .input = 5, .output = 6};
+    struct metrics *from = metrics_new(&labels), *m;
+    const char *text;
+
+    other.routes = other_routes;
+    other.targets = other_targets;
+    other.n_targets = 2;
+    m = metrics_new(&other);
+    metrics_request(from, 0, 1, FAILURE_NONE, 70000); /* gpt-4o: here the second */
+    metrics_request(from, 1, 0, FAILURE_NONE, 70000); /* fast-*: gone */
+    metrics_request(m, 1, 1, FAILURE_NONE, 70000);
+    metrics_attempt(from, 0, RESET, 1000);
+    metrics_attempt(from, 1, RESET, 1000); /* claude: gone */
+    metrics_tokens(from, 2, &usage);
+    metrics_failover(from, 0, 2, RESET);
+    metrics_failover(m, 1, 0, RESET);
+    metrics_failover(from, 0, 1, RESET);
+    metrics_hedge(from, HEDGE_RESULT_WON);
+    metrics_overhead(from, 20);
+    for (unsigned i = 0; i < 2; i++) { /* the second time there is nothing left to move */
+        metrics_absorb(m, from);
+        text = page(m);
+        CHECK(has(text, "holdfast_requests_total{route=\"gpt-4o\",dialect=\"anthropic_messages\","
+                        "outcome=\"ok\"} 2"));
+        CHECK(has(text, "holdfast_attempts_total{provider=\"openai\",model=\"gpt-4o\","
+                        "outcome=\"reset\"} 1"));
+        CHECK(has(text, "holdfast_tokens_total{provider=\"local\",model=\"*\",kind=\"output\"} 6"));
+        CHECK(has(text, "holdfast_failovers_total{from=\"openai/gpt-4o\",to=\"local\","
+                        "reason=\"reset\"} 2"));
+        CHECK(has(text, "holdfast_hedges_total{result=\"won\"} 1"));
+        CHECK(strstr(text, "claude") == NULL && strstr(text, "fast-") == NULL);
+    }
+    metrics_free(from);
+    metrics_free(m);
+}
+
 TEST_MAIN()

@@ -253,6 +253,42 @@ TEST(policy_overload_and_missing_functions_are_told_apart)
     check_meaning(403, "", "unsupported_country_region_territory", "m", FORBIDDEN);
 }
 
+TEST(an_endpoint_that_is_missing_says_nothing_of_the_model)
+{
+    static const struct {
+        unsigned status;
+        const char *body;
+        enum failure at_embeddings, at_chat;
+    } rows[] = {
+        {404, "{\"detail\":\"Not Found\"}", UNSUPPORTED, MODEL_GONE},
+        {404, "<html><title>404 Not Found</title>", UNSUPPORTED, HTML_PAGE},
+        {405, "", UNSUPPORTED, CLIENT_ERROR},
+        {501, "{\"error\":{\"message\":\"This server does not support embeddings\"}}", UNSUPPORTED,
+         UNSUPPORTED},
+        {501, "", UNSUPPORTED, NOT_IMPLEMENTED},
+        {404, "{\"error\":{\"message\":\"The model `m` does not exist\"}}", MODEL_GONE, MODEL_GONE},
+        {404, "{\"error\":{\"message\":\"m\",\"code\":\"DeploymentNotFound\"}}", MODEL_GONE,
+         MODEL_GONE},
+        {404,
+         "{\"error\":{\"message\":\"This is a chat model and not supported in the "
+         "v1/completions endpoint.\"}}",
+         UNSUPPORTED, UNSUPPORTED},
+        {403,
+         "{\"error\":{\"message\":\"You are not allowed to generate embeddings from this "
+         "model\"}}",
+         UNSUPPORTED, UNSUPPORTED},
+        {403, "{\"error\":{\"message\":\"no\"}}", FORBIDDEN, FORBIDDEN},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        enum failure f = dialect_openai_embeddings.classify(rows[i].status, SPAN(""),
+                                                            span_of(rows[i].body), &error);
+
+        if (f != rows[i].at_embeddings || classify(rows[i].status, rows[i].body) != rows[i].at_chat)
+            fail_msg("%u %s: %s", rows[i].status, rows[i].body, failure_row(f)->label);
+    }
+}
+
 TEST(a_gateways_own_provider_is_heard)
 {
     CHECK_INT(

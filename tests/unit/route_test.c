@@ -287,6 +287,41 @@ TEST(a_prompt_that_is_longer_than_a_declared_window_does_not_fit)
     world_release(&w);
 }
 
+TEST(vectors_come_of_the_model_that_the_route_names_first)
+{
+    static const char yaml[] = HEALTH PROVIDERS
+        "  a: {type: openai, base_url: http://a.localhost:1/v1, keys: [k]}\n"
+        "  b: {type: azure, base_url: http://b.localhost:1, keys: [k]}\n"
+        "  g: {type: gemini, base_url: http://c.localhost:1, keys: [k]}\n"
+        "  c: {type: anthropic, base_url: http://d.localhost:1, keys: [k]}\n"
+        "  s: {type: scripted, text: hi}\n" ROUTE("a/m, a/n, b/m, b, g/models/m, g/mm, c/m, s/m");
+    const enum failure mine[] = {FAILURE_NONE, OTHER_MODEL, FAILURE_NONE, FAILURE_NONE,
+                                 FAILURE_NONE, OTHER_MODEL, NO_ENDPOINT,  NO_ENDPOINT};
+    const enum failure googles[] = {NO_ENDPOINT,  NO_ENDPOINT, NO_ENDPOINT, NO_ENDPOINT,
+                                    FAILURE_NONE, OTHER_MODEL, NO_ENDPOINT, NO_ENDPOINT};
+    struct world w = world_new(yaml);
+    const struct chat_request req = {.model = SPAN("m"), .vectors = {.inputs = 1}};
+    const struct chat_request other = {.model = SPAN("x"), .vectors = {.inputs = 1}};
+
+    CHECK_INT(route_kind(&req), PACE_COUNT);
+    for (unsigned i = 0; i < ARRAY_LEN(mine); i++) {
+        failover_init(&w.f, &w.policy, ARRAY_LEN(mine), 1, &w.arena);
+        route_plan(w.config, &w.config->routes[0], w.set, &req, &dialect_openai_embeddings, false,
+                   0, &w.f);
+        CHECK_INT(w.f.candidates[i].unfit, mine[i]);
+        failover_init(&w.f, &w.policy, ARRAY_LEN(mine), 1, &w.arena);
+        route_plan(w.config, &w.config->routes[0], w.set, &req, &dialect_gemini_embeddings, false,
+                   0, &w.f);
+        CHECK_INT(w.f.candidates[i].unfit, googles[i]);
+    }
+    failover_init(&w.f, &w.policy, ARRAY_LEN(mine), 1, &w.arena);
+    route_plan(w.config, &w.config->routes[0], w.set, &other, &dialect_openai_embeddings, false, 0,
+               &w.f);
+    CHECK_INT(w.f.candidates[0].unfit, FAILURE_NONE);
+    CHECK_INT(w.f.candidates[3].unfit, OTHER_MODEL); /* it keeps the client's name */
+    world_release(&w);
+}
+
 TEST(how_a_target_can_be_asked_to_carry_an_answer_on)
 {
     static const char yaml[] = HEALTH PROVIDERS

@@ -1660,4 +1660,77 @@ TEST(a_refused_prefill_is_remembered_for_a_day)
     world_release(&w);
 }
 
+/* ---- from one configuration to the next -------------------------------------------------------
+ */
+
+static void break_down(struct world *w, struct target *t)
+{
+    while (t->breaker.state == BREAKER_CLOSED)
+        attempt(w, t, SERVER_ERROR, RETRY_AFTER_NONE);
+}
+
+static struct world heir_of(struct world *old, const char *text)
+{
+    struct world w = world_new(text);
+
+    w.now = old->now;
+    target_set_inherit(w.set, old->set, w.now);
+    return w;
+}
+
+TEST(what_is_known_of_targets_that_stay_goes_on_whatever_their_order)
+{
+    struct world old = world_new(HOUSE), w;
+    struct ticket k, live;
+
+    break_down(&old, find(&old, 0, "y"));
+    target_note(find(&old, 0, "y"), "what it said");
+    CHECK_INT(ask(&old, find(&old, 0, "x"), &live), FAILURE_NONE);
+    w = heir_of(&old, HEALTH PROVIDERS KEYLESS PROVIDER(
+                          "a", "k0, k1") "routes:\n- {model: one, targets: [a/y, a/new, a/x]}\n");
+    CHECK_INT(ask(&w, find(&w, 1, "y"), &k), SKIPPED_OPEN);
+    CHECK_INT(find(&w, 1, "y")->attempts, find(&old, 0, "y")->attempts);
+    CHECK(find(&w, 1, "y")->attempts > 0);
+    CHECK_STR(find(&w, 1, "y")->last_text, "what it said");
+    CHECK_INT(ask(&w, find(&w, 1, "new"), &k), FAILURE_NONE);
+    end(&w, find(&w, 1, "new"), &k, FAILURE_NONE);
+    /* What is under way there does not end here. */
+    CHECK_INT(find(&w, 1, "x")->limiters[0].in_flight, 0);
+    end(&old, find(&old, 0, "x"), &live, FAILURE_NONE);
+    world_release(&w);
+    world_release(&old);
+}
+
+TEST(a_key_is_known_by_what_it_is_and_not_by_its_place)
+{
+    struct world old = world_new(HOUSE), w;
+    struct ticket k;
+
+    CHECK_INT(attempt(&old, find(&old, 0, "x"), AUTH, RETRY_AFTER_NONE), 0); /* k0 rests */
+    w = heir_of(&old, HEALTH PROVIDERS PROVIDER("a", "fresh, k0") KEYLESS TWO_ROUTES);
+    CHECK_INT(ask(&w, find(&w, 0, "x"), &k), FAILURE_NONE);
+    CHECK_INT(k.key, 0);
+    end(&w, find(&w, 0, "x"), &k, FAILURE_NONE);
+    CHECK(w.set->providers[0].rests[1].until_ms > w.now);
+    CHECK(w.set->providers[0].rests[0].until_ms <= w.now);
+    world_release(&w);
+    world_release(&old);
+}
+
+TEST(a_provider_that_moved_to_another_address_is_another_one)
+{
+    struct world old = world_new(HOUSE), w;
+    struct ticket k;
+
+    break_down(&old, find(&old, 1, "x"));
+    w = heir_of(
+        &old,
+        HEALTH PROVIDERS PROVIDER(
+            "a", "k0, k1") "  b: {type: openai, base_url: http://b.localhost:2/v1}\n" TWO_ROUTES);
+    CHECK_INT(ask(&w, find(&w, 1, "x"), &k), FAILURE_NONE);
+    end(&w, find(&w, 1, "x"), &k, FAILURE_NONE);
+    world_release(&w);
+    world_release(&old);
+}
+
 TEST_MAIN()

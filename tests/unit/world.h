@@ -91,7 +91,7 @@ static inline void prepare(struct world *w)
             .window = i < ARRAY_LEN(w->windows) ? w->windows[i] : 0,
             .ways = i < ARRAY_LEN(w->ways) ? w->ways[i] : 0,
             .away = (w->away & 1u << i) != 0,
-            .unfit = (w->unfit & 1u << i) != 0,
+            .unfit = (w->unfit & 1u << i) != 0 ? UNFIT : FAILURE_NONE,
         };
 
         failover_add(&w->f, &c);
