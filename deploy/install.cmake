@@ -16,11 +16,11 @@ install(FILES deploy/completions/_holdfast DESTINATION ${CMAKE_INSTALL_DATADIR}/
 install(FILES deploy/completions/holdfast.fish
     DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 
-# The unit names the binary by the prefix of the installation, which may differ from that of the build.
-install(CODE "set(UNIT ${CMAKE_SOURCE_DIR}/deploy/systemd/holdfast.service.in)
-set(BINDIR \${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR})
-configure_file(\${UNIT} ${CMAKE_BINARY_DIR}/holdfast.service @ONLY)")
-install(FILES ${CMAKE_BINARY_DIR}/holdfast.service DESTINATION lib/systemd/system)
+# The unit names the binary by the prefix of the installation, which may differ from the build's.
+install(CODE "set(BINDIR \${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR})
+set(unit \${CMAKE_INSTALL_PREFIX}/lib/systemd/system/holdfast.service)
+configure_file(${CMAKE_SOURCE_DIR}/deploy/systemd/holdfast.service.in \$ENV{DESTDIR}\${unit} @ONLY)
+list(APPEND CMAKE_INSTALL_MANIFEST_FILES \${unit})")
 
 install(FILES deploy/holdfast.yaml deploy/environment DESTINATION /etc/holdfast
     COMPONENT etc EXCLUDE_FROM_ALL)

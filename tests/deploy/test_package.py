@@ -58,6 +58,14 @@ def test_the_package_installs_starts_upgrades_and_is_gone_without_a_trace(packag
         assert line in status, status
     assert re.search(r" / / ro\b", m.run("cat", f"/proc/{first}/mountinfo"))
 
+    # A change of the configuration needs no restart.
+    config = m.root / CONFIG
+    config.write_text(config.read_text().replace(GREETING, "Holdfast was told"))
+    m.run("systemctl", "reload", "holdfast")
+    wait_for(lambda: "Holdfast was told" in m.ask()[1], timeout=30)
+    assert show(m, "MainPID") == first
+    config.write_text(config.read_text().replace("Holdfast was told", GREETING))
+
     # A crash is over in a moment.
     m.run("systemctl", "kill", "-s", "KILL", "holdfast")
     wait_for(lambda: show(m, "MainPID") not in ("0", first), timeout=30)
@@ -65,7 +73,6 @@ def test_the_package_installs_starts_upgrades_and_is_gone_without_a_trace(packag
     first = show(m, "MainPID")
 
     # An upgrade starts the new one and leaves the configuration as the administrator has it.
-    config = m.root / CONFIG
     edited = config.read_text().replace("127.0.0.1:8090", "127.0.0.1:8190")
     edited = edited.replace("drain: {", "drain: {delay: 0s, ")
     config.write_text(edited)
