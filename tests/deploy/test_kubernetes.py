@@ -42,11 +42,9 @@ def holdfast_container(objects):
 
 
 def environment(container):
-    """What the container's program finds, with a pod's address and the keys of the secret."""
-    found = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2"}
-    for e in container["env"]:
-        found[e["name"]] = e.get("value", POD_IP)
-    return found
+    """What the container's program finds, with the keys of the secret."""
+    secret = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2"}
+    return secret | {e["name"]: e["value"] for e in container["env"]}
 
 
 def number(text, units):
