@@ -58,13 +58,21 @@ def test_the_package_installs_starts_upgrades_and_is_gone_without_a_trace(packag
         assert line in status, status
     assert re.search(r" / / ro\b", m.run("cat", f"/proc/{first}/mountinfo"))
 
-    # A change of the configuration needs no restart.
+    # A change of the configuration needs no restart, and providers are looked up and asked from
+    # behind the fence: here it is another Holdfast.
     config = m.root / CONFIG
-    config.write_text(config.read_text().replace(GREETING, "Holdfast was told"))
+    as_installed = config.read_text()
+    provider = m.root / "opt/provider.yaml"
+    provider.write_text(as_installed.replace(GREETING, "A provider").replace("809", "829"))
+    m.run("systemd-run", "--unit=provider", "holdfast", "serve", "-c", "/opt/provider.yaml")
+    config.write_text(re.sub(r"(?m)^    type: scripted\n    text: .*", "    type: openai\n"
+                             "    base_url: http://localhost:8290/v1", as_installed))
     m.run("systemctl", "reload", "holdfast")
-    wait_for(lambda: "Holdfast was told" in m.ask()[1], timeout=30)
+    wait_for(lambda: "A provider" in m.ask()[1], timeout=30)
     assert show(m, "MainPID") == first
-    config.write_text(config.read_text().replace("Holdfast was told", GREETING))
+    m.run("systemctl", "kill", "-s", "KILL", "provider")
+    provider.unlink()
+    config.write_text(as_installed)
 
     # A crash is over in a moment.
     m.run("systemctl", "kill", "-s", "KILL", "holdfast")
