@@ -20,8 +20,9 @@ libraries=$(ldd "$binary" | sed -n 's,.*[[:space:]]\(/[^ ]*\) (.*,\1,p')
 for library in $libraries; do
     copy "$library"
 done
-owners=$(for library in $libraries; do echo "*/$(basename "$(readlink -f "$library")")"; done)
-dpkg-query -S $owners | sed 's/:.*//' | sort -u | while read -r package; do
+# dpkg knows some of them below /lib, some below /usr/lib: by their last two names it knows all.
+names=$(for library in $libraries; do readlink -f "$library" | sed 's,.*\(/.*/\),*\1,'; done)
+dpkg-query -S $names | sed 's/:.*//' | sort -u | while read -r package; do
     copy "/usr/share/doc/$package/copyright"
 done
 
