@@ -309,6 +309,12 @@ int check_whole(struct reader *r)
         return fail_option(r, "limits.request_body", "%s is more than limits.memory, %s",
                            value_show_size(one, c->limits.request_body),
                            value_show_size(other, c->limits.memory));
+    if ((c->tls.cert == NULL) != (c->tls.key == NULL))
+        return fail_option(r, "tls", "has only one of cert and key; expected both");
+    if (c->tls.cert != NULL) { /* a new one counts when it is there */
+        config_add_file(r->c, c->tls.cert);
+        config_add_file(r->c, c->tls.key);
+    }
     if (check_listeners(r) < 0)
         return -1;
     return check_circle(r);

@@ -160,6 +160,8 @@ void config_free(struct config *c)
     free(c->log.level);
     free(c->stream.resume);
     free(c->log.format);
+    free(c->tls.cert);
+    free(c->tls.key);
     free(c->source);
     free(c);
 }

@@ -172,6 +172,9 @@ struct config {
         unsigned connections; /* client connections at once */
     } limits;
     struct {
+        char *cert, *key; /* files; NULL: no TLS */
+    } tls;
+    struct {
         char *level, *format;
     } log;
     unsigned workers; /* 0: auto */

@@ -236,9 +236,10 @@ static const struct option rows[] = {
     {"limits.connections", OPTION_INTEGER, "10000", 1, 1e6, IN(config, limits.connections), RESTART,
      .help = "client connections at once"},
 
-    {"tls", OPTION_SECTION, LATER, .help = "TLS for a listener that is not loopback"},
-    {"tls.cert", OPTION_STRING, LATER, .help = "file with the certificate and its chain"},
-    {"tls.key", OPTION_STRING, LATER, .help = "file with its private key"},
+    {"tls", OPTION_SECTION, READY, NOWHERE, .help = "TLS for every listener that is not loopback"},
+    {"tls.cert", OPTION_STRING, IN(config, tls.cert), READY,
+     .help = "file (PEM) with the certificate and its chain; a new one is taken when it changes"},
+    {"tls.key", OPTION_STRING, IN(config, tls.key), READY, .help = "file (PEM) with its private key"},
 
     {"clients", OPTION_OBJECTS, READY, NOWHERE,
      .help = "who may call, each with a key; without it everybody who can connect"},

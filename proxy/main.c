@@ -274,7 +274,8 @@ static unsigned count_workers(const struct config *c)
 }
 
 /* How people and clients reach a listener. */
-static void name_listener(const struct config_listen *l, int fd, char *out, size_t size)
+static void name_listener(const struct config_listen *l, int fd, bool secure, char *out,
+                          size_t size)
 {
     struct sockaddr_storage a;
     socklen_t n = sizeof(a);
@@ -287,8 +288,8 @@ static void name_listener(const struct config_listen *l, int fd, char *out, size
     if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
         port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                              : ((struct sockaddr_in *)&a)->sin_port);
-    snprintf(out, size, strchr(l->host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u", l->host,
-             port);
+    snprintf(out, size, strchr(l->host, ':') != NULL ? "%s://[%s]:%u" : "%s://%s:%u",
+             secure && !l->loopback ? "https" : "http", l->host, port);
 }
 
 /* One socket a worker for each address, so that the kernel spreads the connections; a unix socket
@@ -303,7 +304,7 @@ static int open_listener(struct program *p, size_t i, struct err *e)
 
     if (fd < 0)
         return -1;
-    name_listener(&l, fd, p->addresses[i], sizeof(p->addresses[i]));
+    name_listener(&l, fd, p->config->tls.cert != NULL, p->addresses[i], sizeof(p->addresses[i]));
     p->n_listens = i + 1;
     p->paths[i] = l.path != NULL ? mem_strdup(l.path) : NULL;
     if (!many) {

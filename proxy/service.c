@@ -112,6 +112,10 @@ static int make(struct config *c, uint64_t started_us, uint64_t started_wall_ms,
             return -1;
         }
     }
+    if (c->tls.cert != NULL && tls_server_new(c->tls.cert, c->tls.key, &s->tls, e) < 0) {
+        service_drop(s);
+        return -1;
+    }
     s->started_us = started_us;
     s->started_wall_ms = started_wall_ms;
     s->metrics = make_metrics(c, s->targets, started_wall_ms);
@@ -172,6 +176,7 @@ void service_drop(struct service *s)
         free(s->origins[i].base_path);
     }
     free(s->origins);
+    tls_server_free(s->tls);
     metrics_free(s->metrics);
     target_set_free(s->targets);
     config_free(s->config);

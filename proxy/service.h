@@ -16,6 +16,7 @@
 #include "proxy/quota.h"
 #include "proxy/replay.h"
 #include "proxy/target.h"
+#include "proxy/wire/tls.h"
 #include "proxy/wire/transport.h"
 
 /* Where a provider's requests go. */
@@ -32,6 +33,7 @@ struct service {
     struct origin *origins; /* one for each provider, in the configuration's order */
     unsigned lanes;         /* of all providers: one a key */
     bool mints_state; /* a provider's dialect hands out reasoning state of its own through us */
+    struct tls_server *tls; /* towards clients of listeners that are not loopback; NULL: plain */
     struct metrics *metrics;
     struct replay *replay; /* answers that are kept; has its own lock; one for all generations */
     struct quota_store *quotas; /* the same, of what clients have asked for */

@@ -19,6 +19,7 @@
 
 #define SCRATCH_BYTES    65536
 #define HEADROOM         (8 * 1024 * 1024) /* what one more read of the source may still unpack to */
+#define RECORD_BYTES     16384             /* of TLS */
 #define IDLE_MS          75000 /* between two requests; told to the client as Keep-Alive */
 #define LINGER_MS        2000 /* how long we listen on after an early answer, so that it is not lost */
 #define ACCEPT_PAUSE_MS  100 /* after running out of descriptors */
@@ -36,6 +37,7 @@ enum state {
 
 struct client {
     struct loop_fd lfd;
+    struct tls_session *tls; /* NULL: plain */
     struct client_front *front;
     struct client *next, *prev;
     enum state state;
@@ -68,7 +70,7 @@ struct listener {
     struct loop_fd lfd;
     struct client_front *front;
     struct loop_timer timer; /* until it may accept again */
-    bool off;
+    bool off, secure;
     struct listener *next;
 };
 
@@ -81,12 +83,50 @@ struct client_front {
     struct listener *listeners;
     unsigned open, busy;
     bool draining;
+    struct tls_server *tls; /* for secure listeners; NULL: they are plain */
     struct http1_head head;
     struct client *gatherer; /* whose bytes wait for their flush, within one turn */
     size_t gathered;
     char gather[SCRATCH_BYTES];
     char scratch[SCRATCH_BYTES];
+    char record[RECORD_BYTES]; /* small pieces, put together for TLS */
 };
+
+/* ---- bytes ---------------------------------------------------------------------------------- */
+
+static ssize_t take(struct client *c, void *p, size_t n)
+{
+    return c->tls != NULL ? tls_recv(c->tls, p, n) : recv(c->lfd.fd, p, n, 0);
+}
+
+static ssize_t put(struct client *c, const void *p, size_t n)
+{
+    return c->tls != NULL ? tls_send(c->tls, p, n) : send(c->lfd.fd, p, n, MSG_NOSIGNAL);
+}
+
+/* The pieces in one record where they are small, so that an event is not cut into four; else as far
+ * as the first of them goes. */
+static ssize_t put_record(struct client *c, const struct iovec *v, size_t n)
+{
+    size_t len = 0;
+
+    if (v[0].iov_len >= RECORD_BYTES)
+        return tls_send(c->tls, v[0].iov_base, v[0].iov_len);
+    for (size_t i = 0; i < n && len < RECORD_BYTES; i++) {
+        size_t fits = v[i].iov_len < RECORD_BYTES - len ? v[i].iov_len : RECORD_BYTES - len;
+
+        memcpy(c->front->record + len, v[i].iov_base, fits);
+        len += fits;
+    }
+    return tls_send(c->tls, c->front->record, len);
+}
+
+static ssize_t put_all(struct client *c, struct iovec *v, size_t n)
+{
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
+
+    return c->tls != NULL ? put_record(c, v, n) : sendmsg(c->lfd.fd, &m, MSG_NOSIGNAL);
+}
 
 /* ---- time ----------------------------------------------------------------------------------- */
 
@@ -138,6 +178,9 @@ static void client_close(struct client *c, bool reset)
         setsockopt(c->lfd.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
     loop_remove(f->loop, &c->lfd);
     loop_timer_clear(f->loop, &c->timer);
+    if (c->tls != NULL && !reset)
+        tls_bye(c->tls);
+    tls_session_free(c->tls);
     close(c->lfd.fd);
     strbuf_release(&c->in);
     strbuf_release(&c->out);
@@ -180,6 +223,8 @@ static void lose(struct client *c)
  * send a reset, and that can destroy the answer on its way. */
 static void start_linger(struct client *c)
 {
+    if (c->tls != NULL)
+        tls_bye(c->tls);
     shutdown(c->lfd.fd, SHUT_WR);
     set_state(c, LINGER);
     set_deadline(c, LINGER_MS);
@@ -228,7 +273,7 @@ static void forget_sent(struct client *c)
 static bool push(struct client *c)
 {
     while (client_waiting(c) > 0) {
-        ssize_t n = send(c->lfd.fd, c->out.buf + c->out_at, client_waiting(c), MSG_NOSIGNAL);
+        ssize_t n = put(c, c->out.buf + c->out_at, client_waiting(c));
 
         if (n >= 0) {
             c->out_at += (size_t)n;
@@ -284,11 +329,10 @@ static void send_pieces(struct client *c, struct iovec *v, size_t n)
         for (size_t i = 0; i < n; i++)
             keep_for_later(c, v[i].iov_base, v[i].iov_len);
     } else {
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = n};
         ssize_t sent;
 
         do
-            sent = sendmsg(c->lfd.fd, &m, MSG_NOSIGNAL);
+            sent = put_all(c, v, n);
         while (sent < 0 && errno == EINTR);
         skip = sent > 0 ? (size_t)sent : 0;
         for (size_t i = 0; i < n; i++) {
@@ -606,7 +650,7 @@ static void read_on(struct client *c)
         }
         if (!c->readable)
             return;
-        n = recv(c->lfd.fd, f->scratch, SCRATCH_BYTES, 0);
+        n = take(c, f->scratch, SCRATCH_BYTES);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
@@ -617,7 +661,7 @@ static void read_on(struct client *c)
             client_lost(c);
             return;
         }
-        if ((size_t)n < SCRATCH_BYTES && !c->half_closed)
+        if ((size_t)n < SCRATCH_BYTES && !c->half_closed && c->tls == NULL)
             c->readable =
                 false; /* a short read has emptied the socket; the next bytes bring an event */
         if (c->in.len > 0) {
@@ -696,6 +740,8 @@ static void client_event(struct loop_fd *lfd, uint32_t events)
     }
     if (events & EPOLLRDHUP)
         c->half_closed = true;
+    if (c->tls != NULL && (events & (EPOLLIN | EPOLLOUT)))
+        events |= EPOLLIN | EPOLLOUT; /* it may have waited for either, whatever it was asked for */
     if (events & EPOLLIN)
         c->readable = true;
     if (events & EPOLLOUT) {
@@ -754,7 +800,7 @@ static void client_due(struct loop_timer *t)
 
 /* ---- accepting ------------------------------------------------------------------------------ */
 
-static void client_new(struct client_front *f, int fd)
+static void client_new(struct client_front *f, int fd, bool secure)
 {
     struct client *c = mem_zalloc(sizeof(*c));
     int on = 1;
@@ -772,6 +818,8 @@ static void client_new(struct client_front *f, int fd)
         free(c);
         return;
     }
+    if (secure && f->tls != NULL)
+        c->tls = tls_session_new(f->tls, fd);
     c->next = f->clients;
     if (f->clients != NULL)
         f->clients->prev = c;
@@ -812,7 +860,7 @@ static void accept_some(struct loop_fd *lfd, uint32_t events)
         }
         fd = accept4(lfd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            client_new(l->front, fd);
+            client_new(l->front, fd, l->secure);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             listener_pause(l); /* level-triggered: it would spin */
             return;
@@ -831,6 +879,7 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
     f->limits = *limits;
     f->handler = h;
     f->ctx = ctx;
+    f->tls = NULL;
     f->clients = NULL;
     f->listeners = NULL;
     f->open = f->busy = 0;
@@ -840,18 +889,21 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
     return f;
 }
 
-void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx)
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx,
+                         struct tls_server *tls)
 {
     f->limits = *limits;
     f->ctx = ctx;
+    f->tls = tls;
 }
 
-void client_front_listen(struct client_front *f, int fd)
+void client_front_listen(struct client_front *f, int fd, bool secure)
 {
     struct listener *l = mem_zalloc(sizeof(*l));
 
     l->lfd = (struct loop_fd){fd, accept_some};
     l->front = f;
+    l->secure = secure;
     l->timer.on_due = listener_on;
     l->next = f->listeners;
     f->listeners = l;

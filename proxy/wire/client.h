@@ -15,6 +15,7 @@
 #include "proxy/base/strbuf.h"
 #include "proxy/wire/http1.h"
 #include "proxy/wire/loop.h"
+#include "proxy/wire/tls.h"
 
 struct client;
 
@@ -52,12 +53,15 @@ struct client_front *client_front_new(struct loop *l, const struct client_limits
 void client_front_free(struct client_front *f); /* closes what is left */
 
 /* From the next request on another exchange above, and other limits (all but the number of
- * connections). */
-void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx);
+ * connections); from the next connection on this certificate, or with NULL none. It must outlive
+ * the next change. */
+void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx,
+                         struct tls_server *tls);
 
 /* Takes over a listening socket (it is not closed: other workers may share it; but once one of them
- * drains, nothing listens there any more). */
-void client_front_listen(struct client_front *f, int fd);
+ * drains, nothing listens there any more). `secure`: clients speak TLS there, where there is a
+ * certificate. */
+void client_front_listen(struct client_front *f, int fd, bool secure);
 
 /* No new connections; idle ones are closed, the others after their current answer. */
 void client_front_drain(struct client_front *f);

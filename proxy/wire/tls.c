@@ -1,8 +1,12 @@
 #include "proxy/wire/tls.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 static X509_STORE *store;
 
@@ -33,4 +37,142 @@ void tls_trust_use(void *ssl_ctx)
     /* A write that would block is repeated from wherever the bytes then are. */
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+/* ---- towards clients ------------------------------------------------------------------------- */
+
+static SSL_CTX *context_of(struct tls_server *s)
+{
+    return (SSL_CTX *)s;
+}
+
+static SSL *ssl_of(struct tls_session *t)
+{
+    return (SSL *)t;
+}
+
+/* Why OpenSSL did not like it; the last word is the most precise one. */
+static const char *reason(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *text = ERR_reason_error_string(code);
+
+    return text != NULL ? text : "it cannot be read";
+}
+
+static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *n,
+                        const unsigned char *in, unsigned in_n, void *arg)
+{
+    static const unsigned char ours[] = "\x08http/1.1";
+
+    (void)ssl;
+    (void)arg;
+    return SSL_select_next_proto((unsigned char **)out, n, ours, sizeof(ours) - 1, in, in_n) ==
+                   OPENSSL_NPN_NEGOTIATED
+               ? SSL_TLSEXT_ERR_OK
+               : SSL_TLSEXT_ERR_NOACK;
+}
+
+int tls_server_new(const char *cert, const char *key, struct tls_server **out, struct err *e)
+{
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+
+    ERR_clear_error();
+    if (c == NULL)
+        return err_set(e, ERR_IO, "tls: OpenSSL cannot start");
+    SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_alpn_select_cb(c, choose_http1, NULL);
+    if (SSL_CTX_use_certificate_chain_file(c, cert) != 1) {
+        err_set(e, ERR_VALUE, "tls.cert: no certificate in %s: %s", cert, reason());
+    } else if (SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1 ||
+               SSL_CTX_check_private_key(c) != 1) {
+        err_set(e, ERR_VALUE, "tls.key: %s is no key of this certificate: %s", key, reason());
+    } else {
+        *out = (struct tls_server *)c;
+        return 0;
+    }
+    SSL_CTX_free(c);
+    return -1;
+}
+
+void tls_server_free(struct tls_server *s)
+{
+    SSL_CTX_free(context_of(s));
+}
+
+struct tls_session *tls_session_new(struct tls_server *s, int fd)
+{
+    SSL *ssl = SSL_new(context_of(s));
+
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
+        abort(); /* out of memory */
+    SSL_set_accept_state(ssl);
+    return (struct tls_session *)ssl;
+}
+
+void tls_session_free(struct tls_session *t)
+{
+    SSL_free(ssl_of(t));
+}
+
+/* Whoever speaks plain HTTP here learns what to do. */
+static void answer_plainly(struct tls_session *t)
+{
+    static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"
+                               "Content-Length: 46\r\nConnection: close\r\n\r\n"
+                               "this port speaks TLS: use https:// in the URL\n";
+
+    send(SSL_get_fd(ssl_of(t)), text, sizeof(text) - 1, MSG_NOSIGNAL);
+}
+
+/* errno and the result of recv or send for what OpenSSL says. */
+static ssize_t result(struct tls_session *t, int rc)
+{
+    switch (SSL_get_error(ssl_of(t), rc)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        errno = EAGAIN;
+        return -1;
+    case SSL_ERROR_ZERO_RETURN:
+        return 0;
+    case SSL_ERROR_SYSCALL:
+        if (errno == 0)
+            errno = ECONNRESET;
+        return -1;
+    default:
+        if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST)
+            answer_plainly(t);
+        errno = EPROTO;
+        return -1;
+    }
+}
+
+ssize_t tls_recv(struct tls_session *t, void *p, size_t n)
+{
+    int rc;
+
+    ERR_clear_error();
+    errno = 0;
+    rc = SSL_read(ssl_of(t), p, n > INT_MAX ? INT_MAX : (int)n);
+    return rc > 0 ? rc : result(t, rc);
+}
+
+ssize_t tls_send(struct tls_session *t, const void *p, size_t n)
+{
+    int rc;
+
+    ERR_clear_error();
+    errno = 0;
+    rc = SSL_write(ssl_of(t), p, n > INT_MAX ? INT_MAX : (int)n);
+    return rc > 0 ? rc : result(t, rc);
+}
+
+void tls_bye(struct tls_session *t)
+{
+    ERR_clear_error();
+    if (SSL_is_init_finished(ssl_of(t)))
+        SSL_shutdown(ssl_of(t));
 }

@@ -1,4 +1,4 @@
-/* tls.h - OpenSSL's place on the wire: which certificates we trust.
+/* tls.h - OpenSSL's place on the wire: which certificates we trust, and TLS towards clients.
  *
  * One trust store for the whole process, shared by all connections (loading the system's
  * certificates costs some 20 ms): the system's default directory and file, where SSL_CERT_DIR and
@@ -6,6 +6,9 @@
  */
 #ifndef HOLDFAST_WIRE_TLS_H
 #define HOLDFAST_WIRE_TLS_H
+
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "proxy/base/err.h"
 
@@ -16,5 +19,30 @@ void tls_trust_free(void);
 /* Makes an SSL_CTX (passed as void *, as libcurl does) verify against the store, TLS 1.2 or later.
  */
 void tls_trust_use(void *ssl_ctx);
+
+/* ---- towards clients ---- */
+
+struct tls_server; /* a certificate and its key; immutable */
+
+/* Reads both files, PEM: the certificate first and its chain behind it. -1 with *e, which names the
+ * file. */
+int tls_server_new(const char *cert, const char *key, struct tls_server **out,
+                   struct err *e) MUST_CHECK;
+void tls_server_free(struct tls_server *s); /* NULL is fine; its sessions go on */
+
+struct tls_session; /* one connection's */
+
+/* TLS 1.2 or later. The descriptor stays the caller's, and does not block. */
+struct tls_session *tls_session_new(struct tls_server *s, int fd);
+void tls_session_free(struct tls_session *t); /* NULL is fine */
+
+/* As recv and send: the handshake is made on the way. -1 with errno; EAGAIN: once the descriptor is
+ * readable or writable again, whichever it was for. Bytes that were not sent come again, the same
+ * ones first, from wherever they then are. Read until EAGAIN: a record may be buffered. */
+ssize_t tls_recv(struct tls_session *t, void *p, size_t n);
+ssize_t tls_send(struct tls_session *t, const void *p, size_t n);
+
+/* Tells the peer that no more comes, so that the end cannot be taken for a cut. */
+void tls_bye(struct tls_session *t);
 
 #endif

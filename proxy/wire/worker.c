@@ -90,7 +90,7 @@ static void change(struct worker *w, struct service *s)
     struct client_limits limits = limits_of(s);
 
     add_generation(w, s);
-    client_front_change(w->front, &limits, &w->newest->space);
+    client_front_change(w->front, &limits, &w->newest->space, s->tls);
     loop_timer_set(w->loop, &w->retire, loop_now_ms(w->loop) + RETIRE_MS);
 }
 
@@ -142,8 +142,9 @@ struct worker *worker_start(struct service *s, const int *fds, size_t n)
     service_use(s);
     add_generation(w, s);
     w->front = client_front_new(w->loop, &limits, &exchange_handler, &w->newest->space);
+    client_front_change(w->front, &limits, &w->newest->space, s->tls);
     for (size_t i = 0; i < n; i++)
-        client_front_listen(w->front, fds[i]);
+        client_front_listen(w->front, fds[i], !s->config->listens[i].loopback);
     loop_on_wake(w->loop, woken, w);
     if (pthread_create(&w->thread, NULL, run, w) != 0)
         abort(); /* at start only */

@@ -620,7 +620,7 @@ TEST(a_first_token_limit_also_limits_whole_answers_at_its_level)
 #define KEYS                                                                                       \
     "listen, admin, providers, routes, passthrough, timeouts, failover, retry_budget, breaker, "   \
     "hedge, "                                                                                      \
-    "overload, stream, replay, drain, limits, clients, hosts, origins, insecure, log, workers"
+    "overload, stream, replay, drain, limits, tls, clients, hosts, origins, insecure, log, workers"
 
 TEST(mistakes_in_keys_are_named_with_their_place)
 {
@@ -746,8 +746,6 @@ TEST(what_this_version_lacks_is_refused_and_not_ignored)
 {
     static const struct bad rows[] = {
         {"hedge: {aftr: 1s}", "t:1:9: hedge.aftr: unknown key; did you mean after?"},
-        {"tls: {cert: a, key: b}",
-         "t:1:7: tls.cert: not available in this version (0.1.0); remove the line"},
         {"stream: {on_disconnect: drain}", "t:1:25: stream.on_disconnect: \"drain\" is not "
                                            "available in this version (0.1.0); expected "
                                            "cancel"},
@@ -1066,8 +1064,7 @@ TEST(mistakes_in_variables_name_the_variable)
         {"HOLDFAST_LISTEN", "127.0.0.1:1,",
          "HOLDFAST_LISTEN: \"127.0.0.1:1,\" has no port; expected HOST:PORT, :PORT, [IPV6]:PORT or "
          "unix:/path"},
-        {"HOLDFAST_TLS_CERT", "x",
-         "HOLDFAST_TLS_CERT: tls.cert is not available in this version (0.1.0); unset it"},
+        {"HOLDFAST_TLS_CERT", "x", "t: tls: has only one of cert and key; expected both"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
