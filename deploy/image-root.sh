@@ -20,9 +20,9 @@ libraries=$(ldd "$binary" | sed -n 's,.*[[:space:]]\(/[^ ]*\) (.*,\1,p')
 for library in $libraries; do
     copy "$library"
 done
-# dpkg knows some of them below /lib, some below /usr/lib: by their last two names it knows all.
-names=$(for library in $libraries; do readlink -f "$library" | sed 's,.*\(/.*/\),*\1,'; done)
-dpkg-query -S $names | sed 's/:.*//' | sort -u | while read -r package; do
+# dpkg knows some of them below /usr, some not, whatever the links say.
+names=$(for library in $libraries; do readlink -f "$library" | sed 'p;s,^/usr,,'; done)
+dpkg-query -S $names 2>/dev/null | sed 's/:.*//' | sort -u | while read -r package; do
     copy "/usr/share/doc/$package/copyright"
 done
 

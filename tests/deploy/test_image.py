@@ -118,6 +118,9 @@ def test_it_says_how_it_wants_to_be_run(container, buildah, image):
     assert set(config["ExposedPorts"]) == {"8090/tcp", "8091/tcp"}
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert not os.path.exists(f"{root}/bin/sh") and not os.path.exists(f"{root}/usr/bin/sh")
+    licences = os.listdir(f"{root}/usr/share/doc")
+    for package in ("libc6", "libcurl4", "libssl3", "libmicrohttpd12", "libyaml-0-2", "libgnutls"):
+        assert any(name.startswith(package) for name in licences), package
     name = buildah("from", "--pull-never", image).strip()
     assert buildah("run", name, "/usr/bin/holdfast", "version").startswith("holdfast ")
     buildah("rm", name)
