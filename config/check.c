@@ -315,6 +315,10 @@ int check_whole(struct reader *r)
         config_add_file(r->c, c->tls.cert);
         config_add_file(r->c, c->tls.key);
     }
+    r->c->networks = mem_zalloc((c->n_allow + 1) * sizeof(*c->networks));
+    for (size_t i = 0; i < c->n_allow; i++)
+        if (network_parse(c->allow[i], &r->c->networks[i], r->e) < 0)
+            return err_prefix(r->e, "allow"); /* its row has looked at it */
     if (check_listeners(r) < 0)
         return -1;
     return check_circle(r);

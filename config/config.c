@@ -151,6 +151,8 @@ void config_free(struct config *c)
     free(c->clients);
     free_strings(c->hosts, c->n_hosts);
     free_strings(c->origins, c->n_origins);
+    free_strings(c->allow, c->n_allow);
+    free(c->networks);
     free_strings(c->files, c->n_files);
     free_strings(c->warnings, c->n_warnings);
     free(c->overload.stance);

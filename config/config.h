@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "config/network.h"
 #include "proxy/base/err.h"
 
 #define CONFIG_MAX_TARGETS 32 /* in one route */
@@ -122,7 +123,10 @@ struct config {
     size_t n_clients;
     char **hosts; /* more names that a Host header may carry */
     size_t n_hosts;
-    char **origins; /* origins of web pages that may call */
+    char **allow; /* networks that clients may come from; none: all */
+    size_t n_allow;
+    struct network *networks; /* the same, n_allow of them */
+    char **origins;           /* origins of web pages that may call */
     size_t n_origins;
     bool passthrough; /* paths that are not served here go to their provider as they are */
     bool insecure;    /* a non-loopback listener without clients may start */

@@ -261,6 +261,9 @@ static const struct option rows[] = {
      .help = "requests under way at once"},
     {"hosts", OPTION_STRINGS, LIST(config, hosts, n_hosts), READY, .form = FORM_HOST,
      .help = "more names under which clients may call this proxy (the Host header)"},
+    {"allow", OPTION_STRINGS, LIST(config, allow, n_allow), READY, .form = FORM_NETWORK,
+     .help = "networks that clients may come from, such as `10.0.0.0/8`; others are hung up on. "
+             "Loopback and unix sockets always may; without it everybody may"},
     {"origins", OPTION_STRINGS, LIST(config, origins, n_origins), READY, .form = FORM_ORIGIN,
      .help = "web pages that may call, such as `https://app.example.com`; without it none"},
     {"insecure", OPTION_BOOLEAN, "false", IN(config, insecure), READY,
@@ -353,6 +356,11 @@ int option_check(enum option_form form, const char *text, struct err *e)
                            "is not a host name or address; expected one without "
                            "scheme, port and brackets");
         return 0;
+    case FORM_NETWORK: {
+        struct network n;
+
+        return network_parse(text, &n, e);
+    }
     case FORM_ORIGIN:
         if (!origin_valid(text))
             return err_set(e, ERR_VALUE, "is not an origin; expected scheme://host[:port]");

@@ -41,7 +41,15 @@ enum option_type {
 };
 
 /* What a string must look like; each has a line in options.c. */
-enum option_form { FORM_ANY, FORM_NAME, FORM_MODEL, FORM_KEY, FORM_HOST, FORM_ORIGIN };
+enum option_form {
+    FORM_ANY,
+    FORM_NAME,
+    FORM_MODEL,
+    FORM_KEY,
+    FORM_HOST,
+    FORM_ORIGIN,
+    FORM_NETWORK
+};
 
 struct option {
     const char *path;

@@ -565,6 +565,10 @@ static void break_off(struct exchange *x)
         x->dialect->write_stream_error(&error, &event);
     if (x->owner != NULL)
         settle(x, x->owner);
+    if (x->owner != NULL && failure_row(failover_outcome(&x->failover))->blame != NEUTRAL &&
+        exchange_session(x).n > 0)
+        target_note_break(x->owner->target, span_hash(exchange_session(x)),
+                          loop_now_ms(x->space->loop));
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
     send_events(x, strbuf_span(&event));
     exchange_record(x, failover_outcome(&x->failover),

@@ -205,6 +205,9 @@ void exchange_pass_room(struct exchange *x, struct attempt *a);
 
 /* ---- exchange_serve.c ---- */
 
+/* What names its conversation; p == NULL where nothing does. */
+struct span exchange_session(const struct exchange *x);
+
 /* The list of models, or one of them. */
 void exchange_serve_models(struct exchange *x);
 

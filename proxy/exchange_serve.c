@@ -65,14 +65,31 @@ static void refuse_model(struct exchange *x)
     exchange_refuse(x, &e);
 }
 
+struct span exchange_session(const struct exchange *x)
+{
+    return x->session.n > 0           ? x->session
+           : x->request.session.n > 0 ? x->request.session
+                                      : (struct span){0};
+}
+
 /* What balances inside a tier: the conversation where one is named, else chance. */
 static uint64_t session_of(struct exchange *x)
 {
-    if (x->session.n > 0)
-        return span_hash(x->session);
-    if (x->request.session.n > 0)
-        return span_hash(x->request.session);
-    return rng_next(&x->space->rng);
+    struct span named = exchange_session(x);
+
+    return named.n > 0 ? span_hash(named) : rng_next(&x->space->rng);
+}
+
+/* Whoever broke off an answer of this conversation a moment ago is asked behind the others. */
+static void put_behind(struct exchange *x)
+{
+    struct span named = exchange_session(x);
+
+    for (unsigned i = 0; i < x->failover.n_candidates && named.n > 0; i++) {
+        struct failover_candidate *c = &x->failover.candidates[i];
+
+        c->behind = target_broke(c->target, span_hash(named), loop_now_ms(x->space->loop));
+    }
 }
 
 void exchange_serve_chat(struct exchange *x)
@@ -144,6 +161,7 @@ void exchange_serve_chat(struct exchange *x)
             "would not be theirs");
         return;
     }
+    put_behind(x);
     x->planned = true;
     failover_begin(&x->failover, loop_now_ms(x->space->loop), &orders);
     exchange_carry_out(x, &orders);

@@ -487,7 +487,8 @@ static bool try_in_order(struct failover *f, bool all, uint64_t now_ms, struct f
 
         if (c->tries > 0 || (c->skipped != FAILURE_NONE && now_ms < c->not_before))
             continue;
-        if (!all && (endpoint_failed(f, c->target) || target_behind(c->target, now_ms)))
+        if (!all &&
+            (c->behind || endpoint_failed(f, c->target) || target_behind(c->target, now_ms)))
             continue;
         if (try_candidate(f, i, false, now_ms, out))
             return true;

@@ -53,6 +53,7 @@ struct failover_candidate {
     struct failover_timers timers;
     unsigned place;     /* its number in the route */
     uint64_t window;    /* tokens that its model takes; 0: unknown */
+    bool behind;        /* asked after those that are not */
     bool away;          /* not of the route's first tier: new load there */
     enum failure unfit; /* why it cannot serve this request at all, and is passed over without a
                            call; FAILURE_NONE: it can */

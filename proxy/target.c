@@ -918,6 +918,31 @@ bool target_behind(struct target *t, uint64_t now_ms)
     return behind;
 }
 
+static struct target_break *break_of(struct target *t, uint64_t session, uint64_t *who)
+{
+    *who = session ^ span_hash(span_of(t->name));
+    return &t->set->breaks[*who % TARGET_BREAKS];
+}
+
+/* Two numbers that belong to different breaks are a wrong order of targets once, and no more. */
+void target_note_break(struct target *t, uint64_t session, uint64_t now_ms)
+{
+    uint64_t who;
+    struct target_break *b = break_of(t, session, &who);
+
+    atomic_store_explicit(&b->until_ms, now_ms + TARGET_BREAK_MS, memory_order_relaxed);
+    atomic_store_explicit(&b->who, who, memory_order_relaxed);
+}
+
+bool target_broke(struct target *t, uint64_t session, uint64_t now_ms)
+{
+    uint64_t who;
+    const struct target_break *b = break_of(t, session, &who);
+
+    return atomic_load_explicit(&b->who, memory_order_relaxed) == who &&
+           atomic_load_explicit(&b->until_ms, memory_order_relaxed) > now_ms;
+}
+
 bool target_heals(struct target *t, enum failure last, uint64_t now_ms)
 {
     struct endpoint *e = t->provider->endpoint;

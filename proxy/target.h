@@ -100,6 +100,14 @@ struct target {
     atomic_ulong tokens_in, tokens_out;
 };
 
+#define TARGET_BREAKS   1024  /* remembered at once; a new one may take an old one's place */
+#define TARGET_BREAK_MS 60000 /* how long */
+
+/* A conversation whose answer a target broke off after its start: see target_broke. */
+struct target_break {
+    _Atomic uint64_t who, until_ms;
+};
+
 /* Every target of a configuration, each once, in the order of first mention; behind them one of
  * each provider for what is handed on unread. */
 struct target_set {
@@ -113,6 +121,7 @@ struct target_set {
     size_t n_targets; /* that routes name */
     size_t n_all;     /* ... and behind them those for what is handed on unread */
     struct hedge hedge;
+    struct target_break breaks[TARGET_BREAKS];
     struct queue *queues; /* one for each route */
     uint64_t
         *last_resorts_ms; /* the same: when a request last went against all refusals; 0: never */
@@ -192,6 +201,13 @@ bool target_affords(struct target *t, double cost, uint64_t now_ms);
 
 /* Has nobody had output from it since the attempt began, or has its breaker opened meanwhile? */
 bool target_silent(struct target *t, const struct ticket *k);
+
+/* The target broke off an answer of this conversation when the client had a part of it, and nobody
+ * could carry it on. The client will ask again, so for a while others are asked first: one broken
+ * stream in a hundred is no reason to close a target for everybody, but the same request may well
+ * break again where it broke. */
+void target_note_break(struct target *t, uint64_t session, uint64_t now_ms);
+bool target_broke(struct target *t, uint64_t session, uint64_t now_ms);
 
 /* Did its model refuse, within a day, to go on with an assistant's message? */
 bool target_no_prefill(const struct target *t, uint64_t now_ms);

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/strbuf.h"
 
@@ -846,20 +847,35 @@ static void listener_pause(struct listener *l)
         loop_timer_set(l->front->loop, &l->timer, loop_now_ms(l->front->loop) + ACCEPT_PAUSE_MS);
 }
 
+static bool may_call(const struct client_limits *limits, const struct sockaddr *from)
+{
+    if (limits->n_allow == 0 || from->sa_family == AF_UNIX || network_is_loopback(from))
+        return true;
+    for (size_t i = 0; i < limits->n_allow; i++)
+        if (network_has(&limits->allow[i], from))
+            return true;
+    return false;
+}
+
 static void accept_some(struct loop_fd *lfd, uint32_t events)
 {
     struct listener *l = CONTAINER_OF(lfd, struct listener, lfd);
 
     (void)events;
     for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage from = {0};
+        socklen_t size = sizeof(from);
         int fd;
 
         if (l->front->open >= l->front->limits.connections) {
             listener_pause(l); /* the others wait in the kernel's queue */
             return;
         }
-        fd = accept4(lfd->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
+        fd = accept4(lfd->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0 && !may_call(&l->front->limits, (struct sockaddr *)&from)) {
+            log_debug("a connection from outside of `allow` was closed");
+            close(fd);
+        } else if (fd >= 0) {
             client_new(l->front, fd, l->secure);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             listener_pause(l); /* level-triggered: it would spin */

@@ -44,6 +44,9 @@ struct client_limits {
     uint64_t stall_ms;         /* a reader that takes nothing for so long is gone */
     size_t answer_bytes;       /* output that may wait for a slow reader */
     unsigned connections;
+    const struct network
+        *allow; /* where clients may come from beside this machine; none: anywhere */
+    size_t n_allow;
 };
 
 struct client_front; /* all listeners and connections of one worker */

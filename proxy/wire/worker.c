@@ -39,6 +39,8 @@ static struct client_limits limits_of(const struct service *s)
         .stall_ms = STALL_MS,
         .answer_bytes = c->limits.answer_body,
         .connections = c->limits.connections / s->n_workers + 1,
+        .allow = c->networks,
+        .n_allow = c->n_allow,
     };
 }
 

@@ -14,6 +14,7 @@ Rows that others show already:
   N17  GOAWAY, REFUSED_STREAM        HTTP/2 is not spoken
 """
 import select
+import socket
 import time
 
 import pytest
@@ -205,3 +206,18 @@ def test_n14_a_narrow_link_is_slow_and_not_dead(lan, upstream, holdfast):
     answer = p.chat(stream=True)
     assert answer.end == "complete" and answer.done == 1 and answer.text.endswith("word199")
     assert answer.seconds > 2.5 and b.attempts == []
+
+
+@pytest.mark.parametrize("allow, in_", [(["10.9.0.2"], True), (["10.9.1.0/24", "fd00::/8"], False)])
+def test_only_networks_that_are_allowed_may_call(network, upstream, holdfast, allow, in_):
+    p = holdfast(upstream("A"), listen=["0.0.0.0:8090"], insecure=True, hosts=["10.9.0.1"], allow=allow)
+    p.port = 8090
+    with network.far():
+        with socket.create_connection(("10.9.0.1", 8090), 10) as s:
+            s.sendall(b"GET /livez HTTP/1.1\r\nHost: 10.9.0.1\r\n\r\n")
+            try:
+                got = s.recv(100)
+            except ConnectionResetError:
+                got = b""
+    assert got.startswith(b"HTTP/1.1 200") if in_ else got == b""
+    assert p.chat().status == 200  # this machine itself always may

@@ -314,3 +314,15 @@ def test_before_the_heartbeat_not_even_a_status_line_goes_out(upstream, holdfast
     a = upstream("A", default="bad_stream?kind=role&end=stall")
     answer = holdfast(a, timeouts={"first_token": "800ms"}).chat(stream=True)
     assert answer.status == 504 and answer.header("content-type").startswith("application/json")
+
+
+def test_who_broke_an_answer_is_asked_behind_the_others_when_its_conversation_comes_again(upstream, holdfast):
+    a, b = upstream("A", default="cut?after=3"), upstream("B")
+    p = holdfast(a, b, stream={"midstream": "error"})
+    first = p.chat(stream=True, headers={"x-session-id": "one"})
+    assert first.end == "aborted" and first.text.startswith("A:")
+    again = p.chat(stream=True, headers={"x-session-id": "one"})
+    assert again.text.startswith("B:") and again.done == 1
+    other = p.chat(stream=True, prompt_cache_key="two")
+    assert other.text.startswith("A:")
+    assert p.chat(stream=True, prompt_cache_key="two").text.startswith("B:")

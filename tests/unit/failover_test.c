@@ -2841,4 +2841,17 @@ TEST(a_target_that_a_request_does_not_fit_is_never_asked)
     world_release(&w);
 }
 
+TEST(who_is_put_behind_is_asked_after_the_others_and_still_before_nobody)
+{
+    struct world w = world_new(TWO);
+
+    prepare(&w);
+    w.f.candidates[0].behind = true;
+    failover_begin(&w.f, w.now, &w.orders);
+    CHECK_STR(w.f.candidates[w.f.tries[0].candidate].target->name, "b/x");
+    fail_on(&w, FIRST, REFUSED);
+    CHECK_STR(w.f.candidates[w.f.tries[1].candidate].target->name, "a/x");
+    world_release(&w);
+}
+
 TEST_MAIN()

@@ -1733,4 +1733,18 @@ TEST(a_provider_that_moved_to_another_address_is_another_one)
     world_release(&old);
 }
 
+TEST(a_broken_answer_is_remembered_for_its_conversation_and_target_and_a_while)
+{
+    struct world w = world_new(HOUSE);
+    struct target *x = find(&w, 0, "x"), *y = find(&w, 0, "y");
+
+    CHECK(!target_broke(x, 7, w.now));
+    target_note_break(x, 7, w.now);
+    CHECK(target_broke(x, 7, w.now + TARGET_BREAK_MS - 1));
+    CHECK(!target_broke(x, 7, w.now + TARGET_BREAK_MS));
+    CHECK(!target_broke(y, 7, w.now));
+    CHECK(!target_broke(x, 8, w.now));
+    world_release(&w);
+}
+
 TEST_MAIN()
