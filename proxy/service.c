@@ -92,6 +92,24 @@ static struct replay_limits replay_limits_of(const struct config *c)
     return (struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory};
 }
 
+static void breaker_changed(void *ctx, const char *name, enum breaker_state is, enum failure why,
+                            uint64_t now_ms)
+{
+    static const char *const what[] = {
+        [BREAKER_CLOSED] = "breaker closed",
+        [BREAKER_OPEN] = "breaker open",
+        [BREAKER_HALF_OPEN] = "breaker half open",
+    };
+
+    events_add(ctx, &(struct event){what[is], failure_row(why)->label, name, NULL}, now_ms);
+}
+
+static void keep_events(struct service *s, struct events *events)
+{
+    s->events = events;
+    s->targets->news = (struct target_news){events, breaker_changed};
+}
+
 /* All but what is handed on from one generation to the next. */
 static int make(struct config *c, uint64_t started_us, uint64_t started_wall_ms,
                 struct service **out, struct err *e)
@@ -135,6 +153,7 @@ int service_new(struct config *c, struct service **out, struct err *e)
         return -1;
     (*out)->replay = replay_new(&limits);
     (*out)->quotas = quota_store_new();
+    keep_events(*out, events_new());
     return 0;
 }
 
@@ -147,6 +166,7 @@ int service_renew(struct service *s, struct config *c, struct service **out, str
     (*out)->n_workers = s->n_workers;
     (*out)->replay = s->replay;
     (*out)->quotas = s->quotas;
+    keep_events(*out, s->events);
     replay_limit(s->replay, &limits);
     target_set_inherit((*out)->targets, s->targets, clock_us() / 1000);
     metrics_absorb((*out)->metrics, s->metrics);
@@ -172,6 +192,7 @@ void service_drop(struct service *s)
     } else {
         replay_free(s->replay);
         quota_store_free(s->quotas);
+        events_free(s->events);
     }
     for (size_t i = 0; i < s->config->n_providers; i++) {
         free(s->origins[i].peer.origin);

@@ -98,6 +98,21 @@ install_deploy() {
         chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
 }
 
+# A browser for the status page, and what reads the metrics. Prometheus is unpacked, not installed:
+# its package would start a server.
+install_watchers() {
+    local dir=$ROOT/build/tools code=0
+    mkdir -p "$dir" && cd "$dir" || return 1
+    command -v chromium-headless-shell || command -v chromium ||
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            chromium-headless-shell fonts-dejavu-core || code=1 # Ubuntu has no such package
+    command -v promtool || [ -x prometheus/usr/bin/promtool ] || {
+        rm -f prometheus_*.deb
+        apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus || code=1
+    }
+    return "$code"
+}
+
 # -- building and running -----------------------------------------------------------------------
 build() {
     cmake --preset "$1" >"$RESULTS/configure-$1.log" 2>&1 ||
@@ -193,6 +208,10 @@ if wants deploy; then
     install_deploy >"$RESULTS/deploy.log" 2>&1 &
     DEPLOY=$!
 fi
+if wants scenarios; then
+    install_watchers >"$RESULTS/watchers.log" 2>&1 &
+    WATCHERS=$!
+fi
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"
@@ -210,6 +229,7 @@ fi
 # Those that load the machine run when the others are done, one at a time.
 DEV=$ROOT/build/dev/holdfast TSAN=$ROOT/build/tsan/holdfast RELEASE=$ROOT/build/release/holdfast
 if wants scenarios; then
+    wait "$WATCHERS" || NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; their tests are skipped by name")
     scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
     scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
 fi
