@@ -239,6 +239,8 @@ static void gone(void *exchange)
                                     .status = a->status,
                                     .retry_after_ms = RETRY_AFTER_NONE};
 
+        if (a->tunnel)
+            upstream_write_last(&a->call);
         exchange_step(x, &ev);
         return;
     }

