@@ -806,7 +806,7 @@ static const char usage[] =
     "                     may be given several times\n"
     "      --admin ADDR   the admin port to ask, if it is not the configuration's\n"
     "      --json         the document itself instead of the table\n"
-    "      --watch[=SEC]  again every 2 s, or as many as given, until Ctrl-C\n"
+    "      --watch        again every 2 s until Ctrl-C; --watch=0.5 is twice a second\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit codes: 0 ended well, 64 wrong usage, 69 cannot listen, 70 internal error,\n"

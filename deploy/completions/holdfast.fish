@@ -14,3 +14,4 @@ complete -c holdfast -n __holdfast_needs_command -a '(__holdfast_commands)'
 complete -c holdfast -n 'string match -q -- "-*" (commandline -ct)' -a '(__holdfast_options)'
 complete -c holdfast -s c -l config -r -F -d 'the configuration'
 complete -c holdfast -l listen -x
+complete -c holdfast -l admin -x
