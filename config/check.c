@@ -34,8 +34,9 @@ static int bad_type(struct reader *r, const struct node *type, const char *path,
 static int check_local(struct reader *r, const struct node *n, const char *path,
                        const struct config_provider *p)
 {
-    static const char *const remote[] = {"base_url",   "api_key", "keys",
-                                         "allow_http", "dialect", "completions"};
+    static const char *const remote[] = {"base_url",   "api_key",     "keys",
+                                         "allow_http", "dialect",     "completions",
+                                         "ca",         "client_cert", "client_key"};
 
     for (size_t i = 0; i < ARRAY_LEN(remote); i++) {
         const struct node *key = node_find(n, remote[i]);
@@ -122,6 +123,14 @@ static int check_remote(struct reader *r, const struct node *n, const char *path
         return fail_at_key(r, text, arena_printf(r->arena, "%s.text", path),
                            "only a provider that answers by itself takes one, and type %s does not",
                            p->type);
+    if ((p->client_cert == NULL) != (p->client_key == NULL))
+        return fail_at_key(r, n, path, "has only one of client_cert and client_key; expected both");
+    for (size_t i = 0; i < 3; i++) { /* a new one counts when it is there */
+        const char *const files[] = {p->ca, p->client_cert, p->client_key};
+
+        if (files[i] != NULL)
+            config_add_file(r->c, files[i]);
+    }
     if (node_find(n, "keys") != NULL && node_find(n, "api_key") != NULL)
         return fail_at_key(r, node_find(n, "keys"), arena_printf(r->arena, "%s.keys", path),
                            "api_key is given too; expected one of the two");

@@ -120,6 +120,9 @@ static void free_provider(struct config_provider *p)
     free(p->completions);
     free(p->text);
     free(p->carry_on);
+    free(p->ca);
+    free(p->client_cert);
+    free(p->client_key);
 }
 
 static void free_route(struct config_route *route)

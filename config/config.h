@@ -79,6 +79,8 @@ struct config_provider {
     char *text;     /* scripted: what it says */
     char *carry_on; /* how it can be asked to: auto, prefill, turn, align or off */
     bool allow_http;
+    char *ca;                       /* file with certificates that are trusted as well, or NULL */
+    char *client_cert, *client_key; /* files: what is shown to it; both or none */
     char *dialect;     /* "chat", "responses" or "both"; NULL for types that take none */
     char *completions; /* "native" or "chat"; NULL: as the type has it */
 };

@@ -76,6 +76,12 @@ static const struct option rows[] = {
      .help = "type `scripted`: what it answers"},
     {"providers.*.allow_http", OPTION_BOOLEAN, "false", IN(config_provider, allow_http), READY,
      .help = "plain `http` also to a public host: keys and prompts then travel readable"},
+    {"providers.*.ca", OPTION_STRING, IN(config_provider, ca), READY,
+     .help = "file (PEM) with certificates that it may be signed by, beside those of the system"},
+    {"providers.*.client_cert", OPTION_STRING, IN(config_provider, client_cert), READY,
+     .help = "file (PEM) with a certificate that is shown to it, and its chain"},
+    {"providers.*.client_key", OPTION_STRING, IN(config_provider, client_key), READY,
+     .help = "file (PEM) with the private key of that"},
     {"providers.*.carry_on", OPTION_ENUM, "auto", IN(config_provider, carry_on), READY,
      .words = "auto prefill turn align off",
      .help = "how its models are asked to go on with an answer that broke at another target: inside "

@@ -90,6 +90,12 @@ struct exchange *exchange_new(struct exchange_space *s, struct client *c)
     return x;
 }
 
+/* An error that no provider and no proxy could have kept from the caller. */
+static bool is_callers_own(unsigned status)
+{
+    return status >= 400 && status < 500 && status != 429;
+}
+
 /* The one terminal outcome, recorded once: before the last bytes go out, so that whoever has the
  * answer finds it in the metrics. `label`: a failure's, or the code of a refusal. */
 void exchange_record(struct exchange *x, enum failure outcome, const char *label)
@@ -101,6 +107,10 @@ void exchange_record(struct exchange *x, enum failure outcome, const char *label
     x->recorded = true;
     metrics_request(service->metrics, route, door_dialect_index(x->dialect), outcome,
                     clock_us() - x->started_us);
+    if (outcome == FAILURE_NONE && x->committed)
+        events_answered(service->events, x->owner->target->name, loop_now_ms(x->space->loop));
+    else if (outcome != FAILURE_NONE && outcome != CLIENT_GONE && !is_callers_own(x->status))
+        events_answered(service->events, NULL, loop_now_ms(x->space->loop));
     if (service->access_log)
         exchange_log(x, label);
 }
@@ -229,6 +239,8 @@ static void gone(void *exchange)
                                     .status = a->status,
                                     .retry_after_ms = RETRY_AFTER_NONE};
 
+        if (a->tunnel)
+            upstream_write_last(&a->call);
         exchange_step(x, &ev);
         return;
     }

@@ -76,7 +76,7 @@ void exchange_settle(struct exchange *x)
     uint64_t tokens = x->used.input + x->used.output;
 
     if (last != NULL && last->seen)
-        tokens += last->input + last->output;
+        tokens += last->input + (x->owner->watch.stopped ? last->output : exchange_written(x));
     else if (last != NULL && !x->owner->raw)
         tokens += (x->request_bytes + x->answer_bytes) / RELAY_BYTES_A_TOKEN;
     quota_give(x->space->service->quotas, &x->ticket, tokens, loop_now_ms(x->space->loop));

@@ -86,6 +86,11 @@ static void attempt_over(struct exchange *x, struct attempt *a)
     if (x->deciding != NULL && x->deciding != a)
         stop_attempt(x, x->deciding);
     x->deciding = a;
+}
+
+/* What the provider said, for the status page; once the failure itself has been written down. */
+static void note_error(const struct attempt *a)
+{
     if (a->error.message[0] != '\0')
         target_note(a->target, a->error.message);
 }
@@ -93,14 +98,17 @@ static void attempt_over(struct exchange *x, struct attempt *a)
 static void happened(struct attempt *a, const struct failover_event *ev)
 {
     struct exchange *x = a->ctx;
-
     struct failover_event now = *ev;
+    struct failover_orders orders;
 
     if (ev->kind == FAILOVER_FAILED || ev->kind == FAILOVER_COMPLETE)
         attempt_over(x, a);
     if (ev->kind == FAILOVER_FAILED)
         now.ways = carry_ways(x);
-    exchange_step(x, &now);
+    failover_step(&x->failover, &now, loop_now_ms(x->space->loop), &orders);
+    if (ev->kind == FAILOVER_FAILED)
+        note_error(a);
+    exchange_carry_out(x, &orders); /* maybe the end of both */
 }
 
 /* Whole events of a stream, in the framing that the client asked for. */
@@ -173,6 +181,21 @@ static void need_conversation(struct exchange *x)
         x->conversation = c;
 }
 
+static void happened_to(struct exchange *x, const char *what, const struct target *t,
+                        const struct target *to, enum failure why)
+{
+    struct event ev = {what, failure_row(why)->label, t->name, to != NULL ? to->name : NULL};
+
+    events_add(x->space->service->events, &ev, loop_now_ms(x->space->loop));
+}
+
+static void moved(struct exchange *x, const char *how, const struct target *from,
+                  const struct target *to, enum failure why)
+{
+    metrics_failover(x->space->service->metrics, from->index, to->index, why);
+    happened_to(x, how, from, to, why);
+}
+
 /* The try before this one that made a call; -1 for the first. */
 static int call_before(const struct failover *f, int try)
 {
@@ -195,17 +218,17 @@ static void count_start(struct exchange *x, int try)
     }
     before = &f->tries[last];
     if (!t->hedge && before->candidate != t->candidate)
-        metrics_failover(m, f->candidates[before->candidate].target->index,
-                         f->candidates[t->candidate].target->index, before->outcome);
+        moved(x, "failover", f->candidates[before->candidate].target,
+              f->candidates[t->candidate].target, before->outcome);
 }
 
-/* The tokens that whoever owns the client has written: what it told of them, if that can be all;
- * Anthropic begins a stream with a count of nothing yet. */
-static uint64_t written(const struct exchange *x)
+uint64_t exchange_written(const struct exchange *x)
 {
     const struct attempt *a = x->owner;
-    bool went_on = a->stitch != NULL && a->stitch->join.way != SEAM_ALIGN;
-    size_t bytes = a->said->text.len - (went_on ? a->stitch->join.sent.n : 0);
+    bool known = a->said != NULL && !a->said->lost;
+    bool went_on = known && a->stitch != NULL && a->stitch->join.way != SEAM_ALIGN;
+    uint64_t bytes =
+        known ? a->said->text.len - (went_on ? a->stitch->join.sent.n : 0) : x->answer_bytes;
     uint64_t guess = bytes / RELAY_BYTES_A_TOKEN;
 
     return a->watch.usage.output > guess ? a->watch.usage.output : guess;
@@ -221,7 +244,7 @@ static struct chat_usage used_so_far(const struct exchange *x)
     u.input += last->input;
     u.cached += last->cached;
     u.reasoning += last->reasoning;
-    u.output += written(x);
+    u.output += exchange_written(x);
     return u;
 }
 
@@ -327,8 +350,7 @@ static void drop_attempt(struct exchange *x, int try)
 {
     struct attempt *a = find_attempt(x, try);
 
-    if (a->error.message[0] != '\0')
-        target_note(a->target, a->error.message);
+    note_error(a);
     stop_attempt(x, a);
 }
 
@@ -431,6 +453,7 @@ static void carried_on(struct exchange *x, int try, struct attempt *a)
     x->owner = a;
     metrics_midstream(x->space->service->metrics,
                       a->stitch->join.way == SEAM_ALIGN ? MIDSTREAM_ALIGNED : MIDSTREAM_CONTINUED);
+    happened_to(x, "carried on", before->target, a->target, f->tries[before->number].outcome);
     if (x->dialect->comments) {
         char mem[EXCHANGE_MAX_FIELDS];
         struct strbuf mark = strbuf_on(mem, sizeof(mem));
@@ -459,8 +482,8 @@ static void commit(struct exchange *x, int try)
     if (t->hedge) {
         int first = call_before(&x->failover, try);
 
-        metrics_failover(x->space->service->metrics, find_attempt(x, first)->target->index,
-                         a->target->index, x->failover.tries[first].outcome);
+        moved(x, "hedge", find_attempt(x, first)->target, a->target,
+              x->failover.tries[first].outcome);
     }
     x->first_us = clock_us();
     if (a->raw) {
@@ -570,6 +593,8 @@ static void break_off(struct exchange *x)
         target_note_break(x->owner->target, span_hash(exchange_session(x)),
                           loop_now_ms(x->space->loop));
     metrics_midstream(x->space->service->metrics, MIDSTREAM_ERROR);
+    if (x->owner != NULL)
+        happened_to(x, "broken answer", x->owner->target, NULL, failover_outcome(&x->failover));
     send_events(x, strbuf_span(&event));
     exchange_record(x, failover_outcome(&x->failover),
                     failure_row(failover_outcome(&x->failover))->label);

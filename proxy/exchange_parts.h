@@ -165,6 +165,10 @@ void exchange_step(struct exchange *x, const struct failover_event *ev);
 /* Carries the core's orders out, in their order; it may be over after that. */
 void exchange_carry_out(struct exchange *x, const struct failover_orders *orders);
 
+/* The tokens that whoever owns the client has written: what it told of them, if that can be all;
+ * Anthropic begins a stream with a count of nothing yet. */
+uint64_t exchange_written(const struct exchange *x);
+
 void exchange_timer_due(struct loop_timer *t); /* of x->timer */
 
 /* ---- exchange_keep.c ---- */

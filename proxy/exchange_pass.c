@@ -68,9 +68,14 @@ static struct span tunnel_fields(struct exchange *x, const struct http1_head *h)
 
     strbuf_add(&out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
     strbuf_add_span(&out, exchange_copy_fields(x, h, fields_of_tunnel));
-    for (unsigned i = 0; i < h->n; i++)
-        if (span_is_nocase(h->headers[i].name, "sec-websocket-protocol"))
-            add_protocols(h->headers[i].value, &out);
+    for (unsigned i = 0; i < h->n; i++) {
+        struct span value = h->headers[i].value;
+
+        /* A space for each comma; a line goes on whole or not at all. */
+        if (span_is_nocase(h->headers[i].name, "sec-websocket-protocol") &&
+            2 * value.n + 32 <= out.max - out.len)
+            add_protocols(value, &out);
+    }
     return strbuf_span(&out);
 }
 
@@ -82,6 +87,11 @@ bool exchange_pass_begin(struct exchange *x, const struct http1_head *h)
 
     if (!exchange_allow(x, (struct span){0}))
         return false;
+    if (tunnel && (h->framing == HTTP1_CHUNKED || h->length != 0)) {
+        exchange_refuse_saying(x, 400, "invalid_request", "",
+                               "a request that asks for a WebSocket has no body");
+        return false;
+    }
     x->pass = p = arena_zalloc(&x->arena, sizeof(*p));
     p->method = arena_copy(&x->arena, h->method);
     p->target = arena_copy(&x->arena, h->target);
@@ -228,7 +238,8 @@ void exchange_pass_ready(struct exchange *x)
 
     if (p->asking) {
         p->open = false;
-        attempt_asked(x->attempts);
+        if (x->attempts != NULL) /* else it waits for its turn, and is then asked with all of it */
+            attempt_asked(x->attempts);
         return;
     }
     ask(x);

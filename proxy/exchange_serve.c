@@ -127,6 +127,10 @@ void exchange_serve_chat(struct exchange *x)
             refuse_model(x);
         return;
     }
+    /* A route that its model would not have come to is asked for by the route's own name. */
+    if (x->route_wanted.n > 0 && x->route != route_find(s->config, x->request.model) &&
+        !exchange_allow(x, span_of(x->route->model)))
+        return;
     if (!exchange_keep(x))
         return;
     policy = (struct failover_policy){

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/config.h"
+#include "config/value.h"
 #include "providers/catalog.h"
 #include "providers/fields.h"
 #include "proxy/base/clock.h"
@@ -25,6 +26,7 @@
 #include "proxy/base/secret.h"
 #include "proxy/ops/admin.h"
 #include "proxy/ops/status.h"
+#include "proxy/ops/status_command.h"
 #include "proxy/ops/watch.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
@@ -55,6 +57,9 @@ struct program {
     char reload_error[512]; /* why the last reading was refused, or "" */
     char *listen_option;    /* of --listen, comma separated */
     const char *config_option;
+    const char *admin_option;
+    struct status_ask ask;       /* of `status` */
+    const char *only_for_status; /* an option that was given */
 };
 
 /* ---- what the admin port asks ------------------------------------------------------------------
@@ -111,14 +116,38 @@ static void target_now(void *ctx, size_t i, struct metrics_target_now *out)
     out->breaker[METRICS_PATH] = states[now.path];
     out->in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed);
     out->limit = now.limit;
+    out->may_be_asked = now.may_be_asked;
     out->retry_tokens = now.retry_tokens;
+}
+
+static struct target *target_of(struct target_set *set, const struct config_target *ct)
+{
+    return target_set_find(set, ct->provider, ct->model); /* not NULL: made from the same routes */
+}
+
+static size_t route_now(void *ctx, size_t i)
+{
+    const struct service *s = ctx;
+    const struct config_route *r = &s->config->routes[i];
+    struct target_view now;
+    size_t n = 0;
+
+    for (size_t k = 0; k < r->n_targets; k++) {
+        target_look(target_of(s->targets, &r->targets[k]), clock_us() / 1000, &now);
+        n += now.may_be_asked;
+    }
+    return n;
 }
 
 static void write_metrics(void *ctx, struct strbuf *out)
 {
-    struct service *s = borrow(ctx);
-    struct metrics_now now = {s, target_now, 0, 0};
+    struct program *p = ctx;
+    struct service *s = borrow(p);
+    struct metrics_now now = {.ctx = s, .target = target_now, .route = route_now};
 
+    pthread_mutex_lock(&p->swap);
+    now.reload_failed = p->reload_error[0] != '\0';
+    pthread_mutex_unlock(&p->swap);
     replay_totals(s->replay, &now.kept_answers, &now.kept_bytes);
     metrics_write(s->metrics, &now, out);
     service_drop(s);
@@ -136,6 +165,7 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
         .name = span_of(t->name),
         .breaker = breaker_state_name(now.worst),
         .scope = now.closed_by,
+        .may_be_asked = now.may_be_asked,
         .retry_ms = now.retry_ms,
         .failures_in_a_row = now.failures,
         .slow = now.behind,
@@ -143,6 +173,10 @@ static void snapshot_target(struct target *t, uint64_t now_ms, struct arena *a,
         .in_flight = atomic_load_explicit(&t->in_flight, memory_order_relaxed),
         .attempts = atomic_load_explicit(&t->attempts, memory_order_relaxed),
         .failures = atomic_load_explicit(&t->failures, memory_order_relaxed),
+        .first_token_p50_ms = now.first_token.p50_ms,
+        .first_token_p95_ms = now.first_token.p95_ms,
+        .answer_p50_ms = now.answer.p50_ms,
+        .answer_p95_ms = now.answer.p95_ms,
         .input_tokens = atomic_load_explicit(&t->tokens_in, memory_order_relaxed),
         .output_tokens = atomic_load_explicit(&t->tokens_out, memory_order_relaxed),
     };
@@ -188,6 +222,22 @@ static size_t snapshot_keys(struct target_set *set, uint64_t now_ms, struct stat
     }
     pthread_mutex_unlock(&set->lock);
     return n;
+}
+
+static const struct status_route *snapshot_routes(const struct config *c, struct target_set *set,
+                                                  struct arena *a)
+{
+    struct status_route *routes = arena_alloc(a, c->n_routes * sizeof(*routes));
+
+    for (size_t r = 0; r < c->n_routes; r++) {
+        const struct config_route *from = &c->routes[r];
+        size_t *targets = arena_alloc(a, from->n_targets * sizeof(*targets));
+
+        for (size_t i = 0; i < from->n_targets; i++)
+            targets[i] = target_of(set, &from->targets[i])->index;
+        routes[r] = (struct status_route){span_of(from->model), targets, from->n_targets};
+    }
+    return routes;
 }
 
 /* NULL: it was never read again; "ok", or what was wrong with it. */
@@ -237,6 +287,8 @@ static void write_status(void *ctx, struct strbuf *out)
         s.in_flight += targets[s.n_targets++].in_flight;
     }
     s.targets = targets;
+    s.routes = snapshot_routes(service->config, set, &a);
+    s.n_routes = service->config->n_routes;
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
     metrics_totals(service->metrics, &s.requests, &s.requests_ok);
     replay_totals(service->replay, &s.kept_answers, &s.kept_bytes);
@@ -245,6 +297,14 @@ static void write_status(void *ctx, struct strbuf *out)
     status_write(&s, out);
     arena_release(&a);
     service_drop(service);
+}
+
+static void write_events(void *ctx, struct strbuf *out)
+{
+    struct service *s = borrow(ctx);
+
+    events_write(s->events, clock_us() / 1000, out);
+    service_drop(s);
 }
 
 /* ---- starting ----------------------------------------------------------------------------------
@@ -350,6 +410,7 @@ static int start_admin(struct program *p, struct err *e)
         .ready = is_ready,
         .metrics = write_metrics,
         .status = write_status,
+        .events = write_events,
         .hosts = p->admin_hosts,
         .n_hosts = p->n_admin_hosts,
     };
@@ -640,6 +701,50 @@ static int check(struct program *p)
     return EX_OK;
 }
 
+/* ---- status ------------------------------------------------------------------------------------
+ */
+
+/* Where the configuration has its admin port. The shell of somebody who looks has not always what
+ * the service has in its environment, so a configuration that cannot be read here is no obstacle
+ * where the port is the usual one. */
+static int find_admin(struct program *p, struct config_listen *out)
+{
+    static const char usual[] = "127.0.0.1:8091";
+    const char *variable = getenv("HOLDFAST_ADMIN");
+    const char *text = p->admin_option;
+    struct err e;
+
+    if (text == NULL && load_config(p) != EX_OK) {
+        text = variable != NULL ? variable : usual;
+        fprintf(stderr, "holdfast: asking %s; --admin names another address\n", text);
+    } else if (text == NULL) {
+        text = p->config->admin.text;
+        if (p->config->admin.host == NULL && p->config->admin.path == NULL) {
+            fprintf(stderr, "holdfast: %s: the admin port is off; --admin names another\n",
+                    p->config->source);
+            return -1;
+        }
+    }
+    if (config_listen_parse(text, out, &e) == 0)
+        return 0;
+    fprintf(stderr, "holdfast: --admin: \"%s\" %s\n", text, e.msg);
+    return -1;
+}
+
+static int status(struct program *p)
+{
+    struct config_listen where = {0};
+    int rc = STATUS_SILENT;
+
+    if (find_admin(p, &where) == 0) {
+        p->ask.where = &where;
+        rc = status_command(&p->ask);
+        config_listen_release(&where);
+    }
+    config_free(p->config);
+    return rc;
+}
+
 /* A new key for a client: what it sends, and what the configuration keeps of it. */
 static int make_key(const char *name)
 {
@@ -677,6 +782,7 @@ static int make_key(const char *name)
 static const char usage[] =
     "Usage: holdfast [serve] [-c FILE] [--listen ADDRESS]...\n"
     "       holdfast check [-c FILE]\n"
+    "       holdfast status [-c FILE] [--admin ADDRESS] [--json] [--watch[=SECONDS]]\n"
     "       holdfast key NAME\n"
     "       holdfast manual\n"
     "       holdfast version\n"
@@ -686,6 +792,7 @@ static const char usage[] =
     "\n"
     "  serve              run (the default)\n"
     "  check              check the configuration and print what it comes to\n"
+    "  status             ask the one that runs: routes, targets and why, last errors\n"
     "  key                make a key for a client of this name; its hash is for the\n"
     "                     configuration\n"
     "  manual             print the reference: options, failures, what becomes of\n"
@@ -697,10 +804,14 @@ static const char usage[] =
     "                     are looked for; without any, keys are taken from the environment\n"
     "      --listen ADDR  listen here instead, e.g. 127.0.0.1:8090 or unix:/run/holdfast.sock;\n"
     "                     may be given several times\n"
+    "      --admin ADDR   the admin port to ask, if it is not the configuration's\n"
+    "      --json         the document itself instead of the table\n"
+    "      --watch[=SEC]  again every 2 s, or as many as given, until Ctrl-C\n"
     "  -h, --help         this text\n"
     "\n"
     "Exit codes: 0 ended well, 64 wrong usage, 69 cannot listen, 70 internal error,\n"
-    "78 wrong configuration.\n";
+    "78 wrong configuration. Of status: 0 every route can be served, 1 some route has no\n"
+    "target that may be asked now, 2 nobody answers.\n";
 
 static int wrong_usage(const char *what, const char *arg)
 {
@@ -732,14 +843,25 @@ static void add_listen(struct program *p, const char *address)
     snprintf(p->listen_option + had, size - had, "%s%s", had > 0 ? "," : "", address);
 }
 
+/* "2" or "0.5" seconds; 2 where none are given. */
+static bool read_interval(const char *text, uint64_t *ms)
+{
+    struct err e;
+    double seconds = 2;
+
+    if (text != NULL && value_number(text, &seconds, &e) < 0)
+        return false;
+    *ms = (uint64_t)(seconds * 1000);
+    return seconds >= 0.1 && seconds <= 3600;
+}
+
 static int run_command(struct program *p, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"listen", required_argument, NULL, 'l'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"listen", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'v'},
+        {"admin", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
+        {"watch", optional_argument, NULL, 'w'},  {NULL, 0, NULL, 0},
     };
     const char *command = "serve";
     int c;
@@ -759,6 +881,19 @@ static int run_command(struct program *p, int argc, char **argv)
         case 'v':
             puts("holdfast " HOLDFAST_VERSION);
             return EX_OK;
+        case 'a':
+            p->admin_option = optarg;
+            p->only_for_status = "--admin";
+            break;
+        case 'j':
+            p->ask.json = true;
+            p->only_for_status = "--json";
+            break;
+        case 'w':
+            if (!read_interval(optarg, &p->ask.every_ms))
+                return wrong_usage("--watch takes seconds, from 0.1 to 3600, not", optarg);
+            p->only_for_status = "--watch";
+            break;
         case ':':
             return wrong_usage("a value is missing behind", argv[optind - 1]);
         default:
@@ -771,6 +906,10 @@ static int run_command(struct program *p, int argc, char **argv)
         return make_key(argv[optind]);
     if (optind < argc)
         return wrong_usage("too many words:", argv[optind]);
+    if (strcmp(command, "status") == 0)
+        return status(p);
+    if (p->only_for_status != NULL)
+        return wrong_usage("only \"holdfast status\" takes", p->only_for_status);
     if (strcmp(command, "serve") == 0)
         return serve(p);
     if (strcmp(command, "check") == 0)

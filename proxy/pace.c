@@ -47,19 +47,31 @@ static void add_time(struct pace_times *t, uint64_t ms)
         t->n += t->counts[i] /= 2;
 }
 
+/* Of two kinds together, which may be the same one. */
+static uint64_t quantile(const struct pace_times *a, const struct pace_times *b, double q)
+{
+    double want = a == b ? q * a->n : q * (a->n + b->n);
+    unsigned seen = 0;
+
+    for (unsigned i = 0; i < PACE_BUCKETS; i++) {
+        seen += a->counts[i] + (a == b ? 0u : b->counts[i]);
+        if (seen > 0 && seen >= want)
+            return (uint64_t)(FIRST_BUCKET_MS * pow(BUCKET_WIDTH, i));
+    }
+    return 0;
+}
+
 uint64_t pace_quantile(const struct pace *p, enum pace_kind kind, double q)
 {
     const struct pace_times *t = &p->times[kind];
-    unsigned seen = 0;
 
-    if (t->n < HISTORY)
-        return 0;
-    for (unsigned i = 0; i < PACE_BUCKETS; i++) {
-        seen += t->counts[i];
-        if (seen >= q * t->n)
-            return (uint64_t)(FIRST_BUCKET_MS * pow(BUCKET_WIDTH, i));
-    }
-    return 0; /* not reached: all are counted */
+    return t->n < HISTORY ? 0 : quantile(t, t, q);
+}
+
+uint64_t pace_typical(const struct pace *p, bool streams, double q)
+{
+    return streams ? quantile(&p->times[PACE_STREAM], &p->times[PACE_STREAM_REASONING], q)
+                   : quantile(&p->times[PACE_WHOLE], &p->times[PACE_WHOLE_REASONING], q);
 }
 
 uint64_t pace_hedge_ms(const struct pace *p, enum pace_kind kind)

@@ -69,4 +69,8 @@ uint64_t pace_hedge_ms(const struct pace *p, enum pace_kind kind);
 /* The q-th quantile of the times to first output, in ms; 0 without history. */
 uint64_t pace_quantile(const struct pace *p, enum pace_kind kind, double q);
 
+/* For people: the same over all streams, or over all whole answers, with reasoning and without, and
+ * from the first one on; 0: there was none. */
+uint64_t pace_typical(const struct pace *p, bool streams, double q);
+
 #endif

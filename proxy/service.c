@@ -65,6 +65,9 @@ static int origin_init(struct origin *o, const struct provider *p, struct err *e
         return 0; /* inside the process */
     if (url_read(p->conf->base_url, &u, e) < 0)
         return err_prefix(e, "providers.%s.base_url", p->conf->name);
+    if ((p->conf->ca != NULL || p->conf->client_cert != NULL) &&
+        tls_own_new(p->conf->ca, p->conf->client_cert, p->conf->client_key, &o->peer.own, e) < 0)
+        return err_prefix(e, "providers.%s", p->conf->name);
     v6 = memchr(u.host.p, ':', u.host.n) != NULL;
     usual = u.port == (u.https ? 443 : 80);
     strbuf_addf(&host, v6 ? "[%.*s]" : "%.*s", SPAN_ARG(u.host));
@@ -87,6 +90,24 @@ static int origin_init(struct origin *o, const struct provider *p, struct err *e
 static struct replay_limits replay_limits_of(const struct config *c)
 {
     return (struct replay_limits){c->replay.ttl, c->replay.answer, c->replay.memory};
+}
+
+static void breaker_changed(void *ctx, const char *name, enum breaker_state is, enum failure why,
+                            uint64_t now_ms)
+{
+    static const char *const what[] = {
+        [BREAKER_CLOSED] = "breaker closed",
+        [BREAKER_OPEN] = "breaker open",
+        [BREAKER_HALF_OPEN] = "breaker half open",
+    };
+
+    events_add(ctx, &(struct event){what[is], failure_row(why)->label, name, NULL}, now_ms);
+}
+
+static void keep_events(struct service *s, struct events *events)
+{
+    s->events = events;
+    s->targets->news = (struct target_news){events, breaker_changed};
 }
 
 /* All but what is handed on from one generation to the next. */
@@ -132,6 +153,7 @@ int service_new(struct config *c, struct service **out, struct err *e)
         return -1;
     (*out)->replay = replay_new(&limits);
     (*out)->quotas = quota_store_new();
+    keep_events(*out, events_new());
     return 0;
 }
 
@@ -144,6 +166,7 @@ int service_renew(struct service *s, struct config *c, struct service **out, str
     (*out)->n_workers = s->n_workers;
     (*out)->replay = s->replay;
     (*out)->quotas = s->quotas;
+    keep_events(*out, s->events);
     replay_limit(s->replay, &limits);
     target_set_inherit((*out)->targets, s->targets, clock_us() / 1000);
     metrics_absorb((*out)->metrics, s->metrics);
@@ -169,9 +192,11 @@ void service_drop(struct service *s)
     } else {
         replay_free(s->replay);
         quota_store_free(s->quotas);
+        events_free(s->events);
     }
     for (size_t i = 0; i < s->config->n_providers; i++) {
         free(s->origins[i].peer.origin);
+        tls_own_free(s->origins[i].peer.own);
         free(s->origins[i].host_field);
         free(s->origins[i].base_path);
     }

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "proxy/base/log.h"
+#include "proxy/ops/events.h"
 #include "proxy/ops/metrics.h"
 #include "proxy/quota.h"
 #include "proxy/replay.h"
@@ -36,6 +37,7 @@ struct service {
     struct tls_server *tls; /* towards clients of listeners that are not loopback; NULL: plain */
     struct metrics *metrics;
     struct replay *replay; /* answers that are kept; has its own lock; one for all generations */
+    struct events *events; /* what happened lately; the same */
     struct quota_store *quotas; /* the same, of what clients have asked for */
     bool resume;                /* streams can be taken up again */
     enum log_format log_format;

@@ -546,14 +546,16 @@ static struct states states_of(const struct target *t)
                            t->set->path.state};
 }
 
-static void log_breaker(const char *name, const struct breaker *b, enum breaker_state was,
-                        enum failure why, uint64_t now_ms)
+static void tell_breaker(const struct target_news *news, const char *name, const struct breaker *b,
+                         enum breaker_state was, enum failure why, uint64_t now_ms)
 {
     double wait_s = (double)breaker_wait_ms(b, now_ms) / 1000;
     unsigned ok, failed;
 
     if (was == b->state)
         return;
+    if (news->breaker != NULL)
+        news->breaker(news->ctx, name, b->state, why, now_ms);
     breaker_counts(b, now_ms, &ok, &failed);
     if (b->state == BREAKER_OPEN && was == BREAKER_CLOSED && b->failures < b->cfg.consecutive)
         log_warn(
@@ -580,9 +582,9 @@ static void after_change(struct target *t, const struct states *was, enum failur
 
     if (is.model == was->model && is.endpoint == was->endpoint && is.path == was->path)
         return;
-    log_breaker(t->name, &t->breaker, was->model, why, now_ms);
-    log_breaker(e->origin, &e->breaker, was->endpoint, why, now_ms);
-    log_breaker("the outgoing proxy", &t->set->path, was->path, why, now_ms);
+    tell_breaker(&t->set->news, t->name, &t->breaker, was->model, why, now_ms);
+    tell_breaker(&t->set->news, e->origin, &e->breaker, was->endpoint, why, now_ms);
+    tell_breaker(&t->set->news, "the outgoing proxy", &t->set->path, was->path, why, now_ms);
     for (size_t i = 0; i < t->set->n_all; i++) {
         struct target *o = &t->set->targets[i];
         bool back =
@@ -631,7 +633,7 @@ static void prove_network(struct target_set *s, struct endpoint *answered, uint6
             enum breaker_state was = e->breaker.state;
 
             breaker_fail(&e->breaker, breaker_ask(&e->breaker, now_ms), now_ms);
-            log_breaker(e->origin, &e->breaker, was, REFUSED, now_ms);
+            tell_breaker(&s->news, e->origin, &e->breaker, was, REFUSED, now_ms);
         }
         e->unproven = 0;
     }
@@ -1054,6 +1056,11 @@ static void look_at_rests(const struct target *t, uint64_t now_ms, struct target
     out->retry_ms = longer(out->retry_ms, shortest);
 }
 
+static struct target_times times_of(const struct pace *p, bool streams)
+{
+    return (struct target_times){pace_typical(p, streams, 0.5), pace_typical(p, streams, 0.95)};
+}
+
 void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
 {
     struct endpoint *e = t->provider->endpoint;
@@ -1083,8 +1090,12 @@ void target_look(struct target *t, uint64_t now_ms, struct target_view *out)
     for (size_t i = 0; i < t->provider->n_keys; i++)
         out->limit += limiter_limit(&t->limiters[i]);
     look_at_rests(t, now_ms, out);
+    out->may_be_asked =
+        out->rests_for == FAILURE_NONE && (out->worst != BREAKER_OPEN || out->retry_ms == 0);
     out->retry_tokens = budget_tokens(&t->budget, now_ms);
     out->behind = pace_place(&t->pace, now_ms) != PACE_FRONT;
+    out->first_token = times_of(&t->pace, true);
+    out->answer = times_of(&t->pace, false);
     out->last_failure = t->last_failure;
     out->last_failure_age_ms = t->last_failure_ms != 0 ? now_ms - t->last_failure_ms : 0;
     memcpy(out->last_text, t->last_text, sizeof(out->last_text));

@@ -100,6 +100,14 @@ struct target {
     atomic_ulong tokens_in, tokens_out;
 };
 
+/* Who is told that a breaker has changed; `name` of what it guards, the last failure as `why`. With
+ * the set's lock held. */
+struct target_news {
+    void *ctx;
+    void (*breaker)(void *ctx, const char *name, enum breaker_state is, enum failure why,
+                    uint64_t now_ms); /* NULL: nobody */
+};
+
 #define TARGET_BREAKS   1024  /* remembered at once; a new one may take an old one's place */
 #define TARGET_BREAK_MS 60000 /* how long */
 
@@ -121,6 +129,7 @@ struct target_set {
     size_t n_targets; /* that routes name */
     size_t n_all;     /* ... and behind them those for what is handed on unread */
     struct hedge hedge;
+    struct target_news news; /* set before it is shared */
     struct target_break breaks[TARGET_BREAKS];
     struct queue *queues; /* one for each route */
     uint64_t
@@ -237,10 +246,14 @@ struct target_view {
     const char *closed_by;  /* the scope that keeps it from being asked, or NULL */
     enum failure rests_for; /* what all of its keys rest for, or FAILURE_NONE */
     uint64_t retry_ms;      /* until it may be asked; 0: now */
+    bool may_be_asked;      /* now, or as one of the probes that are out */
     unsigned failures;      /* in a row, that count against it */
     unsigned limit;         /* requests at once of its keys together; 0: no limit */
     double retry_tokens;
     bool behind;
+    struct target_times {
+        uint64_t p50_ms, p95_ms; /* 0: there was none yet */
+    } first_token, answer;       /* of streams; of whole answers */
     enum failure last_failure;
     uint64_t last_failure_age_ms;
     char last_text[160];

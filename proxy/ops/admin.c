@@ -15,8 +15,11 @@
 
 #include <microhttpd.h>
 
+#include "proxy/base/base64.h"
+#include "proxy/base/hash.h"
 #include "proxy/base/json.h"
 #include "proxy/base/mem.h"
+#include "proxy/ops/page.h"
 
 #define BACKLOG           64
 #define MAX_CONNECTIONS   64u
@@ -25,7 +28,9 @@
 #define MAX_PAGE          (64u << 20)
 
 #define TEXT_TYPE    "text/plain; charset=utf-8"
+#define HTML_TYPE    "text/html; charset=utf-8"
 #define JSON_TYPE    "application/json"
+#define NO_POLICY    "default-src 'none'; frame-ancestors 'none'" /* of what is no page */
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct admin {
@@ -34,6 +39,7 @@ struct admin {
     char *host, *path; /* of the listener; see struct config_listen */
     bool loopback;
     uint16_t port;
+    char policy[320]; /* of the page: what it may do in a browser */
 };
 
 /* Who may ask ---------------------------------------------------------------------------------- */
@@ -134,7 +140,7 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 
 /* Sends the text, whose memory it takes. MHD leaves the body out for HEAD. */
 static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type,
-                              struct strbuf *text)
+                              const char *policy, struct strbuf *text)
 {
     struct MHD_Response *response;
     enum MHD_Result rc;
@@ -147,6 +153,8 @@ static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const c
     add_header(response, "Content-Type", type);
     add_header(response, "Cache-Control", "no-store");
     add_header(response, "X-Content-Type-Options", "nosniff");
+    add_header(response, "Content-Security-Policy", policy);
+    add_header(response, "Referrer-Policy", "no-referrer");
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
         add_header(response, "Allow", "GET, HEAD");
     rc = MHD_queue_response(c, status, response);
@@ -164,7 +172,7 @@ static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, const c
     strbuf_add(&out, ",\"message\":");
     json_add_string(&out, span_of(message));
     strbuf_add(&out, "}}\n");
-    return answer(c, status, JSON_TYPE, &out);
+    return answer(c, status, JSON_TYPE, NO_POLICY, &out);
 }
 
 /* Pages: each writes its text and returns the status. */
@@ -172,11 +180,7 @@ static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, const c
 static unsigned page_index(const struct admin_source *s, struct strbuf *out)
 {
     (void)s;
-    strbuf_add(out, "holdfast " HOLDFAST_VERSION ", admin port\n\n"
-                    "/livez    is the process alive\n"
-                    "/readyz   may it be sent requests\n"
-                    "/metrics  for Prometheus\n"
-                    "/status   targets, breakers and keys, as JSON\n");
+    strbuf_add_n(out, page_html, page_html_bytes);
     return MHD_HTTP_OK;
 }
 
@@ -211,13 +215,19 @@ static unsigned page_status(const struct admin_source *s, struct strbuf *out)
     return MHD_HTTP_OK;
 }
 
+static unsigned page_events(const struct admin_source *s, struct strbuf *out)
+{
+    s->events(s->ctx, out);
+    return MHD_HTTP_OK;
+}
+
 static const struct page {
     const char *path, *type;
     unsigned (*write)(const struct admin_source *s, struct strbuf *out);
 } pages[] = {
-    {"/", TEXT_TYPE, page_index},        {"/livez", TEXT_TYPE, page_livez},
+    {"/", HTML_TYPE, page_index},        {"/livez", TEXT_TYPE, page_livez},
     {"/readyz", TEXT_TYPE, page_readyz}, {"/metrics", METRICS_TYPE, page_metrics},
-    {"/status", JSON_TYPE, page_status},
+    {"/status", JSON_TYPE, page_status}, {"/events", JSON_TYPE, page_events},
 };
 
 static enum MHD_Result send_page(const struct admin *a, struct MHD_Connection *c,
@@ -230,7 +240,7 @@ static enum MHD_Result send_page(const struct admin *a, struct MHD_Connection *c
         strbuf_release(&out);
         return refuse(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "too_big", "the page exceeds its cap");
     }
-    return answer(c, status, page->type, &out);
+    return answer(c, status, page->type, page->write == page_index ? a->policy : NO_POLICY, &out);
 }
 
 static enum MHD_Result count_host(void *cls, enum MHD_ValueKind kind, const char *key,
@@ -279,7 +289,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
         if (strcmp(url, pages[i].path) == 0)
             return send_page(a, c, &pages[i]);
     return refuse(c, MHD_HTTP_NOT_FOUND, "not_found",
-                  "there are /livez, /readyz, /metrics and /status");
+                  "there are /, /livez, /readyz, /metrics, /status and /events");
 }
 
 /* Start and stop ---------------------------------------------------------------------------------
@@ -412,6 +422,33 @@ static void release(struct admin *a)
     free(a);
 }
 
+/* Appends 'sha256-...' of what stands between the two tags of the page. */
+static void add_hash(struct strbuf *out, const char *from, const char *to)
+{
+    struct span page = {(const char *)page_html, page_html_bytes};
+    const char *start = span_find(page, from), *end = span_find(page, to);
+    uint8_t digest[HASH_SHA256_BYTES];
+
+    assert(start != NULL && end != NULL && start < end);
+    start += strlen(from);
+    hash_sha256((struct span){start, (size_t)(end - start)}, digest);
+    strbuf_add(out, "'sha256-");
+    base64_add(out, (struct span){(const char *)digest, sizeof(digest)});
+    strbuf_add(out, "'");
+}
+
+static void make_policy(struct admin *a)
+{
+    struct strbuf out = strbuf_on(a->policy, sizeof(a->policy));
+
+    strbuf_add(&out, "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; "
+                     "form-action 'none'; frame-ancestors 'none'; style-src ");
+    add_hash(&out, "<style>", "</style>");
+    strbuf_add(&out, "; script-src ");
+    add_hash(&out, "<script>", "</script>");
+    assert(!out.failed);
+}
+
 int admin_start(const struct config_listen *where, const struct admin_source *source,
                 struct admin **out, struct err *e)
 {
@@ -428,6 +465,7 @@ int admin_start(const struct config_listen *where, const struct admin_source *so
     a->path = mem_strdup(where->path);
     a->loopback = where->loopback;
     a->port = port_of(fd);
+    make_policy(a);
     a->daemon = start_daemon(a, fd);
     if (a->daemon == NULL) {
         close(fd);

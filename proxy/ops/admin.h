@@ -3,8 +3,9 @@
  *     GET /livez     200 "ok", or 503
  *     GET /readyz    200 "ready", or 503 and why
  *     GET /metrics   Prometheus text
- *     GET /status    JSON
- *     GET /          what there is
+ *     GET /status    JSON: how all is now
+ *     GET /events    JSON: what happened lately (events.h)
+ *     GET /          a page that shows the last two, live
  *
  * Read only: GET and HEAD, everything else is 405. A listener of its own, by libmicrohttpd in a
  * thread of its own, so that a full data port does not silence the probes and nothing here costs a
@@ -14,6 +15,9 @@
  *     must be a loopback name, the listener's own host or one of `hosts`, and on a listener that is
  *     not loopback it may be any IP address (probes and scrapers use those), else 421;
  *   - a request that another site's page makes (Origin, Sec-Fetch-Site) is 403.
+ *
+ * The page may run its own script and nothing else (Content-Security-Policy, by hash), talk to this
+ * port only, and not be shown inside another page.
  *
  * A unix socket has mode 0600 and takes any Host: browsers cannot reach it.
  */
@@ -37,6 +41,7 @@ struct admin_source {
     bool (*ready)(void *ctx, struct strbuf *why); /* false: *why gets one line */
     void (*metrics)(void *ctx, struct strbuf *out);
     void (*status)(void *ctx, struct strbuf *out);
+    void (*events)(void *ctx, struct strbuf *out);
     char *const *hosts; /* more names that a Host may carry; must outlive the server */
     size_t n_hosts;
 };

@@ -637,6 +637,18 @@ static void write_gauges(const struct metrics *m, const struct metrics_now *now,
         for (size_t k = 0; k < METRICS_SCOPES && m->targets[i].same_as == i; k++)
             strbuf_addf(out, "holdfast_breaker_state{target=\"%s\",scope=\"%s\"} %d\n",
                         m->targets[i].name, scopes[k], (int)state[i].breaker[k]);
+    head(out, "holdfast_target_available", "gauge",
+         "Whether a target may be asked now: 0 while a breaker is open or all of its keys rest.");
+    for (size_t i = 0; i < m->n_targets; i++)
+        if (m->targets[i].same_as == i)
+            strbuf_addf(out, "holdfast_target_available{target=\"%s\"} %d\n", m->targets[i].name,
+                        state[i].may_be_asked);
+    head(out, "holdfast_route_available_targets", "gauge",
+         "Targets of a route that may be asked now; 0: it cannot be served.");
+    for (size_t i = 0; i < m->n_routes; i++)
+        if (m->routes[i].same_as == i)
+            line(out, "holdfast_route_available_targets", m->routes[i].labels,
+                 now->route(now->ctx, i));
     head(out, "holdfast_in_flight", "gauge", "Attempts under way.");
     for (size_t i = 0; i < m->n_targets; i++)
         if (m->targets[i].same_as == i)
@@ -657,6 +669,9 @@ static void write_gauges(const struct metrics *m, const struct metrics_now *now,
     line(out, "holdfast_kept_answers", "", now->kept_answers);
     head(out, "holdfast_kept_answer_bytes", "gauge", "What they take.");
     line(out, "holdfast_kept_answer_bytes", "", now->kept_bytes);
+    head(out, "holdfast_config_last_reload_successful", "gauge",
+         "0: the last change of the configuration was refused, the one before is in force.");
+    line(out, "holdfast_config_last_reload_successful", "", !now->reload_failed);
     free(state);
 }
 

@@ -12,6 +12,7 @@
 #ifndef HOLDFAST_OPS_METRICS_H
 #define HOLDFAST_OPS_METRICS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -98,6 +99,7 @@ struct metrics_target_now {
     enum metrics_breaker breaker[METRICS_SCOPES];
     uint64_t in_flight;  /* attempts */
     uint64_t limit;      /* of those at once; 0: none */
+    bool may_be_asked;   /* breakers and rests allow it */
     double retry_tokens; /* in its retry budget */
 };
 
@@ -105,7 +107,10 @@ struct metrics_target_now {
 struct metrics_now {
     void *ctx;
     void (*target)(void *ctx, size_t target, struct metrics_target_now *out);
+    /* How many targets of a route may be asked. */
+    size_t (*route)(void *ctx, size_t route);
     uint64_t kept_answers, kept_bytes; /* for clients who come back */
+    bool reload_failed;                /* the last change of the configuration was refused */
 };
 
 /* Appends all metrics in the text exposition format 0.0.4. `now` may be NULL: no gauges then. */

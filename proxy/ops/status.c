@@ -68,6 +68,7 @@ static void write_target(const struct status_target *t, struct strbuf *out)
         text(out, 3, "scope", span_of(t->scope));
     if (t->why.n > 0)
         redacted(out, 3, "why", t->why);
+    truth(out, 3, "may_be_asked", t->may_be_asked);
     number(out, 3, "retry_ms", t->retry_ms);
     number(out, 3, "failures_in_a_row", t->failures_in_a_row);
     truth(out, 3, "slow", t->slow);
@@ -79,8 +80,33 @@ static void write_target(const struct status_target *t, struct strbuf *out)
         redacted(out, 3, "last_error", t->last_error);
         number(out, 3, "last_error_age_ms", t->last_error_age_ms);
     }
+    if (t->first_token_p95_ms > 0) {
+        number(out, 3, "first_token_p50_ms", t->first_token_p50_ms);
+        number(out, 3, "first_token_p95_ms", t->first_token_p95_ms);
+    }
+    if (t->answer_p95_ms > 0) {
+        number(out, 3, "answer_p50_ms", t->answer_p50_ms);
+        number(out, 3, "answer_p95_ms", t->answer_p95_ms);
+    }
     number(out, 3, "input_tokens", t->input_tokens);
     number(out, 3, "output_tokens", t->output_tokens);
+}
+
+static void write_route(const struct status_route *r, const struct status_target *targets,
+                        struct strbuf *out)
+{
+    uint64_t open = 0;
+
+    text(out, 3, "route", r->model);
+    name(out, 3, "targets");
+    strbuf_add_char(out, '[');
+    for (size_t i = 0; i < r->n_targets; i++) {
+        strbuf_add(out, i == 0 ? "" : ", ");
+        json_add_string(out, targets[r->targets[i]].name);
+        open += targets[r->targets[i]].may_be_asked;
+    }
+    strbuf_add_char(out, ']');
+    number(out, 3, "may_be_asked", open);
 }
 
 static void write_key(const struct status_key *k, struct strbuf *out)
@@ -129,6 +155,14 @@ void status_write(const struct status_snapshot *s, struct strbuf *out)
         strbuf_add(out, "\n    }");
     }
     close_list(out, s->n_targets);
+    name(out, 1, "routes");
+    strbuf_add_char(out, '[');
+    for (size_t i = 0; i < s->n_routes; i++) {
+        open_item(out, i);
+        write_route(&s->routes[i], s->targets, out);
+        strbuf_add(out, "\n    }");
+    }
+    close_list(out, s->n_routes);
     name(out, 1, "resting_keys");
     strbuf_add_char(out, '[');
     for (size_t i = 0; i < s->n_keys; i++) {

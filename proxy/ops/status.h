@@ -18,6 +18,7 @@ struct status_target {
     const char *breaker;         /* "closed", "half_open" or "open" */
     const char *scope;           /* "model", "endpoint" or "path": whose it is; NULL: closed */
     struct span why;             /* what opened it, or what all its keys rest for; empty: nothing */
+    bool may_be_asked;           /* now, as far as its health goes; a last resort does not ask */
     bool slow;                   /* it was, or was dead: others are asked first for a while */
     uint64_t limit;              /* attempts at once; 0: none */
     uint64_t retry_ms;           /* until it may be tried again; 0: now */
@@ -26,7 +27,15 @@ struct status_target {
     uint64_t attempts, failures; /* ended since the start */
     struct span last_error;      /* empty: none yet */
     uint64_t last_error_age_ms;
+    uint64_t first_token_p50_ms, first_token_p95_ms; /* of streams; 0: none yet */
+    uint64_t answer_p50_ms, answer_p95_ms;           /* of whole answers */
     uint64_t input_tokens, output_tokens;
+};
+
+struct status_route {
+    struct span model;     /* its pattern */
+    const size_t *targets; /* of the snapshot, in the order in which they are asked */
+    size_t n_targets;
 };
 
 /* A key that is left alone for a while. */
@@ -53,6 +62,8 @@ struct status_snapshot {
     uint64_t kept_answers, kept_bytes; /* for clients who come back */
     const struct status_target *targets;
     size_t n_targets;
+    const struct status_route *routes;
+    size_t n_routes;
     const struct status_key *keys;
     size_t n_keys;
 };

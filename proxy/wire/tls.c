@@ -8,19 +8,31 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy/base/mem.h"
+
 static X509_STORE *store;
+
+/* The system's certificates; NULL with *e. */
+static X509_STORE *system_store(struct err *e)
+{
+    const char *file = getenv("SSL_CERT_FILE");
+    X509_STORE *s = X509_STORE_new();
+
+    if (s == NULL || X509_STORE_set_default_paths(s) != 1)
+        err_set(e, ERR_IO, "cannot open the system's certificate store");
+    else if (file != NULL && file[0] != '\0' && X509_STORE_load_file(s, file) != 1)
+        err_set(e, ERR_IO, "SSL_CERT_FILE: \"%s\" holds no readable certificates", file);
+    else
+        return s;
+    X509_STORE_free(s);
+    return NULL;
+}
 
 int tls_trust_load(struct err *e)
 {
-    const char *file = getenv("SSL_CERT_FILE");
-
     assert(store == NULL);
-    store = X509_STORE_new();
-    if (store == NULL || X509_STORE_set_default_paths(store) != 1)
-        return err_set(e, ERR_IO, "cannot open the system's certificate store");
-    if (file != NULL && file[0] != '\0' && X509_STORE_load_file(store, file) != 1)
-        return err_set(e, ERR_IO, "SSL_CERT_FILE: \"%s\" holds no readable certificates", file);
-    return 0;
+    store = system_store(e);
+    return store != NULL ? 0 : -1;
 }
 
 void tls_trust_free(void)
@@ -29,14 +41,91 @@ void tls_trust_free(void)
     store = NULL;
 }
 
-void tls_trust_use(void *ssl_ctx)
+/* ---- what one provider has of its own -------------------------------------------------------- */
+
+struct tls_own {
+    X509_STORE *store; /* NULL: the system's */
+    SSL_CTX *shown;    /* holds the certificate and its key; NULL: none */
+};
+
+/* Why OpenSSL did not like it; the last word is the most precise one. */
+static const char *reason(void)
 {
+    unsigned long code = ERR_peek_last_error();
+    const char *text = ERR_reason_error_string(code);
+
+    return text != NULL ? text : "it cannot be read";
+}
+
+static int read_pair(SSL_CTX *c, const char *cert, const char *key, const char *prefix,
+                     struct err *e)
+{
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(c, cert) != 1)
+        return err_set(e, ERR_VALUE, "%scert: no certificate in %s: %s", prefix, cert, reason());
+    if (SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(c) != 1)
+        return err_set(e, ERR_VALUE, "%skey: %s is no key of this certificate: %s", prefix, key,
+                       reason());
+    return 0;
+}
+
+int tls_own_new(const char *ca, const char *cert, const char *key, struct tls_own **out,
+                struct err *e)
+{
+    struct tls_own *o = mem_zalloc(sizeof(*o));
+
+    ERR_clear_error();
+    if (ca != NULL) {
+        o->store = system_store(e);
+        if (o->store == NULL)
+            goto failed;
+        if (X509_STORE_load_file(o->store, ca) != 1) {
+            err_set(e, ERR_VALUE, "ca: no certificate in %s: %s", ca, reason());
+            goto failed;
+        }
+    }
+    if (cert != NULL) {
+        o->shown = SSL_CTX_new(TLS_client_method());
+        if (o->shown == NULL) {
+            err_set(e, ERR_IO, "OpenSSL cannot start");
+            goto failed;
+        }
+        if (read_pair(o->shown, cert, key, "client_", e) < 0)
+            goto failed;
+    }
+    *out = o;
+    return 0;
+
+failed:
+    tls_own_free(o);
+    return -1;
+}
+
+void tls_own_free(struct tls_own *o)
+{
+    if (o == NULL)
+        return;
+    X509_STORE_free(o->store);
+    SSL_CTX_free(o->shown);
+    free(o);
+}
+
+void tls_trust_use(void *ssl_ctx, const struct tls_own *own)
+{
+    STACK_OF(X509) *chain = NULL;
+
     assert(store != NULL);
-    SSL_CTX_set1_cert_store(ssl_ctx, store);
+    SSL_CTX_set1_cert_store(ssl_ctx, own != NULL && own->store != NULL ? own->store : store);
     SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION);
     /* A write that would block is repeated from wherever the bytes then are. */
     SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (own == NULL || own->shown == NULL)
+        return;
+    SSL_CTX_get0_chain_certs(own->shown, &chain);
+    SSL_CTX_use_cert_and_key(ssl_ctx, SSL_CTX_get0_certificate(own->shown),
+                             SSL_CTX_get0_privatekey(own->shown), chain, 1);
 }
 
 /* ---- towards clients ------------------------------------------------------------------------- */
@@ -49,15 +138,6 @@ static SSL_CTX *context_of(struct tls_server *s)
 static SSL *ssl_of(struct tls_session *t)
 {
     return (SSL *)t;
-}
-
-/* Why OpenSSL did not like it; the last word is the most precise one. */
-static const char *reason(void)
-{
-    unsigned long code = ERR_peek_last_error();
-    const char *text = ERR_reason_error_string(code);
-
-    return text != NULL ? text : "it cannot be read";
 }
 
 static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *n,
@@ -85,12 +165,7 @@ int tls_server_new(const char *cert, const char *key, struct tls_server **out, s
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_alpn_select_cb(c, choose_http1, NULL);
-    if (SSL_CTX_use_certificate_chain_file(c, cert) != 1) {
-        err_set(e, ERR_VALUE, "tls.cert: no certificate in %s: %s", cert, reason());
-    } else if (SSL_CTX_use_PrivateKey_file(c, key, SSL_FILETYPE_PEM) != 1 ||
-               SSL_CTX_check_private_key(c) != 1) {
-        err_set(e, ERR_VALUE, "tls.key: %s is no key of this certificate: %s", key, reason());
-    } else {
+    if (read_pair(c, cert, key, "tls.", e) == 0) {
         *out = (struct tls_server *)c;
         return 0;
     }

@@ -16,9 +16,19 @@
 int tls_trust_load(struct err *e) MUST_CHECK;
 void tls_trust_free(void);
 
-/* Makes an SSL_CTX (passed as void *, as libcurl does) verify against the store, TLS 1.2 or later.
- */
-void tls_trust_use(void *ssl_ctx);
+/* What is special about one provider: certificates that are trusted beside the system's, and one
+ * that is shown to it. Immutable. */
+struct tls_own;
+
+/* Reads the files, PEM; each may be NULL, but not one of cert and key alone. -1 with *e, which
+ * names the option and the file. */
+int tls_own_new(const char *ca, const char *cert, const char *key, struct tls_own **out,
+                struct err *e) MUST_CHECK;
+void tls_own_free(struct tls_own *o); /* NULL is fine; connections go on */
+
+/* Makes an SSL_CTX (passed as void *, as libcurl does) verify against the store, or that of `own`
+ * where it is not NULL, and show its certificate; TLS 1.2 or later. */
+void tls_trust_use(void *ssl_ctx, const struct tls_own *own);
 
 /* ---- towards clients ---- */
 

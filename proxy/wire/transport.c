@@ -371,8 +371,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 static CURLcode trust_ours(CURL *easy, void *ssl_ctx, void *ctx)
 {
     (void)easy;
-    (void)ctx;
-    tls_trust_use(ssl_ctx);
+    tls_trust_use(ssl_ctx, ctx);
     return CURLE_OK;
 }
 
@@ -404,6 +403,7 @@ static void set_options(struct transport *t)
         curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
         curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
         curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, trust_ours);
+        curl_easy_setopt(c, CURLOPT_SSL_CTX_DATA, p->own);
         curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
         curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
     }

@@ -17,12 +17,14 @@
 #include "proxy/base/err.h"
 #include "proxy/base/span.h"
 #include "proxy/wire/loop.h"
+#include "proxy/wire/tls.h"
 
 /* Where to connect to; from the configuration, immutable. */
 struct transport_peer {
     char *origin; /* "https://api.openai.com:443" */
     bool tls;
-    bool direct; /* loopback or private: never through a proxy from the environment */
+    struct tls_own *own; /* certificates that only it has; NULL: none */
+    bool direct;         /* loopback or private: never through a proxy from the environment */
 };
 
 /* What the connections of one worker share: the loop, resolved names, TLS sessions. */

@@ -100,6 +100,7 @@ static void conn_close(struct upstream_conn *k)
 
     if (k->call == NULL)
         lane_take(k);
+    k->call = NULL; /* whose it was may go on with another one */
     if (k->up)
         loop_remove(l, &k->lfd);
     loop_timer_clear(l, &k->idle_timer);
@@ -462,6 +463,19 @@ void upstream_write(struct upstream_call *c, struct span bytes)
 void upstream_write_end(struct upstream_call *c)
 {
     c->request.open = false;
+}
+
+void upstream_write_last(struct upstream_call *c)
+{
+    ssize_t n = 1;
+
+    if (!c->live || c->conn == NULL || !c->conn->up || c->sent < c->total)
+        return;
+    while (c->later_sent < c->later.len && n > 0) {
+        n = transport_send(c->conn->transport, c->later.buf + c->later_sent,
+                           c->later.len - c->later_sent);
+        c->later_sent += n > 0 ? (size_t)n : 0;
+    }
 }
 
 static void go_on(struct loop_task *t)

@@ -81,6 +81,9 @@ void upstream_write(struct upstream_call *c, struct span bytes);
 void upstream_write_end(struct upstream_call *c);
 size_t upstream_unsent(const struct upstream_call *c); /* bytes that wait to be sent */
 
+/* Sends of it what goes at once: before a call ends whose client has left behind its last words. */
+void upstream_write_last(struct upstream_call *c);
+
 /* Is all of the request out? */
 bool upstream_asked(const struct upstream_call *c);
 

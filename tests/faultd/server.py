@@ -314,6 +314,9 @@ class Faultd:
         leaf = kind if kind in ("expired", "wrong_host", "self_signed", "unknown_ca") else "good"
         context.load_cert_chain(self.certs.path(leaf))
         context.set_alpn_protocols(["h2", "http/1.1"] if kind == "h2" else ["http/1.1"])
+        if kind == "mutual":  # and who calls must show one of the same authority
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.certs.ca)
         if kind == "old":
             context.set_ciphers("ALL:@SECLEVEL=0")
             with warnings.catch_warnings():  # that it is old is what we want

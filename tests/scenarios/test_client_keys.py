@@ -67,6 +67,18 @@ def test_models_that_are_not_the_client_s(upstream, team):
     assert http_get(p.port, "/v1/models/o3", key)[0] == 404
 
 
+def test_a_route_by_its_name_is_no_way_around_them(upstream, holdfast):
+    a, b = upstream("A"), upstream("B")
+    p = holdfast(a, b, routes=[{"model": "small*", "targets": ["a/x"]}, {"model": "large", "targets": ["b/y"]},
+                               {"model": "*", "targets": ["b/z"]}],
+                 clients=[client("ann", models=["small*"]), client("bob")])
+    p.probe = None
+    for name, route, status in (("ann", "small*", 200), ("ann", "large", 403), ("ann", "*", 403), ("bob", "large", 200)):
+        answer = p.chat(model="small-1", headers={"Authorization": f"Bearer {KEYS[name]}", "x-holdfast-route": route})
+        assert answer.status == status, (name, route, answer.body)
+    assert (len(a.attempts), len(b.attempts)) == (1, 1)
+
+
 def test_so_many_requests_a_minute(upstream, team):
     a = upstream("A")
     p = team(a, requests_per_minute=3)
@@ -109,6 +121,21 @@ def test_tokens_are_what_the_provider_counted(upstream, team):
     assert "50 tokens a minute" in answer.error["message"]
     assert 2 <= len(seen) <= 3 == len(a.attempts) or len(seen) == len(a.attempts) == 2
     assert int(seen[0]) > int(seen[1])
+
+
+def test_who_leaves_before_the_end_pays_for_what_came(upstream, holdfast):
+    """Anthropic tells at the start what the request had, and of the answer only at its end."""
+    a = upstream("A", default="cut?after=300&how=stall")
+    p = holdfast({"type": "anthropic", "base_url": a.base_url.removesuffix("/v1"), "api_key": "sk-a"},
+                 clients=[client("ann", tokens_per_minute=1000), client("bob")], stream={"midstream": "error"})
+    p.probe = None
+    for _ in range(3):
+        with Raw(p.port) as c:
+            c.send(request_bytes("POST", "/v1/chat/completions", chat_body(stream=True),
+                                 {"Authorization": f"Bearer {KEYS['ann']}"}))
+            wait_for(lambda: c.fill_some() and b"word299" in c.buffer or b" 429 " in c.buffer)
+        wait_for(lambda: p.in_flight() == 0)
+    assert b" 429 " in c.buffer
 
 
 def test_so_many_at_once(upstream, team):

@@ -337,6 +337,18 @@ def test_a_large_upload_flows_through(by_hand, holdfast, chunked):
     assert told(p)["request_bytes"] == BIG
 
 
+def test_an_upload_that_ends_while_it_waits_for_its_turn_arrives_whole(upstream, holdfast):
+    """Its length is not told before its end, and that comes with what makes it too long to hold."""
+    a = upstream("A", queue=["status?code=429&retry_after=1"], default="file?type=application/json&size=8")
+    p = holdfast(a, overload={"queue_max_wait": "10s"})
+    assert ask(p.port, "POST", "/v1/files", b"{}").status == 429
+    body = b"x" * 140000
+    with Raw(p.port) as c:
+        c.send(upload_head(0, True) + framed(body, True) + b"0\r\n\r\n")
+        assert c.answer().status == 200
+    assert a.attempts[-1].body == body
+
+
 def test_a_refusal_before_the_end_of_an_upload_arrives(by_hand, holdfast):
     def serve(peer):
         peer.read_head()
@@ -464,6 +476,18 @@ def test_a_socket_that_the_provider_closes(by_hand, holdfast):
         assert c.buffer == b"bye"
 
 
+@pytest.mark.parametrize("head, body", [("Content-Length: 5", b"hello"),
+                                        ("Transfer-Encoding: chunked", framed(b"y" * 200000, True) + b"0\r\n\r\n")])
+def test_a_request_for_a_socket_has_no_body(upstream, holdfast, head, body):
+    """Its framing would run on into the tunnel."""
+    a = upstream("A")
+    p = holdfast(a)
+    with Raw(p.port) as c:
+        c.send(request("GET", "/v1/realtime?model=x", headers=UPGRADE + [tuple(head.split(": "))]) + body)
+        assert c.answer("GET").status == 400
+    assert a.attempts == []
+
+
 def test_a_socket_that_is_refused(upstream, holdfast):
     a = upstream("A", queue=["status?code=401", "file?status=404&type=application/json"])
     p = holdfast(a)
@@ -471,11 +495,54 @@ def test_a_socket_that_is_refused(upstream, holdfast):
     assert ask(p.port, "GET", "/v1/realtime?model=x", headers=UPGRADE).status == 404
 
 
+@pytest.mark.parametrize("protocols", [["realtime, " + "a" * 17000], ["realtime"] + ["b" * 6000] * 3,
+                                       ["realtime", "c," * 8000]])
+def test_long_lists_of_protocols_leave_the_head_whole(by_hand, holdfast, protocols):
+    def serve(peer):
+        peer.read_head()
+        peer.send(SWITCH)
+        peer.read(1)
+
+    a = by_hand(serve)
+    lines = [f"{k}: {v}" for k, v in UPGRADE if k != "Sec-WebSocket-Protocol"]
+    lines += [f"Sec-WebSocket-Protocol: {x}" for x in protocols]
+    with Raw(holdfast(a.base_url, timeouts={"answer": "3s"}).port) as c:
+        c.send(("GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nx-holdfast-route: *\r\n"
+                + "\r\n".join(lines) + "\r\n\r\n").encode())
+        wait_for(lambda: c.fill_some() and b"\r\n\r\n" in c.buffer)
+        assert c.buffer.startswith(b"HTTP/1.1 101 ")
+    for line in a.peers[0].head.split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.lower() == "sec-websocket-protocol":
+            assert value.replace(" ", "").rstrip(",") in [x.replace(" ", "").rstrip(",") for x in protocols]
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/files", "/v1/responses/resp_1"])
 def test_no_socket_elsewhere(upstream, holdfast, path):
     a = upstream("A")
     assert ask(holdfast(a).port, "GET", path, headers=UPGRADE).status == 426
     assert a.attempts == []
+
+
+def test_the_last_words_before_a_socket_closes_arrive(by_hand, holdfast):
+    got = []
+
+    def serve(peer):
+        peer.read_head()
+        peer.send(SWITCH)
+        try:
+            while True:
+                peer.fill()
+        finally:
+            got.append(len(peer.buffer))
+
+    p = holdfast(by_hand(serve).base_url)
+    for n in range(1, 9):
+        with Raw(p.port) as c:
+            upgraded(c)
+            c.send(b"x" * 20000)
+        wait_for(lambda: len(got) == n)
+    assert got == [20000] * 8
 
 
 def test_sockets_end_when_the_program_does(by_hand, holdfast):

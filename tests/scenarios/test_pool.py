@@ -1,9 +1,14 @@
 """Upstream connections are kept, and a stale one never costs anybody a request."""
+import socket
+import struct
+import threading
 import time
 
 import pytest
 
 from client import wait_for
+from faultd import bodies
+from faultd.by_hand import ByHand
 
 
 @pytest.mark.tsan
@@ -26,6 +31,34 @@ def test_a_reset_of_a_reused_connection_is_retried_on_a_fresh_one(upstream, hold
     assert b.attempts == []
     assert [x.reused for x in a.attempts] == [False] + [True, False] * 5
     assert p.metric("holdfast_breaker_state") == 0
+
+
+def test_a_reset_within_a_long_request_is_retried_as_well(holdfast):
+    """The connection ends while there is more to send, so writing finds out before reading does."""
+    started, answer = [], bodies.dump(bodies.completion("m", "hello", 1))
+
+    def serve(peer):
+        started.append(peer)
+        while True:
+            peer.read_head()
+            length = int(peer.header("content-length"))
+            if peer is started[0] and length > 1000000:
+                threading.Event().wait(0.1)  # until neither side's buffers take any more
+                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return
+            peer.read(length)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                      % len(answer) + answer)
+
+    a = ByHand(serve)
+    try:
+        p = holdfast(a.base_url)
+        assert p.chat().status == 200
+        got = p.chat(messages=[{"role": "user", "content": "x" * 12000000}])
+        assert (got.status, got.header("x-holdfast-attempts")) == (200, "1")
+        assert len(started) == 2
+    finally:
+        a.stop()
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_not_used(upstream, holdfast):

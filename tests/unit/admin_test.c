@@ -41,9 +41,16 @@ static void status(void *ctx, struct strbuf *out)
         strbuf_add(out, "[1,2,3,4]\n");
 }
 
+static void events(void *ctx, struct strbuf *out)
+{
+    (void)ctx;
+    strbuf_add(out, "{\"events\": []}\n");
+}
+
 static char name[] = "admin.example";
 static char *hosts[] = {name};
-static const struct admin_source source = {&is_live, live, ready, metrics, status, hosts, 1};
+static const struct admin_source source = {&is_live, live,   ready, metrics,
+                                           status,   events, hosts, 1};
 
 /* "host:port"; valid until the next call. */
 static struct config_listen tcp(const char *host, unsigned port, bool loopback)
@@ -147,6 +154,12 @@ TEST(the_pages_are_what_the_callbacks_write)
     CHECK(strcasestr(got, "\r\nContent-Type: application/json\r\n") != NULL);
     CHECK_INT(ask("GET", "/", "localhost", ""), 200);
     CHECK(strstr(body(), "/metrics") != NULL);
+    CHECK(strcasestr(got, "\r\nContent-Type: text/html; charset=utf-8\r\n") != NULL);
+    CHECK(strcasestr(got, "; script-src 'sha256-") != NULL);
+    CHECK(strcasestr(got, "unsafe-inline") == NULL);
+    CHECK_INT(ask("GET", "/events", "localhost", ""), 200);
+    CHECK_STR(body(), "{\"events\": []}\n");
+    CHECK(strcasestr(got, "\r\nContent-Security-Policy: default-src 'none'; frame") != NULL);
     stop();
 }
 

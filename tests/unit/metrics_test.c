@@ -26,11 +26,18 @@ static void some_state(void *ctx, size_t target, struct metrics_target_now *out)
         .breaker = {METRICS_CLOSED, (enum metrics_breaker)(target % 3), METRICS_CLOSED},
         .in_flight = target * 7,
         .limit = target,
+        .may_be_asked = target != 1,
         .retry_tokens = (double)target * 1.5,
     };
 }
 
-static const struct metrics_now now = {NULL, some_state, 3, 12345};
+static size_t some_available(void *ctx, size_t route)
+{
+    (void)ctx;
+    return route * 2;
+}
+
+static const struct metrics_now now = {NULL, some_state, some_available, 3, 12345, true};
 
 /* The page; valid until the next call. */
 static const char *page(const struct metrics *m)
@@ -201,6 +208,8 @@ TEST(every_metric_of_the_contract_is_there)
         "holdfast_breaker_state",
         "holdfast_midstream_total",
         "holdfast_retry_budget_tokens",
+        "holdfast_target_available",
+        "holdfast_route_available_targets",
         "holdfast_in_flight",
         "holdfast_tokens_total",
         "holdfast_replays_total",
@@ -358,9 +367,14 @@ TEST(gauges_are_what_the_callback_says)
     CHECK(has(text, "holdfast_breaker_state{target=\"local\",scope=\"endpoint\"} 2"));
     CHECK(has(text, "holdfast_concurrency_limit{target=\"claude/claude-sonnet-4-5\"} 1"));
     CHECK(has(text, "holdfast_in_flight{target=\"claude/claude-sonnet-4-5\"} 7"));
+    CHECK(has(text, "holdfast_target_available{target=\"openai/gpt-4o\"} 1"));
+    CHECK(has(text, "holdfast_target_available{target=\"claude/claude-sonnet-4-5\"} 0"));
+    CHECK(has(text, "holdfast_route_available_targets{route=\"gpt-4o\"} 0"));
+    CHECK(has(text, "holdfast_route_available_targets{route=\"fast-*\"} 2"));
     CHECK(has(text, "holdfast_retry_budget_tokens{target=\"claude/claude-sonnet-4-5\"} 1.500"));
     CHECK(has(text, "holdfast_kept_answers 3"));
     CHECK(has(text, "holdfast_kept_answer_bytes 12345"));
+    CHECK(has(text, "holdfast_config_last_reload_successful 0"));
     metrics_write(m, NULL, &bare);
     CHECK(strstr(bare.buf, "breaker_state") == NULL);
     check_page(bare.buf);

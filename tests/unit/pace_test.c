@@ -84,6 +84,21 @@ TEST(times_beyond_the_range_count_as_its_ends)
     CHECK(pace_quantile(&p, PACE_WHOLE, 0.5) >= 400000);
 }
 
+TEST(what_is_typical_counts_reasoning_too_and_from_the_first_answer_on)
+{
+    struct pace p = fresh();
+
+    CHECK_INT(pace_typical(&p, true, 0.5), 0);
+    outputs(&p, PACE_WHOLE, 1, 40000);
+    CHECK_INT(pace_typical(&p, true, 0.95), 0);
+    outputs(&p, PACE_STREAM, 1, 100);
+    CHECK(pace_typical(&p, true, 0.95) >= 100 && pace_typical(&p, true, 0.95) <= 120);
+    outputs(&p, PACE_STREAM_REASONING, 1, 9000);
+    CHECK(pace_typical(&p, true, 0.5) >= 100 && pace_typical(&p, true, 0.5) <= 120);
+    CHECK(pace_typical(&p, true, 0.95) >= 9000 && pace_typical(&p, true, 0.95) <= 10800);
+    CHECK(pace_typical(&p, false, 0.95) >= 40000);
+}
+
 TEST(old_times_fade)
 {
     struct pace p = fresh();

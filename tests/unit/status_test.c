@@ -23,6 +23,10 @@ static const struct status_target targets[] = {
      .scope = "endpoint",
      .slow = true,
      .limit = 12,
+     .first_token_p50_ms = 300,
+     .first_token_p95_ms = 1200,
+     .answer_p50_ms = 2000,
+     .answer_p95_ms = 4000,
      .why = SPAN("5 failures in a row"),
      .retry_ms = 4200,
      .failures_in_a_row = 5,
@@ -31,8 +35,10 @@ static const struct status_target targets[] = {
      .last_error = SPAN("overloaded: \"try later\""),
      .last_error_age_ms = 800,
      .input_tokens = 12345678901234567890u},
-    {.name = SPAN("local"), .breaker = "closed", .in_flight = 2},
+    {.name = SPAN("local"), .breaker = "closed", .may_be_asked = true, .in_flight = 2},
 };
+static const size_t order[] = {0, 1};
+static const struct status_route routes[] = {{SPAN("gpt-*"), order, 2}, {SPAN("o3"), order, 1}};
 static const struct status_key keys[] = {{.provider = SPAN("gemini"),
                                           .model = SPAN("pro"),
                                           .index = 1,
@@ -56,6 +62,8 @@ static const struct status_snapshot full = {
     .kept_bytes = 4096,
     .targets = targets,
     .n_targets = 2,
+    .routes = routes,
+    .n_routes = 2,
     .keys = keys,
     .n_keys = 1,
 };
@@ -82,6 +90,7 @@ TEST(the_document_tells_the_whole_snapshot)
                                "      \"breaker\": \"open\",\n"
                                "      \"scope\": \"endpoint\",\n"
                                "      \"why\": \"5 failures in a row\",\n"
+                               "      \"may_be_asked\": false,\n"
                                "      \"retry_ms\": 4200,\n"
                                "      \"failures_in_a_row\": 5,\n"
                                "      \"slow\": true,\n"
@@ -91,12 +100,17 @@ TEST(the_document_tells_the_whole_snapshot)
                                "      \"failures\": 9,\n"
                                "      \"last_error\": \"overloaded: \\\"try later\\\"\",\n"
                                "      \"last_error_age_ms\": 800,\n"
+                               "      \"first_token_p50_ms\": 300,\n"
+                               "      \"first_token_p95_ms\": 1200,\n"
+                               "      \"answer_p50_ms\": 2000,\n"
+                               "      \"answer_p95_ms\": 4000,\n"
                                "      \"input_tokens\": 12345678901234567890,\n"
                                "      \"output_tokens\": 0\n"
                                "    },\n"
                                "    {\n"
                                "      \"target\": \"local\",\n"
                                "      \"breaker\": \"closed\",\n"
+                               "      \"may_be_asked\": true,\n"
                                "      \"retry_ms\": 0,\n"
                                "      \"failures_in_a_row\": 0,\n"
                                "      \"slow\": false,\n"
@@ -106,6 +120,18 @@ TEST(the_document_tells_the_whole_snapshot)
                                "      \"failures\": 0,\n"
                                "      \"input_tokens\": 0,\n"
                                "      \"output_tokens\": 0\n"
+                               "    }\n"
+                               "  ],\n"
+                               "  \"routes\": [\n"
+                               "    {\n"
+                               "      \"route\": \"gpt-*\",\n"
+                               "      \"targets\": [\"openai/gpt-4o\", \"local\"],\n"
+                               "      \"may_be_asked\": 1\n"
+                               "    },\n"
+                               "    {\n"
+                               "      \"route\": \"o3\",\n"
+                               "      \"targets\": [\"openai/gpt-4o\"],\n"
+                               "      \"may_be_asked\": 0\n"
                                "    }\n"
                                "  ],\n"
                                "  \"resting_keys\": [\n"
@@ -141,6 +167,7 @@ TEST(secrets_in_errors_are_hidden)
     t.last_error = SPAN("\"\nsk-abcdefgh\" is wrong");
     s.targets = &t;
     s.n_targets = 1;
+    s.n_routes = 0;
     s.last_reload = "providers.x: Zq8vT3mK1xW6";
     document(&s);
     secret_forget();

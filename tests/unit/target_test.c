@@ -1490,13 +1490,14 @@ TEST(a_look_names_the_scope_that_closes_a_target)
         struct target *t = find(&w, 0, "x");
         struct target_view v = look(&w, t);
 
-        CHECK(v.closed_by == NULL && v.retry_ms == 0 && v.failures == 0);
+        CHECK(v.closed_by == NULL && v.retry_ms == 0 && v.failures == 0 && v.may_be_asked);
         CHECK_INT(v.worst, BREAKER_CLOSED);
         fail_thrice(&w, t, rows[i].failure);
         w.now += 100;
         v = look(&w, t);
         CHECK_STR(v.closed_by, rows[i].scope);
         CHECK_INT(v.worst, BREAKER_OPEN);
+        CHECK(!v.may_be_asked);
         CHECK_INT(v.model, i == 0 ? BREAKER_OPEN : BREAKER_CLOSED);
         CHECK_INT(v.endpoint, i == 1 ? BREAKER_OPEN : BREAKER_CLOSED);
         CHECK_INT(v.path, i == 2 ? BREAKER_OPEN : BREAKER_CLOSED);
@@ -1516,7 +1517,9 @@ TEST(a_look_at_two_closed_scopes_names_the_one_that_is_open)
 
     fail_thrice(&w, t, MALFORMED);
     w.now = t->breaker.retry_at;
+    CHECK(look(&w, t).may_be_asked); /* the next one is its probe */
     CHECK_INT(may(&w, t), FAILURE_NONE);
+    CHECK(look(&w, t).may_be_asked);
     CHECK_STR(look(&w, t).closed_by, "model");
     CHECK_INT(look(&w, t).worst, BREAKER_HALF_OPEN);
     fail_thrice(&w, find(&w, 0, "y"), RESET);
