@@ -7,7 +7,7 @@ _holdfast() {
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
         ;;
-    --listen) return ;;
+    --listen | --admin) return ;;
     esac
     help=$("${COMP_WORDS[0]}" --help 2>/dev/null) || return
     if [[ $word == -* ]]; then
