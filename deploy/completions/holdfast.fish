@@ -3,7 +3,7 @@ function __holdfast_commands
     holdfast --help 2>/dev/null | string replace -rf '^  ([a-z]+)  +(.*)$' '$1\t$2'
 end
 function __holdfast_options
-    holdfast --help 2>/dev/null | string replace -rf '^ +(?:-[a-z], )?(--[a-z-]+)(?: [A-Z]+)?  +(.*)$' '$1\t$2'
+    holdfast --help 2>/dev/null | string replace -rf '^ +(?:-[a-z], )?(--[a-z-]+)(?: [A-Z]+|\[=[A-Z]+\])?  +(.*)$' '$1\t$2'
 end
 function __holdfast_needs_command
     not string match -qr -- '\n('(string join '|' (__holdfast_commands | string replace -r '\t.*' ''))')\n' \

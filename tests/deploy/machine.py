@@ -11,6 +11,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import netns
 from client import wait_for
 from conftest import ROOT
 
@@ -19,8 +20,8 @@ SOURCES = ("sources.list", "sources.list.d/debian.sources", "sources.list.d/ubun
 
 
 def why_not():
-    if os.geteuid() != 0:
-        return "needs root"
+    if reason := netns.why_not():
+        return reason
     for tool in ("mmdebstrap", "systemd-nspawn", "nsenter", "curl"):
         if not shutil.which(tool):
             return f"{tool} is not installed"
@@ -51,19 +52,23 @@ def debian(packages):
     return root
 
 
+def container(root, *arguments):
+    """The command that runs something in it; what is written there is forgotten."""
+    return ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe",
+            "--private-network", "--volatile=overlay", f"--machine=test-{os.getpid()}",
+            f"--directory={root}", *arguments]
+
+
 class Machine:
     """Runs from the start; with systemd, or as a container without it where `boots` is false."""
 
-    def __init__(self, packages, directory, boots=True):
+    def __init__(self, root, directory, boots=True):
         self.console = directory / "console"
         self.boots = boots
         payload = ["--boot"] if boots else ["--as-pid2", "sh", "-c", "echo up; exec sleep 600"]
         with open(self.console, "wb") as out:
-            self.nspawn = subprocess.Popen(
-                ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe",
-                 "--private-network", "--volatile=overlay", f"--machine=test-{os.getpid()}",
-                 f"--directory={debian(packages)}", *payload],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            self.nspawn = subprocess.Popen(container(root, *payload), stdin=subprocess.DEVNULL,
+                                           stdout=out, stderr=subprocess.STDOUT)
         self.leader = None
         wait_for(self._is_up, timeout=60)
         self.root = Path(f"/proc/{self.leader}/root")
@@ -75,7 +80,7 @@ class Machine:
         if not self.leader:
             return False
         if not self.boots:
-            return self.console.read_bytes() == b"up\n"
+            return b"up\n" in self.console.read_bytes()
         return self._enter("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
 
     def _enter(self, *command):

@@ -92,7 +92,7 @@ def test_the_man_page_names_all_that_help_names(installed, told):
         assert re.search(rf"^       {command}\b", text, re.M), command
     for option in options:
         assert option in text, option
-    for code in ("0", "64", "69", "70", "78"):
+    for code in ("0", "1", "2", "64", "69", "70", "78"):
         assert re.search(rf"^       {code}\s", text, re.M), code
 
 

@@ -1,11 +1,11 @@
 """The manifests for Kubernetes: what kustomize makes of them, by the published API and in use."""
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
+import netns
 from client import wait_for
 from conftest import ROOT
 
@@ -116,8 +116,8 @@ def test_what_belongs_to_the_gateway_finds_its_pods():
 @pytest.fixture
 def pod(overlay, release, tmp_path):
     """Holdfast with the configuration and environment of its container, in a network of its own."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("needs root and a network namespace")
+    if reason := netns.why_not():
+        pytest.skip(f"needs a network namespace: {reason}")
     container = holdfast_container(overlay[1])
     (tmp_path / "holdfast.yaml").write_text(overlay[1]["ConfigMap"]["data"]["holdfast.yaml"])
     args = [str(tmp_path / "holdfast.yaml") if a.startswith("/etc/") else a
