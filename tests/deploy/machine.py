@@ -11,6 +11,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 import netns
 from client import wait_for
 from conftest import ROOT
@@ -46,8 +48,11 @@ def debian(packages):
         part = root.with_suffix(f".{os.getpid()}")
         sources = [p for p in (Path("/etc/apt") / s for s in SOURCES)
                    if p.exists() and p.stat().st_size > 0]
-        sh("mmdebstrap", "--quiet", "--variant=essential", f"--include={wanted}", release, part,
-           *sources)
+        try:
+            sh("mmdebstrap", "--quiet", "--variant=essential", f"--include={wanted}", release, part,
+               *sources, timeout=300)
+        except (AssertionError, subprocess.TimeoutExpired) as e:  # no mirror is no fault of ours
+            pytest.skip(f"mmdebstrap makes no Debian here: {str(e).strip().splitlines()[-1]}")
         part.rename(root)
     return root
 
