@@ -24,7 +24,15 @@ static bool is_ours(unsigned status)
     }
 }
 
-static bool client_may_see(const struct attempt *a, struct span name)
+/* Where something was made: the path of a realtime call is told nowhere else. A whole URL stays
+ * here, as it would lead the caller past us. */
+static bool is_place(const struct attempt *a, struct span name, struct span value)
+{
+    return a->status == 201 && span_is_nocase(name, "location") && span_starts(value, "/") &&
+           !span_starts(value, "//");
+}
+
+static bool client_may_see(const struct attempt *a, struct span name, struct span value)
 {
     static const char *const names[] = {
         "content-type",  "content-disposition", "content-range", "accept-ranges", "etag",
@@ -33,7 +41,7 @@ static bool client_may_see(const struct attempt *a, struct span name)
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (span_is_nocase(name, names[i]))
             return true;
-    if (attempt_shows(a, name))
+    if (attempt_shows(a, name) || is_place(a, name, value))
         return true;
     return a->tunnel && name.n > 14 && span_is_nocase((struct span){name.p, 14}, "sec-websocket-");
 }
@@ -80,7 +88,7 @@ static void on_head(void *ctx, const struct http1_head *head)
     for (unsigned i = 0; i < head->n; i++) {
         struct span name = head->headers[i].name, value = head->headers[i].value;
 
-        if (!client_may_see(a, name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
+        if (!client_may_see(a, name, value) || name.n + value.n + 4 > a->fields.max - a->fields.len)
             continue; /* a line is passed on whole or not at all */
         strbuf_add_span(&a->fields, name);
         strbuf_add(&a->fields, ": ");

@@ -801,6 +801,12 @@ static void client_due(struct loop_timer *t)
 
 /* ---- accepting ------------------------------------------------------------------------------ */
 
+/* What may wait for one client. */
+static size_t most_waiting(const struct client_front *f)
+{
+    return f->limits.answer_bytes + CLIENT_HIGH_MARK + HEADROOM;
+}
+
 static void client_new(struct client_front *f, int fd, bool secure)
 {
     struct client *c = mem_zalloc(sizeof(*c));
@@ -810,7 +816,7 @@ static void client_new(struct client_front *f, int fd, bool secure)
     c->lfd = (struct loop_fd){fd, client_event};
     c->front = f;
     c->in = strbuf_heap(HTTP1_MAX_HEAD + 2 * SCRATCH_BYTES);
-    c->out = strbuf_heap(f->limits.answer_bytes + CLIENT_HIGH_MARK + HEADROOM);
+    c->out = strbuf_heap(most_waiting(f));
     c->timer.on_due = client_due;
     c->task.run = go_on;
     c->writable = true;
@@ -911,6 +917,9 @@ void client_front_change(struct client_front *f, const struct client_limits *lim
     f->limits = *limits;
     f->ctx = ctx;
     f->tls = tls;
+    for (struct client *c = f->clients; c != NULL; c = c->next)
+        if (c->out.max < most_waiting(f)) /* answers under way may still be as long as before */
+            c->out.max = most_waiting(f);
 }
 
 void client_front_listen(struct client_front *f, int fd, bool secure)

@@ -243,6 +243,16 @@ def test_a_redirect_is_not_followed(upstream, holdfast):
     assert answer.header("location") is None
 
 
+@pytest.mark.parametrize("status, place, seen", [
+    (201, "/v1/realtime/calls/rtc_1", True), (201, "https://elsewhere.example/v1/realtime/calls/rtc_1", False),
+    (201, "//elsewhere.example/x", False), (200, "/v1/realtime/calls/rtc_1", False)])
+def test_the_place_of_what_was_made(upstream, holdfast, status, place, seen):
+    """A realtime call's id stands there alone; a whole URL would take the caller's key past us."""
+    a = upstream("A", default=f"file?status={status}&extra=location:{place}")
+    answer = ask(holdfast(a).port, "POST", "/v1/realtime/calls", b"v=0", [("Content-Type", "application/sdp")])
+    assert answer.status == status and answer.header("location") == (place if seen else None)
+
+
 def test_a_short_answer_that_was_cut_is_an_error(upstream, holdfast):
     a = upstream("A", default="file?type=application/json&size=1000&cut=500")
     answer = ask(holdfast(a).port, "GET", "/v1/files")

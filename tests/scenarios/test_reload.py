@@ -8,6 +8,8 @@ import pytest
 
 from client import Raw, chat_body, request_bytes, wait_for
 from conftest import provider
+from faultd import bodies
+from faultd.by_hand import ByHand
 
 
 class Reloaded:
@@ -220,3 +222,28 @@ def test_a_storm_of_changes_under_load_loses_nothing(upstream, running):
     assert wrong == [] and len(done) > 50
     # What those before the last one have counted is there once their last request has ended.
     wait_for(lambda: r.proxy.metric("holdfast_requests_total", outcome="ok") == len(done))
+
+
+def test_connections_from_before_have_room_for_longer_answers(running):
+    """A client that is slow to read is not lost for an answer that the new limits allow."""
+    answer = bodies.dump(bodies.completion("m", "x" * 30_000_000, 1))
+
+    def serve(peer):
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                  % len(answer) + answer)
+
+    a = ByHand(serve)
+    try:
+        r = running(a.base_url, limits={"answer_body": "1MiB"})
+        with Raw(r.port) as c:
+            c.send(request_bytes("GET", "/v1/models"))
+            assert c.answer("GET").status == 200
+            r.change(limits={"answer_body": "64MiB"})
+            before = r.proxy.stderr.count('"msg":"exchange"')
+            c.send(request_bytes("POST", "/v1/chat/completions", chat_body()))
+            wait_for(lambda: r.proxy.stderr.count('"msg":"exchange"') > before)
+            got = c.answer()
+        assert got.end == "complete" and len(got.json["choices"][0]["message"]["content"]) == 30_000_000
+    finally:
+        a.stop()
