@@ -143,6 +143,9 @@ static bool read_wishes(struct exchange *x, const struct http1_head *h)
     x->retried = span_to_u64(http1_find(h, "x-stainless-retry-count"), &retries) && retries > 0;
     for (size_t i = 0; i < ARRAY_LEN(sessions) && x->session.n == 0; i++)
         x->session = arena_copy(&x->arena, http1_find(h, sessions[i]));
+    /* Claude Code, 2.1: an error event behind a part of an answer is the last word of its session.
+     */
+    x->tries_again = http1_find(h, "x-claude-code-session-id").n > 0;
     x->no_failover = span_is_nocase(failover, "off");
     if (failover.p != NULL && !x->no_failover && !span_is_nocase(failover, "on")) {
         exchange_refuse_saying(x, 400, "invalid_header", "x-holdfast-failover",

@@ -582,10 +582,15 @@ static void break_off(struct exchange *x)
     relay_error(&x->failover, what_was_said(x), x->request.model, loop_now_ms(x->space->loop),
                 &error);
     error.request_id = x->id;
-    if (x->owner != NULL && x->owner->writer.started && x->dialect->write_break != NULL)
+    if (x->tries_again && x->dialect->comments) {
+        strbuf_add(&event, ": ");
+        relay_add_value(span_of(error.message), &event);
+        strbuf_add(&event, "\n\n");
+    } else if (x->owner != NULL && x->owner->writer.started && x->dialect->write_break != NULL) {
         x->dialect->write_break(&x->owner->writer, &error, &event);
-    else
+    } else {
         x->dialect->write_stream_error(&error, &event);
+    }
     if (x->owner != NULL)
         settle(x, x->owner);
     if (x->owner != NULL && failure_row(failover_outcome(&x->failover))->blame != NEUTRAL &&

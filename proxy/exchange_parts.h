@@ -57,6 +57,8 @@ struct exchange {
     struct span query_for_same;  /* the same of the query, from "?" on */
     bool no_failover;
     bool retried;        /* the client's library tries this for the second time or later */
+    bool tries_again;    /* the client asks again by itself when a connection breaks, and gives up
+                            when it is told of an error inside an answer */
     struct span session; /* a header that names the conversation, or empty */
     uint64_t timeout_ms; /* 0: none asked for */
     enum seam_mode midstream;

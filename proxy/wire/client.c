@@ -567,7 +567,7 @@ static void read_body(struct client *c, struct span *in)
         }
         if (data.n > 0 && !c->front->handler->body(c->exchange, data))
             return;
-        if (c->slow && c->state == READ_BODY)
+        if (c->slow && c->state == READ_BODY && client_waiting(c) == 0) /* else it is a reader's */
             set_deadline(c, c->held || c->tunnel ? NEVER : c->front->limits.body_ms);
         if (r == HTTP1_DONE) {
             keep(c, *in); /* before the exchange starts: it may answer at once */
@@ -679,7 +679,8 @@ void client_body_pause(struct client *c)
     if (c->state != READ_BODY)
         return;
     c->held = c->slow = true;
-    set_deadline(c, NEVER);
+    if (client_waiting(c) == 0)
+        set_deadline(c, NEVER);
 }
 
 void client_body_resume(struct client *c)

@@ -474,3 +474,17 @@ def test_a_session_keeps_its_target(door, upstream, holdfast):
     for _ in range(8):
         ask(proxy.port, headers={"X-Claude-Code-Session-Id": "one"})
     assert sorted(len(f.attempts) for f in fakes) == [0, 8]
+
+
+def test_claude_code_is_only_cut_off_as_it_then_asks_again_and_another_one_answers(upstream, holdfast):
+    a, b = upstream("A", default="cut?after=3"), upstream("B")
+    proxy = holdfast({"type": "anthropic", "base_url": a.base_url.removesuffix("/v1"), "api_key": "sk-a"}, b,
+                     stream={"midstream": "error"})
+    headers = {"X-Claude-Code-Session-Id": "one"}
+    first = ask(proxy.port, stream=True, headers=headers)
+    assert first.end == "aborted" and b"event: error" not in first.body
+    assert b": a/model-a: the answer ended before its end marker" in first.body
+    assert ask(proxy.port, stream=True, headers=headers).end == "complete"
+    assert [len(u.attempts) for u in (a, b)] == [1, 1]
+    other = ask(proxy.port, stream=True)
+    assert other.end == "aborted" and b"event: error" in other.body
