@@ -57,7 +57,7 @@ install_packages() {
             --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# The test runner, and in a place of its own what the end-to-end tests need.
+# The test runner, and in a place of its own what the end-to-end tests need; while the builds run.
 install_python() {
     local venv=$ROOT/build/venv stamp=$ROOT/build/venv/installed
     local want
@@ -65,11 +65,9 @@ install_python() {
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && return 0
     { [ -x "$venv/bin/python" ] || python3 -m venv "$venv"; } &&
         "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt || return 1
-    if "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt; then
+    "$venv/bin/pip" install -q --disable-pip-version-check -r tests/e2e/requirements.txt &&
         printf '%s' "$want" >"$stamp"
-    else
-        NOTES+=("note: the Python SDK could not be installed; its tests are skipped by name")
-    fi
+    return 0
 }
 
 # The clients that come from npm, while the builds run. What is not there then is skipped by name.
@@ -97,6 +95,11 @@ install_deploy() {
         tar -xzf "$got"/aws-cdk-*.tgz -C "$got" package/lib/layer.zip &&
         python3 -m zipfile -e "$got/package/lib/layer.zip" "$got" &&
         chmod +x "$got/kubectl/kubectl" && mv "$got/kubectl/kubectl" "$dir" && rm -r "$got"
+}
+
+install_all_python() {
+    install_python || return 1
+    ! wants deploy || install_deploy || return 2
 }
 
 # A browser for the status page, and what reads the metrics. Prometheus is unpacked, not installed:
@@ -200,14 +203,11 @@ scenarios() {
 
 mkdir -p "$RESULTS"
 must "packages" install_packages
-must "the test runner" install_python
+install_all_python >"$RESULTS/python.log" 2>&1 &
+PYTHON=$!
 if wants e2e; then
     install_node >"$RESULTS/npm.log" 2>&1 &
     NODE=$!
-fi
-if wants deploy; then
-    install_deploy >"$RESULTS/deploy.log" 2>&1 &
-    DEPLOY=$!
 fi
 if wants scenarios; then
     install_watchers >"$RESULTS/watchers.log" 2>&1 &
@@ -223,6 +223,16 @@ else
     skip "build of the fuzz targets" "no clang-14 with libFuzzer; their corpora run as unit tests"
 fi
 
+wait "$PYTHON"
+case $? in
+1)
+    cat "$RESULTS/python.log"
+    must "the test runner" false
+    ;;
+2) NOTES+=("note: not all that deploy needs could be installed, see $RESULTS/python.log") ;;
+esac
+[ -f build/venv/installed ] ||
+    NOTES+=("note: the Python SDKs could not be installed; their tests are skipped by name")
 if wants unit; then
     unit dev
     unit tsan
@@ -233,7 +243,10 @@ if wants scenarios; then
     wait "$WATCHERS" ||
         NOTES+=("note: no Chromium or no Prometheus, see $RESULTS/watchers.log; skipped by name")
     scenarios scenarios "$DEV" "$WORKERS" tests/scenarios -m "not release and not alone"
-    scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone"
+    scenarios scenarios-alone "$DEV" 0 tests/scenarios -m "not release and alone" \
+        --ignore tests/scenarios/test_outages.py
+    # A minute each, of which next to all is waiting.
+    scenarios scenarios-outages "$DEV" 3 tests/scenarios/test_outages.py -m "not release"
 fi
 if wants tsan; then
     scenarios scenarios-tsan "$TSAN" "$WORKERS" tests/scenarios -m "tsan and not alone"
@@ -241,7 +254,6 @@ if wants tsan; then
 fi
 wants release && scenarios scenarios-release "$RELEASE" 0 tests/scenarios -m release
 if wants deploy; then
-    wait "$DEPLOY" || NOTES+=("note: not all could be installed for it, see $RESULTS/deploy.log")
     scenarios deploy "$RELEASE" "$JOBS" tests/deploy --dist loadfile
 fi
 if wants e2e; then
