@@ -592,16 +592,15 @@ static void judge_whole(struct attempt *a)
     }
 }
 
-void attempt_judge_error(struct attempt *a, struct span content_type)
+void attempt_judge_error(struct attempt *a)
 {
-    enum failure f =
-        a->dialect->classify(a->status, content_type, strbuf_span(&a->held), &a->error);
+    struct span type = a->html ? SPAN("text/html") : SPAN("");
+    enum failure f = a->dialect->classify(a->status, type, strbuf_span(&a->held), &a->error);
     size_t n = strlen(a->error.message);
 
     /* Of a path that we do not know it says nothing of what else the key may do. */
     if (a->raw && (f == AUTH || f == FORBIDDEN))
         f = KEY_SCOPE;
-
     secret_redact(a->error.message, &n);
     a->error.message[n] = '\0';
     a->retry_after_ms = retry_after_read(a->retry_after_ms, a->spent_ms, strbuf_span(&a->held));
@@ -629,6 +628,16 @@ bool attempt_shows(const struct attempt *a, struct span name)
             span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
             return true;
     return false;
+}
+
+void attempt_keep_field(struct attempt *a, const struct http1_header *h)
+{
+    if (h->name.n + h->value.n + 4 > a->fields.max - a->fields.len)
+        return;
+    strbuf_add_span(&a->fields, h->name);
+    strbuf_add(&a->fields, ": ");
+    strbuf_add_span(&a->fields, h->value);
+    strbuf_add(&a->fields, "\r\n");
 }
 
 static struct span find_field(const void *head, const char *name)
@@ -662,16 +671,9 @@ static void on_head(void *ctx, const struct http1_head *head)
         a->held.max = ATTEMPT_MAX_ERROR;
         return;
     }
-    for (unsigned i = 0; i < head->n; i++) {
-        struct span name = head->headers[i].name, value = head->headers[i].value;
-
-        if (!attempt_shows(a, name) || name.n + value.n + 4 > a->fields.max - a->fields.len)
-            continue; /* a line is passed on whole or not at all */
-        strbuf_add_span(&a->fields, name);
-        strbuf_add(&a->fields, ": ");
-        strbuf_add_span(&a->fields, value);
-        strbuf_add(&a->fields, "\r\n");
-    }
+    for (unsigned i = 0; i < head->n; i++)
+        if (attempt_shows(a, head->headers[i].name))
+            attempt_keep_field(a, &head->headers[i]);
 }
 
 /* Content types lie, so the first byte decides: a stream starts with a field name or a comment. */
@@ -717,7 +719,7 @@ static void on_body(void *ctx, struct span bytes)
                      bytes.n < ATTEMPT_MAX_ERROR - a->held.len ? bytes.n
                                                                : ATTEMPT_MAX_ERROR - a->held.len);
         if (a->held.len == ATTEMPT_MAX_ERROR)
-            attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+            attempt_judge_error(a);
     }
 }
 
@@ -737,7 +739,7 @@ static void ended(struct attempt *a, bool cut, const char *text)
             judge_whole(a);
         break;
     case MODE_ERROR:
-        attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        attempt_judge_error(a);
         break;
     case MODE_RAW: /* not here */
         break;

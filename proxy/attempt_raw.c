@@ -85,16 +85,9 @@ static void on_head(void *ctx, const struct http1_head *head)
     a->mode = MODE_RAW;
     a->tunnel = head->status == 101;
     a->gathers = span_find_nocase(type, "json") != NULL;
-    for (unsigned i = 0; i < head->n; i++) {
-        struct span name = head->headers[i].name, value = head->headers[i].value;
-
-        if (!client_may_see(a, name, value) || name.n + value.n + 4 > a->fields.max - a->fields.len)
-            continue; /* a line is passed on whole or not at all */
-        strbuf_add_span(&a->fields, name);
-        strbuf_add(&a->fields, ": ");
-        strbuf_add_span(&a->fields, value);
-        strbuf_add(&a->fields, "\r\n");
-    }
+    for (unsigned i = 0; i < head->n; i++)
+        if (client_may_see(a, head->headers[i].name, head->headers[i].value))
+            attempt_keep_field(a, &head->headers[i]);
     if (a->tunnel)
         give(a);
 }
@@ -138,7 +131,7 @@ static void on_end(void *ctx)
     struct attempt *a = ctx;
 
     if (a->mode == MODE_ERROR) {
-        attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        attempt_judge_error(a);
         return;
     }
     a->over = true;
@@ -150,7 +143,7 @@ static void on_failed(void *ctx, enum failure why, const char *text)
     struct attempt *a = ctx;
 
     if (why == TRUNCATED && a->mode == MODE_ERROR)
-        attempt_judge_error(a, a->html ? SPAN("text/html") : SPAN(""));
+        attempt_judge_error(a);
     else
         attempt_fail(a, why, text);
 }

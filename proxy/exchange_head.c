@@ -182,6 +182,17 @@ static bool read_wishes(struct exchange *x, const struct http1_head *h)
     return true;
 }
 
+bool exchange_reserve(struct exchange *x, uint64_t n)
+{
+    if (service_reserve(x->space->service, n)) {
+        x->reserved += n;
+        return true;
+    }
+    exchange_refuse_saying(x, 503, "proxy_overloaded", "",
+                           "the requests under way use all the memory that limits.memory allows");
+    return false;
+}
+
 void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h)
 {
     struct exchange_space *s = ctx;
@@ -217,13 +228,8 @@ void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h)
     x->fields_for_same = exchange_copy_fields(x, h, x->dialect->client_fields);
     x->query_for_same = copy_query(x, h->target, x->dialect->client_query);
     if (h->framing == HTTP1_LENGTH) {
-        if (!service_reserve(s->service, h->length)) {
-            exchange_refuse_saying(
-                x, 503, "proxy_overloaded", "",
-                "the requests under way use all the memory that limits.memory allows");
+        if (!exchange_reserve(x, h->length))
             return NULL;
-        }
-        x->reserved = h->length;
     }
     x->body = h->framing == HTTP1_LENGTH && h->length <= SMALL_BODY
                   ? strbuf_in(&x->arena, SMALL_BODY)
@@ -236,7 +242,6 @@ void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h)
 bool exchange_body(void *exchange, struct span bytes)
 {
     struct exchange *x = exchange;
-    struct service *s = x->space->service;
 
     if (x->pass != NULL)
         return exchange_pass_body(x, bytes);
@@ -246,16 +251,5 @@ bool exchange_body(void *exchange, struct span bytes)
                                "the body is larger than limits.request_body allows");
         return false;
     }
-    if (x->body.len > x->reserved) {
-        uint64_t more = x->body.len - x->reserved;
-
-        if (!service_reserve(s, more)) {
-            exchange_refuse_saying(
-                x, 503, "proxy_overloaded", "",
-                "the requests under way use all the memory that limits.memory allows");
-            return false;
-        }
-        x->reserved += more;
-    }
-    return true;
+    return x->body.len <= x->reserved || exchange_reserve(x, x->body.len - x->reserved);
 }

@@ -141,6 +141,9 @@ void exchange_set_id(struct exchange *x, struct span wanted);
 struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
                                  const char *const *names);
 
+/* Takes n more bytes of the service's memory, until its end. False where it was refused. */
+bool exchange_reserve(struct exchange *x, uint64_t n);
+
 /* What struct client_handler asks for while a request comes in. */
 void *exchange_begin(void *ctx, struct client *c, const struct http1_head *h);
 

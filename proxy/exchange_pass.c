@@ -99,14 +99,8 @@ bool exchange_pass_begin(struct exchange *x, const struct http1_head *h)
     p->fields = tunnel ? tunnel_fields(x, h) : exchange_copy_fields(x, h, fields_passed);
     p->has_length = h->framing == HTTP1_LENGTH;
     p->length = h->length;
-    x->reserved = h->framing == HTTP1_NO_BODY ? 0 : small ? h->length : HELD_BODY + AHEAD;
-    if (!service_reserve(x->space->service, x->reserved)) {
-        x->reserved = 0;
-        exchange_refuse_saying(
-            x, 503, "proxy_overloaded", "",
-            "the requests under way use all the memory that limits.memory allows");
+    if (h->framing != HTTP1_NO_BODY && !exchange_reserve(x, small ? h->length : HELD_BODY + AHEAD))
         return false;
-    }
     x->body = strbuf_heap(HELD_BODY + AHEAD);
     return true;
 }

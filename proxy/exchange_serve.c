@@ -13,7 +13,7 @@ void exchange_serve_models(struct exchange *x)
     const struct config *c = x->space->service->config;
     struct span names[MAX_MODELS];
     struct strbuf out = strbuf_in(&x->arena, 1024 * 1024);
-    size_t n = 0;
+    size_t n = 0, shown = 0;
 
     /* Names that a client can use as they are: patterns are not. */
     for (size_t i = 0; i < c->n_routes && n < MAX_MODELS; i++)
@@ -33,12 +33,10 @@ void exchange_serve_models(struct exchange *x)
                 names[n++] = span_of(model);
         }
     }
-    for (size_t i = 0, all = n; i < all; i++) { /* what it may not use is not there */
-        if (i == 0)
-            n = 0;
+    for (size_t i = 0; i < n; i++) /* what it may not use is not there */
         if (exchange_may_use(x, names[i]))
-            names[n++] = names[i];
-    }
+            names[shown++] = names[i];
+    n = shown;
     if (x->admission.door.kind == DOOR_MODELS) {
         x->dialect->write_models(names, n, 0, &out);
         exchange_answer_json(x, 200, strbuf_span(&out));

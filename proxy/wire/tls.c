@@ -12,6 +12,15 @@
 
 static X509_STORE *store;
 
+/* The same on both sides. */
+static void set_up(SSL_CTX *c)
+{
+    SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+    /* A write that would block is repeated from wherever the bytes then are. */
+    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
 /* The system's certificates; NULL with *e. */
 static X509_STORE *system_store(struct err *e)
 {
@@ -117,10 +126,7 @@ void tls_trust_use(void *ssl_ctx, const struct tls_own *own)
 
     assert(store != NULL);
     SSL_CTX_set1_cert_store(ssl_ctx, own != NULL && own->store != NULL ? own->store : store);
-    SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION);
-    /* A write that would block is repeated from wherever the bytes then are. */
-    SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    set_up(ssl_ctx);
     if (own == NULL || own->shown == NULL)
         return;
     SSL_CTX_get0_chain_certs(own->shown, &chain);
@@ -160,10 +166,8 @@ int tls_server_new(const char *cert, const char *key, struct tls_server **out, s
     ERR_clear_error();
     if (c == NULL)
         return err_set(e, ERR_IO, "tls: OpenSSL cannot start");
-    SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+    set_up(c);
     SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_alpn_select_cb(c, choose_http1, NULL);
     if (read_pair(c, cert, key, "tls.", e) == 0) {
         *out = (struct tls_server *)c;
