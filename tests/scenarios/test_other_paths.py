@@ -217,6 +217,15 @@ def test_only_what_does_no_harm_is_repeated(upstream, holdfast, method, times, f
     assert len(a.attempts) == times
 
 
+def test_what_must_not_go_out_twice_has_a_connection_of_its_own(upstream, holdfast):
+    """A kept one may be closed already, and nobody knows then whether the request was heard."""
+    a = upstream("A", default="file")
+    p = holdfast(a)
+    for method in ("GET", "GET", "POST", "PATCH", "DELETE"):
+        assert ask(p.port, method, "/v1/batches").status == 200
+    assert [x.reused for x in a.attempts] == [False, True, False, False, True]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_may_not_do_this_is_no_fault_of_the_caller_s_nor_of_other_requests(
         upstream, holdfast, status):
