@@ -33,7 +33,7 @@ static bool mend(struct attempt *a, enum failure why)
         return false;
     a->refused = a->without | refused;
     if (params_only_value(&a->error)) {
-        log_info("%s: refuses a parameter's value and is asked once more without it: %s",
+        log_warn("%s: refuses a parameter's value and is asked once more without it: %s",
                  a->target->name, a->error.message);
         return true;
     }

@@ -558,8 +558,9 @@ static void reload(struct program *p, const char *why)
 
     p->seen = watch_look(p->config->files, p->config->n_files);
     if (read_again(p, &e) < 0) {
-        log_error("%s: the configuration was not taken over, the one before goes on: %s", why,
-                  e.msg);
+        /* What is wrong comes first: something else that is wrong is news. */
+        log_error("%s; so the configuration was not taken over, the one before goes on (%s)", e.msg,
+                  why);
         note_reload(p, e.msg);
         return;
     }

@@ -16,6 +16,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/json.h"
 #include "proxy/base/mem.h"
+#include "proxy/base/repeat.h"
 #include "proxy/base/secret.h"
 
 #define BUFFER_BYTES (512 * 1024) /* twice: one fills while the other is written */
@@ -45,6 +46,7 @@ static struct {
     bool running;        /* the writer is there */
     bool ending;         /* ... and is to end */
     struct buffer filling;
+    struct repeats repeats;
 
     pthread_t thread;
     int fd;
@@ -305,14 +307,56 @@ static void write_taken(void)
     sink.taken.len = 0;
 }
 
+/* With the lock: false where there is no room. */
+static bool add_line(struct span line)
+{
+    struct buffer *b = &sink.filling;
+
+    if (line.n >= BUFFER_BYTES - b->len)
+        return false;
+    memcpy(b->text + b->len, line.p, line.n);
+    b->text[b->len + line.n] = '\n';
+    b->len += line.n + 1;
+    return true;
+}
+
 /* The writer thread -------------------------------------------------------------------------- */
 
+/* Without an end for UINT64_MAX. */
 static void wait_until(uint64_t until_us)
 {
     struct timespec t = {.tv_sec = (time_t)(until_us / 1000000),
                          .tv_nsec = (long)(until_us % 1000000 * 1000)};
 
-    pthread_cond_timedwait(&sink.wake, &sink.lock, &t);
+    if (until_us == UINT64_MAX)
+        pthread_cond_wait(&sink.wake, &sink.lock);
+    else
+        pthread_cond_timedwait(&sink.wake, &sink.lock, &t);
+}
+
+static uint64_t summaries_due_us(void)
+{
+    uint64_t due_ms = repeat_due_ms(&sink.repeats);
+
+    return due_ms == UINT64_MAX ? UINT64_MAX : due_ms * 1000;
+}
+
+/* Appends the summaries that are due, at the end all of them, to what is filling. */
+static void add_summaries(void)
+{
+    char mem[LOG_LINE_MAX + 1], msg[REPEAT_TEXT + 128];
+    struct repeat_summary s;
+
+    while (repeat_summarise(&sink.repeats, sink.ending, clock_us() / 1000, &s)) {
+        struct strbuf line = strbuf_on(mem, sizeof(mem)), text = strbuf_on(msg, sizeof(msg));
+
+        strbuf_addf(&text, "%" PRIu64 " more time%s in the last %" PRIu64 " s, the last: ", s.times,
+                    s.times == 1 ? "" : "s", (s.ms + 500) / 1000);
+        strbuf_add_span(&text, s.last);
+        make_line(&line, current_format(), (enum log_level)s.level, strbuf_span(&text));
+        if (!add_line(strbuf_span(&line)))
+            drop(1);
+    }
 }
 
 /* Waits for lines, lets them gather, and takes them by swapping the buffers. False: the end. */
@@ -322,11 +366,15 @@ static bool take_lines(void)
     uint64_t until;
 
     pthread_mutex_lock(&sink.lock);
-    while (sink.filling.len == 0 && !sink.ending)
-        pthread_cond_wait(&sink.wake, &sink.lock);
+    add_summaries();
+    while (sink.filling.len == 0 && !sink.ending) {
+        wait_until(summaries_due_us());
+        add_summaries();
+    }
     until = clock_us() + GATHER_MS * 1000;
     while (sink.filling.len < BUFFER_BYTES / 2 && !sink.ending && clock_us() < until)
         wait_until(until);
+    add_summaries();
     sink.taken = sink.filling;
     sink.filling = empty;
     pthread_mutex_unlock(&sink.lock);
@@ -379,6 +427,7 @@ int log_start(enum log_level level, enum log_format format, int fd, struct err *
     pthread_mutex_lock(&sink.lock);
     assert(!sink.running);
     init_wake();
+    sink.repeats = (struct repeats){0};
     sink.filling = (struct buffer){.text = mem_alloc(BUFFER_BYTES)};
     sink.taken = (struct buffer){.text = mem_alloc(BUFFER_BYTES)};
     sink.fd = fd;
@@ -425,21 +474,19 @@ void log_stop(void)
 /* Hands a line to the writer; false where there is none. */
 static bool push(struct span line)
 {
-    size_t before, after;
-    bool running;
+    size_t before;
+    bool running, added = false;
 
     pthread_mutex_lock(&sink.lock);
     running = sink.running;
-    before = after = sink.filling.len;
-    if (running && line.n < BUFFER_BYTES - before) {
-        memcpy(sink.filling.text + before, line.p, line.n);
-        sink.filling.text[before + line.n] = '\n';
-        sink.filling.len = after = before + line.n + 1;
-        if (before == 0 || (before < BUFFER_BYTES / 2 && after >= BUFFER_BYTES / 2))
-            pthread_cond_signal(&sink.wake);
-    }
+    before = sink.filling.len;
+    if (running)
+        added = add_line(line);
+    if (added &&
+        (before == 0 || (before < BUFFER_BYTES / 2 && sink.filling.len >= BUFFER_BYTES / 2)))
+        pthread_cond_signal(&sink.wake);
     pthread_mutex_unlock(&sink.lock);
-    if (running && after == before)
+    if (running && !added)
         drop(1);
     return running;
 }
@@ -469,21 +516,59 @@ void log_line(struct span line)
     errno = keep;
 }
 
+/* FNV-1a. */
+static uint64_t hash_on(uint64_t h, const char *text)
+{
+    for (; *text != '\0'; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3;
+    return h;
+}
+
+/* The same kind of trouble: the same sentence, of the same thing where it begins with one. */
+static uint64_t kind_of(enum log_level level, const char *fmt, va_list ap)
+{
+    uint64_t kind = hash_on(0xcbf29ce484222325 + level, fmt);
+
+    return strncmp(fmt, "%s", 2) == 0 ? hash_on(kind, va_arg(ap, const char *)) : kind;
+}
+
+/* May it be told now, or was it counted? */
+static bool is_news(uint64_t kind, enum log_level level, struct span msg)
+{
+    uint64_t due_us;
+    bool news = true;
+
+    pthread_mutex_lock(&sink.lock);
+    due_us = summaries_due_us();
+    if (sink.running)
+        news = repeat_tell(&sink.repeats, kind, (int)level, msg, clock_us() / 1000);
+    if (summaries_due_us() < due_us)
+        pthread_cond_signal(&sink.wake);
+    pthread_mutex_unlock(&sink.lock);
+    return news;
+}
+
 void log_write(enum log_level level, const char *fmt, ...)
 {
     char msg[LOG_LINE_MAX], mem[LOG_LINE_MAX + 1];
     struct strbuf line = strbuf_on(mem, sizeof(mem));
     int keep = errno, n;
+    uint64_t kind;
     size_t len;
     va_list ap;
 
+    va_start(ap, fmt);
+    kind = kind_of(level, fmt, ap);
+    va_end(ap);
     va_start(ap, fmt);
     n = vsnprintf(msg, sizeof(msg), fmt, ap);
     va_end(ap);
     len = n < 0 ? 0 : (size_t)n < sizeof(msg) ? (size_t)n : sizeof(msg) - 1;
     /* Before escaping, which could part a secret. */
     secret_redact(msg, &len);
-    make_line(&line, current_format(), level, (struct span){msg, len});
-    log_line(strbuf_span(&line));
+    if (level > LOG_WARN || is_news(kind, level, (struct span){msg, len})) {
+        make_line(&line, current_format(), level, (struct span){msg, len});
+        log_line(strbuf_span(&line));
+    }
     errno = keep;
 }

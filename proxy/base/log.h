@@ -12,6 +12,10 @@
  * A line is at most LOG_LINE_MAX bytes, always valid, and holds no control bytes: what comes from
  * outside cannot forge a second line or move a terminal's cursor.
  *
+ * Warnings and errors of one kind are told once and then counted (repeat.h): "12 more times in the
+ * last 60 s, the last: ...". A kind is a level, a format, and its first argument where the format
+ * begins with %s: begin a message with the thing that it is about.
+ *
  * Until log_start() and after log_stop() lines go straight to stderr, as text.
  */
 #ifndef HOLDFAST_BASE_LOG_H

@@ -875,6 +875,9 @@ static void accept_some(struct loop_fd *lfd, uint32_t events)
         int fd;
 
         if (l->front->open >= l->front->limits.connections) {
+            log_warn("all %u client connections (limits.connections) of a worker are in use: "
+                     "others wait",
+                     l->front->limits.connections);
             listener_pause(l); /* the others wait in the kernel's queue */
             return;
         }
@@ -885,6 +888,7 @@ static void accept_some(struct loop_fd *lfd, uint32_t events)
         } else if (fd >= 0) {
             client_new(l->front, fd, l->secure);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn("clients cannot be accepted at the moment: %s", strerror(errno));
             listener_pause(l); /* level-triggered: it would spin */
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
