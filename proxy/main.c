@@ -25,11 +25,13 @@
 #include "proxy/base/mem.h"
 #include "proxy/base/secret.h"
 #include "proxy/ops/admin.h"
+#include "proxy/ops/notify.h"
 #include "proxy/ops/status.h"
 #include "proxy/ops/status_command.h"
 #include "proxy/ops/watch.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
+#include "proxy/wire/inherit.h"
 #include "proxy/wire/worker.h"
 
 #define MAX_LISTENERS 16
@@ -46,7 +48,7 @@ struct program {
     struct admin *admin;
     struct worker *workers[MAX_WORKERS];
     unsigned n_workers;
-    int fds[MAX_WORKERS][MAX_LISTENERS];
+    struct client_listener listeners[MAX_WORKERS][MAX_LISTENERS];
     size_t n_listens;
     char addresses[MAX_LISTENERS][80];
     char *paths[MAX_LISTENERS]; /* of unix sockets */
@@ -353,12 +355,14 @@ static void name_listener(const struct config_listen *l, int fd, bool secure, ch
 }
 
 /* One socket a worker for each address, so that the kernel spreads the connections; a unix socket
- * is shared. The first is opened alone, so that an address in use is noticed. */
+ * and one that was passed to us are shared. The first is opened alone, so that an address in use is
+ * noticed. */
 static int open_listener(struct program *p, size_t i, struct err *e)
 {
     struct config_listen l = p->config->listens[i];
-    bool many = p->n_workers > 1 && l.path == NULL;
-    int fd = client_listen(&l, false, e);
+    int lent = inherit_take(&l);
+    bool many = p->n_workers > 1 && l.path == NULL && lent < 0;
+    int fd = lent >= 0 ? lent : client_listen(&l, false, e);
     struct sockaddr_storage a;
     socklen_t n = sizeof(a);
 
@@ -367,17 +371,19 @@ static int open_listener(struct program *p, size_t i, struct err *e)
     name_listener(&l, fd, p->config->tls.cert != NULL, p->addresses[i], sizeof(p->addresses[i]));
     p->n_listens = i + 1;
     p->paths[i] = l.path != NULL ? mem_strdup(l.path) : NULL;
-    if (!many) {
-        for (unsigned w = 0; w < p->n_workers; w++)
-            p->fds[w][i] = fd;
+    for (unsigned w = 0; w < p->n_workers; w++)
+        p->listeners[w][i] =
+            (struct client_listener){.fd = fd, .secure = !l.loopback, .lent = lent >= 0};
+    if (!many)
         return 0;
-    }
     if (l.port == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0)
         l.port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                                : ((struct sockaddr_in *)&a)->sin_port);
     close(fd);
     for (unsigned w = 0; w < p->n_workers; w++)
-        if ((p->fds[w][i] = client_listen(&l, true, e)) < 0)
+        p->listeners[w][i].fd = -1;
+    for (unsigned w = 0; w < p->n_workers; w++)
+        if ((p->listeners[w][i].fd = client_listen(&l, true, e)) < 0)
             return -1;
     return 0;
 }
@@ -385,10 +391,12 @@ static int open_listener(struct program *p, size_t i, struct err *e)
 static void close_listeners(struct program *p)
 {
     for (size_t i = 0; i < p->n_listens; i++) {
-        for (unsigned w = 0; w < p->n_workers; w++)
-            if (p->fds[w][i] >= 0 && (w == 0 || p->fds[w][i] != p->fds[0][i]))
-                close(p->fds[w][i]);
-        if (p->paths[i] != NULL && p->fds[0][i] >= 0)
+        const struct client_listener *first = &p->listeners[0][i];
+
+        for (unsigned w = p->n_workers; w-- > 0;)
+            if (p->listeners[w][i].fd >= 0 && (w == 0 || p->listeners[w][i].fd != first->fd))
+                close(p->listeners[w][i].fd);
+        if (p->paths[i] != NULL && !first->lent)
             unlink(p->paths[i]);
         free(p->paths[i]);
     }
@@ -600,6 +608,7 @@ static void wait_for_the_end(struct program *p)
         else if (sig < 0 && errno == EAGAIN)
             look_at_files(p, &unsettled);
     }
+    notify_manager("STOPPING=1");
     log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
              (unsigned long long)(p->config->drain.timeout / 1000));
     drain(p, &signals, sig == SIGINT);
@@ -641,14 +650,18 @@ static int run(struct program *p)
     p->n_workers = p->service->n_workers = count_workers(p->config);
     p->seen = watch_look(p->config->files, p->config->n_files);
     rc = EX_UNAVAILABLE;
+    inherit_start();
     for (size_t i = 0; i < p->config->n_listens; i++)
         if (open_listener(p, i, &e) < 0)
             goto done;
+    if (inherit_check(&e) < 0)
+        goto done;
     for (unsigned w = 0; w < p->n_workers; w++)
-        p->workers[w] = worker_start(p->service, p->fds[w], p->config->n_listens);
+        p->workers[w] = worker_start(p->service, p->listeners[w], p->config->n_listens);
     if (start_admin(p, &e) < 0)
         goto done;
     greet(p);
+    notify_manager("READY=1");
     wait_for_the_end(p);
     rc = EX_OK;
 
@@ -687,7 +700,6 @@ static int serve(struct program *p)
     sigaddset(&all, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &all, NULL); /* inherited by every thread: main waits for them */
     raise_descriptor_limit();
-    memset(p->fds, -1, sizeof(p->fds));
     return run(p);
 }
 

@@ -97,14 +97,14 @@ def free_port():
 class Process:
     """A run of the binary whose stderr and stdout go to files."""
 
-    def __init__(self, directory, args, env=None, cwd=None, prefix=()):
+    def __init__(self, directory, args, env=None, cwd=None, prefix=(), pass_fds=()):
         n = len(list(directory.glob("stderr*")))
         self.err_path = directory / f"stderr{n}"
         self.out_path = directory / f"stdout{n}"
         with open(self.err_path, "wb") as err, open(self.out_path, "wb") as out:
             self.process = subprocess.Popen([*prefix, str(BINARY), *args], stdout=out, stderr=err,
                                             stdin=subprocess.DEVNULL, cwd=cwd or directory,
-                                            env=clean_env(directory) | (env or {}))
+                                            env=clean_env(directory) | (env or {}), pass_fds=pass_fds)
 
     @property
     def stderr(self):
@@ -144,7 +144,8 @@ def clean_env(directory):
 class Proxy(Process):
     """`holdfast serve` with a configuration file of its own."""
 
-    def __init__(self, directory, config, env=None, args=(), probe=None, ready=True, prefix=()):
+    def __init__(self, directory, config, env=None, args=(), probe=None, ready=True, prefix=(),
+                 pass_fds=()):
         self.probe = probe
         self.port = self.admin = None
         text = config
@@ -158,7 +159,7 @@ class Proxy(Process):
             self.config_path = directory / f"holdfast{n}.conf"
             self.config_path.write_text(text)
             args = ["serve", "-c", str(self.config_path), *args]
-        super().__init__(directory, list(args), env, prefix=prefix)
+        super().__init__(directory, list(args), env, prefix=prefix, pass_fds=pass_fds)
         if ready:
             self.wait_ready()
 
@@ -288,8 +289,8 @@ def holdfast(tmp_path, upstream):
         pytest.fail(f"{BINARY} is not there: build it first")
     started = []
 
-    def start(*upstreams, config=None, env=None, args=(), ready=True, prefix=(), hasty="",
-              **parts):
+    def start(*upstreams, config=None, env=None, args=(), ready=True, prefix=(), pass_fds=(),
+              hasty="", **parts):
         probe = None
         if config is None and upstreams:
             probe = upstream("probe")
@@ -311,7 +312,8 @@ def holdfast(tmp_path, upstream):
                 config["routes"][1:] = routes
             config["providers"] |= parts.pop("providers", {})
             config |= parts
-        started.append(Proxy(tmp_path, config, env, args, probe, ready, prefix))
+        started.append(Proxy(tmp_path, config, env, args, probe, ready, prefix,
+                             pass_fds))
         return started[-1]
     yield start
     problems = []

@@ -23,7 +23,8 @@
 #define RECORD_BYTES     16384             /* of TLS */
 #define IDLE_MS          75000 /* between two requests; told to the client as Keep-Alive */
 #define LINGER_MS        2000 /* how long we listen on after an early answer, so that it is not lost */
-#define ACCEPT_PAUSE_MS  100 /* after running out of descriptors */
+#define GREETING_MS      1000 /* what a new connection has left for its first request once we end */
+#define ACCEPT_PAUSE_MS  100  /* after running out of descriptors */
 #define ACCEPTS_PER_TURN 64
 #define NEVER            UINT64_MAX
 
@@ -45,6 +46,7 @@ struct client {
     void *exchange;
     bool readable;    /* edge-triggered: there may be bytes that nobody has asked for */
     bool writable;    /* the last write went through */
+    bool begun;       /* the head of a request has come on it */
     bool half_closed; /* the client has closed its side */
     bool keep_alive;  /* after the current answer */
     bool chunked;     /* the current answer's framing */
@@ -71,7 +73,7 @@ struct listener {
     struct loop_fd lfd;
     struct client_front *front;
     struct loop_timer timer; /* until it may accept again */
-    bool off, secure;
+    bool off, secure, lent;
     struct listener *next;
 };
 
@@ -605,6 +607,7 @@ static void read_head(struct client *c, struct span *in)
     http1_body_start(&c->body, &f->head);
     set_state(c, READ_BODY);
     set_deadline(c, f->limits.body_ms);
+    c->begun = true;
     c->exchange = f->handler->begin(f->ctx, c, &f->head);
     in->p += used;
     in->n -= used;
@@ -927,13 +930,14 @@ void client_front_change(struct client_front *f, const struct client_limits *lim
             c->out.max = most_waiting(f);
 }
 
-void client_front_listen(struct client_front *f, int fd, bool secure)
+void client_front_listen(struct client_front *f, const struct client_listener *from)
 {
     struct listener *l = mem_zalloc(sizeof(*l));
 
-    l->lfd = (struct loop_fd){fd, accept_some};
+    l->lfd = (struct loop_fd){from->fd, accept_some};
     l->front = f;
-    l->secure = secure;
+    l->secure = from->secure;
+    l->lent = from->lent;
     l->timer.on_due = listener_on;
     l->next = f->listeners;
     f->listeners = l;
@@ -948,12 +952,17 @@ void client_front_drain(struct client_front *f)
         loop_timer_clear(f->loop, &l->timer);
         if (!l->off)
             listener_pause(l);
-        shutdown(l->lfd.fd, SHUT_RD); /* refused at once, not queued until the process ends */
+        if (!l->lent)
+            shutdown(l->lfd.fd, SHUT_RD); /* refused at once, not queued until we end */
     }
     for (struct client *c = f->clients, *next; c != NULL; c = next) {
         next = c->next;
-        if (c->state == READ_HEAD && c->in.len == 0)
+        if (c->state != READ_HEAD || c->in.len > 0)
+            continue;
+        if (c->begun)
             client_close(c, false);
+        else
+            set_deadline(c, GREETING_MS); /* its request may be on the way */
     }
 }
 

@@ -61,10 +61,15 @@ void client_front_free(struct client_front *f); /* closes what is left */
 void client_front_change(struct client_front *f, const struct client_limits *limits, void *ctx,
                          struct tls_server *tls);
 
-/* Takes over a listening socket (it is not closed: other workers may share it; but once one of them
- * drains, nothing listens there any more). `secure`: clients speak TLS there, where there is a
- * certificate. */
-void client_front_listen(struct client_front *f, int fd, bool secure);
+/* A listening socket to serve. */
+struct client_listener {
+    int fd;      /* the caller's: other workers may share it */
+    bool secure; /* clients speak TLS there, where there is a certificate */
+    bool lent;   /* somebody else has it too and goes on when we end: who calls then waits there.
+                    Otherwise nothing listens there any more once one of its users drains. */
+};
+
+void client_front_listen(struct client_front *f, const struct client_listener *from);
 
 /* No new connections; idle ones are closed, the others after their current answer. */
 void client_front_drain(struct client_front *f);

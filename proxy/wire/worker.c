@@ -133,7 +133,7 @@ static void *run(void *ctx)
     return NULL;
 }
 
-struct worker *worker_start(struct service *s, const int *fds, size_t n)
+struct worker *worker_start(struct service *s, const struct client_listener *listeners, size_t n)
 {
     struct worker *w = mem_zalloc(sizeof(*w));
     struct client_limits limits = limits_of(s);
@@ -146,7 +146,7 @@ struct worker *worker_start(struct service *s, const int *fds, size_t n)
     w->front = client_front_new(w->loop, &limits, &exchange_handler, &w->newest->space);
     client_front_change(w->front, &limits, &w->newest->space, s->tls);
     for (size_t i = 0; i < n; i++)
-        client_front_listen(w->front, fds[i], !s->config->listens[i].loopback);
+        client_front_listen(w->front, &listeners[i]);
     loop_on_wake(w->loop, woken, w);
     if (pthread_create(&w->thread, NULL, run, w) != 0)
         abort(); /* at start only */

@@ -7,12 +7,13 @@
 #define HOLDFAST_WIRE_WORKER_H
 
 #include "proxy/service.h"
+#include "proxy/wire/client.h"
 
 struct worker;
 
 /* Starts a thread that serves the given listening sockets (they stay the caller's). It uses the
  * service. */
-struct worker *worker_start(struct service *s, const int *fds, size_t n);
+struct worker *worker_start(struct service *s, const struct client_listener *listeners, size_t n);
 
 /* New requests come to this service from the loop's next turn on; those under way end with the one
  * they began with, however long that takes. */

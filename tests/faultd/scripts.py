@@ -476,6 +476,20 @@ def held(x):
 
 
 @script
+def held_inside(x, tokens=5):
+    """A good stream that goes on behind its first word once the test calls the server's release()."""
+    first, *others = words(x, tokens)
+    x.stream_head()
+    x.part(event(bodies.chunk(x.model, {"role": "assistant", "content": first})))
+    x.hold()
+    for word in others:
+        x.part(event(bodies.chunk(x.model, {"content": word})))
+    x.part(event(bodies.chunk(x.model, {}, "stop")))
+    x.part(event(DONE))
+    return x.end()
+
+
+@script
 def limited(x, n=8, code=429, retry_after="", first=50, held=0):
     """A capacity: with n of these in flight an error at once, else a good answer after `first` ms,
     or, with held, once the test calls the server's release(). Its place is free again before the

@@ -212,7 +212,7 @@ static void start_with(struct client_limits limits)
     CHECK_INT(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
     CHECK_INT(listen(listener, 16), 0);
     CHECK_INT(getsockname(listener, (struct sockaddr *)&address, &n), 0);
-    client_front_listen(front, listener, false);
+    client_front_listen(front, &(struct client_listener){.fd = listener});
     loop_on_wake(loop, stop, NULL);
     CHECK_INT(pthread_create(&thread, NULL, run, NULL), 0);
 }
