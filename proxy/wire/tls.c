@@ -5,12 +5,21 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
-static X509_STORE *store;
+/* What all trust. To read the some hundred certificates of a system takes several times as long as
+ * the rest of a start, so that a thread does it while the listeners are opened already. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_t reader;
+    bool reading; /* by the reader, who is to be waited for */
+    X509_STORE *store;
+} trust = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The same on both sides. */
 static void set_up(SSL_CTX *c)
@@ -37,17 +46,47 @@ static X509_STORE *system_store(struct err *e)
     return NULL;
 }
 
+static void *read_trust(void *unused)
+{
+    struct err e;
+
+    (void)unused;
+    trust.store = system_store(&e);
+    if (trust.store == NULL) {
+        log_error("%s: no provider's certificate will be trusted", e.msg);
+        trust.store = X509_STORE_new();
+    }
+    return NULL;
+}
+
+/* The store, once it is read. */
+static X509_STORE *trusted(void)
+{
+    pthread_mutex_lock(&trust.lock);
+    if (trust.reading)
+        pthread_join(trust.reader, NULL);
+    trust.reading = false;
+    pthread_mutex_unlock(&trust.lock);
+    return trust.store;
+}
+
 int tls_trust_load(struct err *e)
 {
-    assert(store == NULL);
-    store = system_store(e);
-    return store != NULL ? 0 : -1;
+    const char *file = getenv("SSL_CERT_FILE");
+
+    assert(trust.store == NULL);
+    if (file == NULL || file[0] == '\0')
+        trust.reading = pthread_create(&trust.reader, NULL, read_trust, NULL) == 0;
+    if (trust.reading)
+        return 0;
+    trust.store = system_store(e); /* now, as what somebody has set may be wrong */
+    return trust.store != NULL ? 0 : -1;
 }
 
 void tls_trust_free(void)
 {
-    X509_STORE_free(store);
-    store = NULL;
+    X509_STORE_free(trusted());
+    trust.store = NULL;
 }
 
 /* ---- what one provider has of its own -------------------------------------------------------- */
@@ -124,8 +163,7 @@ void tls_trust_use(void *ssl_ctx, const struct tls_own *own)
 {
     STACK_OF(X509) *chain = NULL;
 
-    assert(store != NULL);
-    SSL_CTX_set1_cert_store(ssl_ctx, own != NULL && own->store != NULL ? own->store : store);
+    SSL_CTX_set1_cert_store(ssl_ctx, own != NULL && own->store != NULL ? own->store : trusted());
     set_up(ssl_ctx);
     if (own == NULL || own->shown == NULL)
         return;

@@ -12,7 +12,8 @@
 
 #include "proxy/base/err.h"
 
-/* Once, before any connection. */
+/* Once, before any connection. The system's certificates are read in the background, and whoever
+ * needs them first waits for that; SSL_CERT_FILE is read at once. -1 with *e where it cannot be. */
 int tls_trust_load(struct err *e) MUST_CHECK;
 void tls_trust_free(void);
 
