@@ -372,16 +372,14 @@ static int open_listener(struct program *p, size_t i, struct err *e)
     p->n_listens = i + 1;
     p->paths[i] = l.path != NULL ? mem_strdup(l.path) : NULL;
     for (unsigned w = 0; w < p->n_workers; w++)
-        p->listeners[w][i] =
-            (struct client_listener){.fd = fd, .secure = !l.loopback, .lent = lent >= 0};
+        p->listeners[w][i] = (struct client_listener){
+            .fd = many ? -1 : fd, .secure = !l.loopback, .lent = lent >= 0};
     if (!many)
         return 0;
     if (l.port == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0)
         l.port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                                : ((struct sockaddr_in *)&a)->sin_port);
     close(fd);
-    for (unsigned w = 0; w < p->n_workers; w++)
-        p->listeners[w][i].fd = -1;
     for (unsigned w = 0; w < p->n_workers; w++)
         if ((p->listeners[w][i].fd = client_listen(&l, true, e)) < 0)
             return -1;

@@ -315,6 +315,37 @@ class Stillness:
         return self.longest
 
 
+class Load:
+    """n clients that ask all the time, each on a new connection, half of them for streams. `wrong` are
+    the answers that were not whole and by one of those expected."""
+
+    def __init__(self, proxy, n, by):
+        self.proxy, self.by = proxy, by
+        self.done, self.wrong, self.over = [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.work, args=(i % 2 == 0,)) for i in range(n)]
+        for t in self.threads:
+            t.start()
+
+    def work(self, stream):
+        while not self.over.is_set():
+            try:
+                answer = self.proxy.chat(stream=stream)
+                if answer.status != 200 or answer.end != "complete" or answer.text[:2] not in self.by:
+                    self.wrong.append((answer.status, answer.body[-300:]))
+            except (AssertionError, OSError) as e:
+                self.wrong.append(repr(e))
+            self.done.append(1)
+
+    def goes_on(self, n):
+        seen = len(self.done)
+        wait_for(lambda: len(self.done) > seen + n)
+
+    def end(self):
+        self.over.set()
+        for t in self.threads:
+            t.join(30)
+
+
 def wait_for(what, timeout=15, every=0.01):
     """Polls until `what()` is true and returns it; a failing assertion names nothing but time."""
     deadline = time.monotonic() + timeout

@@ -312,8 +312,7 @@ def holdfast(tmp_path, upstream):
                 config["routes"][1:] = routes
             config["providers"] |= parts.pop("providers", {})
             config |= parts
-        started.append(Proxy(tmp_path, config, env, args, probe, ready, prefix,
-                             pass_fds))
+        started.append(Proxy(tmp_path, config, env, args, probe, ready, prefix, pass_fds))
         return started[-1]
     yield start
     problems = []

@@ -516,20 +516,13 @@ void log_line(struct span line)
     errno = keep;
 }
 
-/* FNV-1a. */
-static uint64_t hash_on(uint64_t h, const char *text)
-{
-    for (; *text != '\0'; text++)
-        h = (h ^ (unsigned char)*text) * 0x100000001b3;
-    return h;
-}
-
 /* The same kind of trouble: the same sentence, of the same thing where it begins with one. */
 static uint64_t kind_of(enum log_level level, const char *fmt, va_list ap)
 {
-    uint64_t kind = hash_on(0xcbf29ce484222325 + level, fmt);
+    uint64_t kind = 31 * span_hash(span_of(fmt)) + level;
 
-    return strncmp(fmt, "%s", 2) == 0 ? hash_on(kind, va_arg(ap, const char *)) : kind;
+    return strncmp(fmt, "%s", 2) == 0 ? 31 * kind + span_hash(span_of(va_arg(ap, const char *)))
+                                      : kind;
 }
 
 /* May it be told now, or was it counted? */

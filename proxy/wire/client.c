@@ -1075,18 +1075,30 @@ static int listen_on(const struct addrinfo *a, bool reuse_port)
     return -1;
 }
 
-int client_listen(const struct config_listen *l, bool reuse_port, struct err *e)
+struct addrinfo *client_resolve(const struct config_listen *l, struct err *e)
 {
     struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
     char port[8];
-    int fd, rc;
+    int rc;
+
+    snprintf(port, sizeof(port), "%u", l->port);
+    rc = getaddrinfo(l->host, port, &want, &found);
+    if (rc == 0)
+        return found;
+    err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, gai_strerror(rc));
+    return NULL;
+}
+
+int client_listen(const struct config_listen *l, bool reuse_port, struct err *e)
+{
+    struct addrinfo *found;
+    int fd;
 
     if (l->path != NULL)
         return listen_unix(l, e);
-    snprintf(port, sizeof(port), "%u", l->port);
-    rc = getaddrinfo(l->host, port, &want, &found);
-    if (rc != 0)
-        return err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, gai_strerror(rc));
+    found = client_resolve(l, e);
+    if (found == NULL)
+        return -1;
     fd = listen_on(found, reuse_port);
     freeaddrinfo(found);
     return fd < 0 ? listen_error(l, -1, e) : fd;

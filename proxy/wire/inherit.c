@@ -10,6 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/base/span.h"
+#include "proxy/wire/client.h"
+
 #define FIRST_FD 3 /* SD_LISTEN_FDS_START */
 #define MOST     64
 
@@ -18,19 +21,21 @@ static struct {
     size_t n;
 } passed;
 
-static long number_of(const char *variable)
+/* 0 where it is not set, or no number. */
+static uint64_t number_of(const char *variable)
 {
     const char *text = getenv(variable);
+    uint64_t n = 0;
 
-    return text != NULL ? strtol(text, NULL, 10) : 0;
+    return text != NULL && span_to_u64(span_of(text), &n) ? n : 0;
 }
 
 void inherit_start(void)
 {
-    long n = number_of("LISTEN_FDS");
+    uint64_t n = number_of("LISTEN_FDS");
 
-    if (number_of("LISTEN_PID") == getpid() && n > 0)
-        for (passed.n = 0; passed.n < MOST && passed.n < (size_t)n; passed.n++) {
+    if (number_of("LISTEN_PID") == (uint64_t)getpid())
+        for (passed.n = 0; passed.n < MOST && passed.n < n; passed.n++) {
             int fd = FIRST_FD + (int)passed.n;
 
             fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -70,14 +75,13 @@ static bool is_at(int fd, const struct config_listen *l, const struct sockaddr *
 
 int inherit_take(const struct config_listen *l)
 {
-    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found = NULL;
-    char port[8];
+    struct addrinfo *found = NULL;
+    struct err e;
     int fd = -1;
 
     if (passed.n == 0)
         return -1;
-    snprintf(port, sizeof(port), "%u", l->port);
-    if (l->path == NULL && getaddrinfo(l->host, port, &want, &found) != 0)
+    if (l->path == NULL && (found = client_resolve(l, &e)) == NULL)
         return -1;
     for (size_t i = 0; i < passed.n && fd < 0; i++)
         if (is_at(passed.fds[i], l, found != NULL ? found->ai_addr : NULL)) {
@@ -89,27 +93,35 @@ int inherit_take(const struct config_listen *l)
     return fd;
 }
 
-int inherit_check(struct err *e)
+/* For people. */
+static void name_of(int fd, char *out, size_t size)
 {
     struct sockaddr_storage a = {0};
     const struct sockaddr_un *local = (const void *)&a;
     socklen_t n = sizeof(a);
     char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+
+    if (getsockname(fd, (struct sockaddr *)&a, &n) == 0 && a.ss_family == AF_UNIX) {
+        snprintf(out, size, "unix:%s", local->sun_path);
+        return;
+    }
+    getnameinfo((struct sockaddr *)&a, n, host, sizeof(host), port, sizeof(port),
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(out, size, "%s port %s", host, port);
+}
+
+int inherit_check(struct err *e)
+{
+    char name[NI_MAXHOST + NI_MAXSERV + 8];
     size_t i = 0;
 
     while (i < passed.n && passed.fds[i] < 0)
         i++;
     if (i == passed.n)
         return 0;
-    if (getsockname(passed.fds[i], (struct sockaddr *)&a, &n) == 0 && a.ss_family == AF_UNIX)
-        return err_set(e, ERR_VALUE,
-                       "the service manager passed a socket at unix:%s, which `listen` does not "
-                       "name; both must have the same addresses",
-                       local->sun_path);
-    getnameinfo((struct sockaddr *)&a, n, host, sizeof(host), port, sizeof(port),
-                NI_NUMERICHOST | NI_NUMERICSERV);
+    name_of(passed.fds[i], name, sizeof(name));
     return err_set(e, ERR_VALUE,
-                   "the service manager passed a socket at %s port %s, which `listen` does not "
-                   "name; both must have the same addresses",
-                   host, port);
+                   "the service manager passed a socket at %s, which `listen` does not name; both "
+                   "must have the same addresses",
+                   name);
 }

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from client import Raw, chat_body, request_bytes, wait_for
+from client import Load, Raw, chat_body, request_bytes, wait_for
 from conftest import provider
 from faultd import bodies
 from faultd.by_hand import ByHand
@@ -198,30 +198,16 @@ def test_answers_that_are_kept_are_found_after_it(upstream, running):
 def test_a_storm_of_changes_under_load_loses_nothing(upstream, running):
     a, b = upstream("A", default="ok?gap=2"), upstream("B", default="ok?gap=2")
     r = running(a, b, workers=2)
-    stop, wrong, done = threading.Event(), [], []
-
-    def work(stream):
-        while not stop.is_set():
-            answer = r.proxy.chat(stream=stream)
-            if answer.status != 200 or answer.end != "complete" or answer.text[:2] not in ("A:", "B:"):
-                wrong.append((answer.status, answer.body[-300:]))
-            done.append(1)
-
-    workers = [threading.Thread(target=work, args=(i % 2 == 0,)) for i in range(6)]
-    for w in workers:
-        w.start()
+    load = Load(r.proxy, 6, ("A:", "B:"))
     try:
         for i in range(100):
             r.change(routes=to("b/model-b" if i % 2 else "a/model-a"))
-        seen = len(done)
-        wait_for(lambda: len(done) > seen + 6)
+        load.goes_on(6)
     finally:
-        stop.set()
-        for w in workers:
-            w.join(30)
-    assert wrong == [] and len(done) > 50
+        load.end()
+    assert load.wrong == [] and len(load.done) > 50
     # What those before the last one have counted is there once their last request has ended.
-    wait_for(lambda: r.proxy.metric("holdfast_requests_total", outcome="ok") == len(done))
+    wait_for(lambda: r.proxy.metric("holdfast_requests_total", outcome="ok") == len(load.done))
 
 
 def test_connections_from_before_have_room_for_longer_answers(running):

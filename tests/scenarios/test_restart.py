@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from client import Raw, chat_body, request_bytes, wait_for
+from client import Load, Raw, chat_body, request_bytes, wait_for
 from conftest import free_port
 
 ROUTES = [{"model": "live", "targets": ["a/m"]}, {"model": "*", "targets": ["b/m"]}]
@@ -52,41 +52,12 @@ def live_stream(port, found):
         found.append((answer.status, answer.end, answer.text, answer.done))
 
 
-class Load:
-    """Clients that ask all the time, each on a new connection."""
-
-    def __init__(self, proxy, n=4):
-        self.done, self.wrong, self.stop = [], [], threading.Event()
-        self.threads = [threading.Thread(target=self.work, args=(proxy, i % 2 == 0)) for i in range(n)]
-        for t in self.threads:
-            t.start()
-
-    def work(self, proxy, stream):
-        while not self.stop.is_set():
-            try:
-                answer = proxy.chat(stream=stream)
-                if answer.status != 200 or answer.end != "complete" or not answer.text.startswith("B:"):
-                    self.wrong.append((answer.status, answer.body[-300:]))
-            except (AssertionError, OSError) as e:
-                self.wrong.append(repr(e))
-            self.done.append(1)
-
-    def goes_on(self):
-        seen = len(self.done)
-        wait_for(lambda: len(self.done) > seen + 8)
-
-    def end(self):
-        self.stop.set()
-        for t in self.threads:
-            t.join(30)
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_rolling_restart_under_load_loses_none_of_a_hundred_streams(upstream, start, manager, workers):
     a, b = upstream("A", default="held_inside"), upstream("B")
     parts = {"routes": ROUTES, "workers": workers, "drain": {"delay": "10ms", "timeout": "120s"}}
     processes, streams, found = [start(a, b, **parts)], [], []
-    load = Load(processes[0])
+    load = Load(processes[0], 4, ("B:",))
     try:
         for i in range(4):
             streams += [threading.Thread(target=live_stream, args=(manager.port, found))
@@ -96,7 +67,7 @@ def test_a_rolling_restart_under_load_loses_none_of_a_hundred_streams(upstream, 
             wait_for(lambda: len(a.attempts) == len(streams), timeout=30)
             processes.append(start(a, b, **parts))
             processes[-2].process.send_signal(signal.SIGTERM)
-            load.goes_on()
+            load.goes_on(8)
         assert found == [], "all of them are under way, in four processes that are ending"
     finally:
         a.release()
