@@ -221,22 +221,24 @@ TEST(a_ready_line_that_is_too_long_is_dropped_and_owned_up_to)
     CHECK(strstr(got, "warn  1 log line dropped\n") != NULL);
 }
 
-/* Of one kind with other numbers; of two things; and good news. */
+/* Of one kind with other numbers; of three things, two of them in the same words; and good news. */
 TEST(the_same_trouble_is_told_once_and_then_counted)
 {
     start(LOG_INFO, LOG_JSON);
     for (int i = 1; i <= 5; i++) {
         log_warn("%s: open after %d failures sk-abcdefgh", "a", i);
         log_warn("%s: open after %d failures", "b", i);
+        log_warn("%s: open after %d failures", "c", i);
         log_info("%s: closed", "a");
     }
     log_error("%s: open after %d failures sk-abcdefgh", "a", 6);
     stop_and_read();
-    CHECK_INT(lines_in(got), 2 + 5 + 1 + 2);
+    CHECK_INT(lines_in(got), 3 + 5 + 1 + 3);
     CHECK(strstr(got, "\"warn\",\"msg\":\"a: open after 1 failures ***\"}") != NULL);
     CHECK(strstr(got, "\"warn\",\"msg\":\"4 more times in the last 0 s, the last: a: open after 5 "
                       "failures ***\"}") != NULL);
     CHECK(strstr(got, "the last: b: open after 5 failures\"}") != NULL);
+    CHECK(strstr(got, "the last: c: open after 5 failures\"}") != NULL);
     CHECK(strstr(got, "\"error\",\"msg\":\"a: open after 6 failures ***\"}") != NULL);
     each_line(got, is_json);
 }
