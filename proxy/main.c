@@ -2,7 +2,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,10 +26,12 @@
 #include "proxy/ops/notify.h"
 #include "proxy/ops/status.h"
 #include "proxy/ops/status_command.h"
+#include "proxy/ops/successor.h"
 #include "proxy/ops/watch.h"
 #include "proxy/service.h"
 #include "proxy/wire/client.h"
 #include "proxy/wire/inherit.h"
+#include "proxy/wire/listener.h"
 #include "proxy/wire/worker.h"
 
 #define MAX_LISTENERS 16
@@ -48,10 +48,9 @@ struct program {
     struct admin *admin;
     struct worker *workers[MAX_WORKERS];
     unsigned n_workers;
-    struct client_listener listeners[MAX_WORKERS][MAX_LISTENERS];
-    size_t n_listens;
-    char addresses[MAX_LISTENERS][80];
-    char *paths[MAX_LISTENERS]; /* of unix sockets */
+    struct listeners listeners;
+    char addresses[MAX_LISTENERS][80]; /* of each place in `listen` */
+    struct successor successor;
     char **admin_hosts;
     size_t n_admin_hosts;
     uint64_t seen; /* the files of the configuration, as they were read */
@@ -270,7 +269,7 @@ static void write_status(void *ctx, struct strbuf *out)
         .config = span_of(service->config->source),
         .last_reload = last_reload(p, reload),
         .listeners = listeners,
-        .n_listeners = p->n_listens,
+        .n_listeners = service->config->n_listens,
         .workers = p->n_workers,
         .draining = atomic_load(&service->draining),
         .log_dropped = log_dropped(),
@@ -294,7 +293,7 @@ static void write_status(void *ctx, struct strbuf *out)
     s.n_keys = snapshot_keys(set, clock_us() / 1000, keys, ARRAY_LEN(keys));
     metrics_totals(service->metrics, &s.requests, &s.requests_ok);
     replay_totals(service->replay, &s.kept_answers, &s.kept_bytes);
-    for (size_t i = 0; i < p->n_listens; i++)
+    for (size_t i = 0; i < s.n_listeners; i++)
         listeners[i] = span_of(p->addresses[i]);
     status_write(&s, out);
     arena_release(&a);
@@ -336,68 +335,44 @@ static unsigned count_workers(const struct config *c)
 }
 
 /* How people and clients reach a listener. */
-static void name_listener(const struct config_listen *l, int fd, bool secure, char *out,
-                          size_t size)
+static void name_listener(struct program *p, size_t i)
 {
-    struct sockaddr_storage a;
-    socklen_t n = sizeof(a);
-    unsigned port = l->port;
+    const struct config_listen *l = &p->config->listens[i];
+    bool secure = p->config->tls.cert != NULL && !l->loopback;
+    char *out = p->addresses[i];
+    size_t size = sizeof(p->addresses[i]);
 
-    if (l->path != NULL) {
+    if (l->path != NULL)
         snprintf(out, size, "unix:%s", l->path);
-        return;
-    }
-    if (getsockname(fd, (struct sockaddr *)&a, &n) == 0)
-        port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                             : ((struct sockaddr_in *)&a)->sin_port);
-    snprintf(out, size, strchr(l->host, ':') != NULL ? "%s://[%s]:%u" : "%s://%s:%u",
-             secure && !l->loopback ? "https" : "http", l->host, port);
+    else
+        snprintf(out, size, strchr(l->host, ':') != NULL ? "%s://[%s]:%u" : "%s://%s:%u",
+                 secure ? "https" : "http", l->host,
+                 (unsigned)listener_port(listeners_first(&p->listeners, i)));
 }
 
-/* One socket a worker for each address, so that the kernel spreads the connections; a unix socket
- * and one that was passed to us are shared. The first is opened alone, so that an address in use is
- * noticed. */
-static int open_listener(struct program *p, size_t i, struct err *e)
+/* The sockets of each place are dealt out in turn. Where there are fewer than workers, they share
+ * them; where there are more, some have several. */
+static void start_worker(struct program *p, unsigned w)
 {
-    struct config_listen l = p->config->listens[i];
-    int lent = inherit_take(&l);
-    bool many = p->n_workers > 1 && l.path == NULL && lent < 0;
-    int fd = lent >= 0 ? lent : client_listen(&l, false, e);
-    struct sockaddr_storage a;
-    socklen_t n = sizeof(a);
+    const struct listeners *ls = &p->listeners;
+    struct client_listener *mine = mem_alloc((ls->n + p->config->n_listens) * sizeof(*mine));
+    size_t n = 0;
 
-    if (fd < 0)
-        return -1;
-    name_listener(&l, fd, p->config->tls.cert != NULL, p->addresses[i], sizeof(p->addresses[i]));
-    p->n_listens = i + 1;
-    p->paths[i] = l.path != NULL ? mem_strdup(l.path) : NULL;
-    for (unsigned w = 0; w < p->n_workers; w++)
-        p->listeners[w][i] = (struct client_listener){
-            .fd = many ? -1 : fd, .secure = !l.loopback, .lent = lent >= 0};
-    if (!many)
-        return 0;
-    if (l.port == 0 && getsockname(fd, (struct sockaddr *)&a, &n) == 0)
-        l.port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                               : ((struct sockaddr_in *)&a)->sin_port);
-    close(fd);
-    for (unsigned w = 0; w < p->n_workers; w++)
-        if ((p->listeners[w][i].fd = client_listen(&l, true, e)) < 0)
-            return -1;
-    return 0;
-}
+    for (size_t i = 0; i < p->config->n_listens; i++) {
+        size_t first = 0, count = 0;
 
-static void close_listeners(struct program *p)
-{
-    for (size_t i = 0; i < p->n_listens; i++) {
-        const struct client_listener *first = &p->listeners[0][i];
+        for (size_t k = ls->n; k-- > 0;)
+            if (ls->all[k].place == i)
+                first = k, count++;
+        for (size_t k = w; k < count || k == w; k += p->n_workers) {
+            const struct listening *from = &ls->all[first + k % count];
 
-        for (unsigned w = p->n_workers; w-- > 0;)
-            if (p->listeners[w][i].fd >= 0 && (w == 0 || p->listeners[w][i].fd != first->fd))
-                close(p->listeners[w][i].fd);
-        if (p->paths[i] != NULL && !first->lent)
-            unlink(p->paths[i]);
-        free(p->paths[i]);
+            mine[n++] = (struct client_listener){
+                .fd = from->fd, .secure = !p->config->listens[i].loopback, .lent = from->lent};
+        }
     }
+    p->workers[w] = worker_start(p->service, mine, n);
+    free(mine);
 }
 
 static void keep_admin_hosts(struct program *p)
@@ -423,7 +398,8 @@ static int start_admin(struct program *p, struct err *e)
 
     if (p->config->admin.host == NULL && p->config->admin.path == NULL)
         return 0;
-    return admin_start(&p->config->admin, &source, &p->admin, e);
+    return admin_start(&p->config->admin, listeners_first(&p->listeners, LISTENING_ADMIN), &source,
+                       &p->admin, e);
 }
 
 static void register_secrets(const struct config *c)
@@ -445,31 +421,53 @@ static bool all_idle(const struct program *p)
 }
 
 /* Waits for a signal to end, at most `ms`. */
-static bool told_to_hurry(const sigset_t *signals, uint64_t ms)
+static bool told_to_hurry(uint64_t ms)
 {
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    int sig = sigtimedwait(signals, NULL, &t);
+    sigset_t ends;
 
-    return sig == SIGTERM || sig == SIGINT;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    return sigtimedwait(&ends, NULL, &t) > 0;
+}
+
+/* What is under way may end; what has not ended by then gets a true error. A second signal skips
+ * the waiting. */
+static void finish(struct program *p, bool handed_over, bool hurry)
+{
+    uint64_t until = clock_us() / 1000 + p->config->drain.timeout;
+
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_drain(p->workers[i], handed_over);
+    while (!hurry && !all_idle(p) && clock_us() / 1000 < until)
+        hurry = told_to_hurry(DRAIN_LOOK_MS);
+    for (unsigned i = 0; i < p->n_workers; i++)
+        worker_break(p->workers[i]);
 }
 
 /* Not ready at once; new connections are served a little longer, because load balancers take a
- * while to notice; then what is under way may end; what has not ended by then gets a true error. A
- * second signal skips the waiting. */
-static void drain(struct program *p, const sigset_t *signals, bool from_terminal)
+ * while to notice. */
+static void drain(struct program *p, bool from_terminal)
 {
-    uint64_t until;
-    bool hurry;
-
+    log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
+             (unsigned long long)(p->config->drain.timeout / 1000));
+    notify_manager("STOPPING=1");
     atomic_store(&p->service->draining, true);
-    hurry = !from_terminal && told_to_hurry(signals, p->config->drain.delay);
-    for (unsigned i = 0; i < p->n_workers; i++)
-        worker_drain(p->workers[i]);
-    until = clock_us() / 1000 + p->config->drain.timeout;
-    while (!hurry && !all_idle(p) && clock_us() / 1000 < until)
-        hurry = told_to_hurry(signals, DRAIN_LOOK_MS);
-    for (unsigned i = 0; i < p->n_workers; i++)
-        worker_break(p->workers[i]);
+    finish(p, false, !from_terminal && told_to_hurry(p->config->drain.delay));
+}
+
+/* Our successor serves: who calls from now on is its. */
+static void hand_over(struct program *p)
+{
+    char state[40];
+
+    log_info("process %d has taken our place; requests under way may end here within %llu s",
+             (int)p->successor.pid, (unsigned long long)(p->config->drain.timeout / 1000));
+    snprintf(state, sizeof(state), "MAINPID=%d", (int)p->successor.pid);
+    notify_manager(state);
+    admin_quiesce(p->admin);
+    finish(p, true, false);
 }
 
 /* ---- serve -------------------------------------------------------------------------------------
@@ -585,31 +583,56 @@ static void look_at_files(struct program *p, uint64_t *unsettled)
     *unsettled = now;
 }
 
+static void start_successor(struct program *p)
+{
+    struct err e;
+
+    if (successor_start(&p->successor, &p->listeners, clock_us() / 1000, &e) < 0)
+        log_error("SIGUSR2: %s; this process goes on", e.msg);
+    else
+        log_info("SIGUSR2: process %d is starting to take our place", (int)p->successor.pid);
+}
+
+static void look_at_successor(struct program *p)
+{
+    struct err e;
+
+    if (successor_look(&p->successor, clock_us() / 1000, &e) < 0)
+        log_error("%s; this process goes on", e.msg);
+}
+
+/* SIGCHLD only interrupts the waiting. */
 static void wait_for_the_end(struct program *p)
 {
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
     struct timespec tick = {.tv_sec = WATCH_MS / 1000, .tv_nsec = WATCH_MS % 1000 * 1000000};
     uint64_t unsettled = p->seen;
     sigset_t signals;
+    siginfo_t info;
     int sig;
 
     sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        sigaddset(&signals, ours[i]);
     for (;;) {
-        sig = p->config->n_files > 0 ? sigtimedwait(&signals, NULL, &tick)
-                                     : sigwaitinfo(&signals, NULL);
-        if (sig == SIGTERM || sig == SIGINT)
+        sig = p->config->n_files > 0 || p->successor.pid != 0 ? sigtimedwait(&signals, &info, &tick)
+                                                              : sigwaitinfo(&signals, &info);
+        if (sig == SIGTERM || sig == SIGINT || (sig > 0 && successor_serves(&p->successor, &info)))
             break;
-        if (sig == SIGHUP)
+        look_at_successor(p);
+        if (sig == SIGUSR2)
+            start_successor(p);
+        else if (sig == SIGHUP)
             reload(p, "SIGHUP");
         else if (sig < 0 && errno == EAGAIN)
             look_at_files(p, &unsettled);
     }
-    notify_manager("STOPPING=1");
-    log_info("stopping: requests under way may end within %llu s; a second signal ends them now",
-             (unsigned long long)(p->config->drain.timeout / 1000));
-    drain(p, &signals, sig == SIGINT);
+    if (sig == SIGUSR2) {
+        hand_over(p);
+    } else {
+        successor_abandon(&p->successor);
+        drain(p, sig == SIGINT);
+    }
 }
 
 /* ---- serve, the whole --------------------------------------------------------------------------
@@ -649,17 +672,19 @@ static int run(struct program *p)
     p->seen = watch_look(p->config->files, p->config->n_files);
     rc = EX_UNAVAILABLE;
     inherit_start();
-    for (size_t i = 0; i < p->config->n_listens; i++)
-        if (open_listener(p, i, &e) < 0)
-            goto done;
-    if (inherit_check(&e) < 0)
+    if (listeners_open(&p->listeners, p->config, p->n_workers, &e) < 0)
         goto done;
+    for (size_t i = 0; i < p->config->n_listens; i++)
+        name_listener(p, i);
     for (unsigned w = 0; w < p->n_workers; w++)
-        p->workers[w] = worker_start(p->service, p->listeners[w], p->config->n_listens);
+        start_worker(p, w);
     if (start_admin(p, &e) < 0)
         goto done;
     greet(p);
-    notify_manager("READY=1");
+    if (inherit_predecessor() != 0)
+        successor_report();
+    else
+        notify_manager("READY=1");
     wait_for_the_end(p);
     rc = EX_OK;
 
@@ -670,7 +695,7 @@ done:
     for (unsigned w = 0; w < p->n_workers; w++)
         if (p->workers[w] != NULL)
             worker_stop(p->workers[w]);
-    close_listeners(p);
+    listeners_close(&p->listeners, p->successor.pid != 0);
     service_drop(p->service);
     for (size_t i = 0; i < p->n_admin_hosts; i++)
         free(p->admin_hosts[i]);
@@ -696,6 +721,8 @@ static int serve(struct program *p)
     sigaddset(&all, SIGTERM);
     sigaddset(&all, SIGINT);
     sigaddset(&all, SIGHUP);
+    sigaddset(&all, SIGUSR2);
+    sigaddset(&all, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &all, NULL); /* inherited by every thread: main waits for them */
     raise_descriptor_limit();
     return run(p);
@@ -937,7 +964,11 @@ static int run_command(struct program *p, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static struct program p;
-    int rc = run_command(&p, argc, argv);
+    int rc;
+
+    successor_init(&p.successor, argv);
+    rc = run_command(&p, argc, argv);
+    successor_release(&p.successor);
 
     free(p.listen_option);
     return rc;

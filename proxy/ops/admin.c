@@ -3,14 +3,12 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netdb.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -21,7 +19,6 @@
 #include "proxy/base/mem.h"
 #include "proxy/ops/page.h"
 
-#define BACKLOG           64
 #define MAX_CONNECTIONS   64u
 #define IDLE_SECONDS      10u
 #define CONNECTION_MEMORY (16 * 1024)
@@ -36,10 +33,9 @@
 struct admin {
     struct MHD_Daemon *daemon;
     struct admin_source source;
-    char *host, *path; /* of the listener; see struct config_listen */
-    bool loopback;
-    uint16_t port;
-    char policy[320]; /* of the page: what it may do in a browser */
+    char *host;           /* of the listener; see struct config_listen */
+    bool local, loopback; /* a unix socket; nobody from elsewhere */
+    char policy[320];     /* of the page: what it may do in a browser */
 };
 
 /* Who may ask ---------------------------------------------------------------------------------- */
@@ -95,7 +91,7 @@ static bool host_allowed(const struct admin *a, struct span authority)
     static const char *const loopback_names[] = {"localhost", "127.0.0.1", "::1"};
     struct span host = host_of(authority);
 
-    if (a->path != NULL)
+    if (a->local)
         return true;
     if (host.n == 0)
         return false;
@@ -295,102 +291,6 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *c, const char *u
 /* Start and stop ---------------------------------------------------------------------------------
  */
 
-/* Binds and listens; -1 with errno. A unix socket is nobody else's from its first moment: no
- * connection is possible before listen(). */
-static int listen_on(const struct sockaddr *addr, socklen_t n)
-{
-    int fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int on = 1, keep;
-
-    if (fd < 0)
-        return -1;
-    if (addr->sa_family != AF_UNIX)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (addr->sa_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    if (bind(fd, addr, n) == 0 &&
-        (addr->sa_family != AF_UNIX ||
-         chmod(((const struct sockaddr_un *)(const void *)addr)->sun_path, 0600) == 0) &&
-        listen(fd, BACKLOG) == 0)
-        return fd;
-    keep = errno;
-    close(fd);
-    errno = keep;
-    return -1;
-}
-
-static int listen_tcp(const struct config_listen *where, struct err *e)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    char port[8];
-    int fd = -1, rc;
-
-    snprintf(port, sizeof(port), "%u", (unsigned)where->port);
-    rc = getaddrinfo(where->host[0] != '\0' ? where->host : NULL, port, &hints, &found);
-    if (rc != 0)
-        return err_set(e, ERR_IO, "admin: cannot resolve \"%s\": %s", where->host,
-                       gai_strerror(rc));
-    for (struct addrinfo *a = found; a != NULL && fd < 0; a = a->ai_next)
-        fd = listen_on(a->ai_addr, a->ai_addrlen);
-    freeaddrinfo(found);
-    if (fd < 0)
-        return err_set(e, ERR_IO, "admin: cannot listen on %s: %s", where->text, strerror(errno));
-    return fd;
-}
-
-/* A socket file that nobody answers on is what a killed process left behind. */
-static void remove_stale(const struct sockaddr_un *addr)
-{
-    struct stat st;
-    int fd;
-
-    if (lstat(addr->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
-        return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    if (connect(fd, (const struct sockaddr *)(const void *)addr, sizeof(*addr)) != 0 &&
-        errno == ECONNREFUSED)
-        unlink(addr->sun_path);
-    close(fd);
-}
-
-static int listen_unix(const struct config_listen *where, struct err *e)
-{
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    size_t n = strlen(where->path);
-    int fd;
-
-    if (n == 0 || n >= sizeof(addr.sun_path))
-        return err_set(e, ERR_VALUE, "admin: the path of %s must have 1 to %zu bytes", where->text,
-                       sizeof(addr.sun_path) - 1);
-    memcpy(addr.sun_path, where->path, n);
-    remove_stale(&addr);
-    fd = listen_on((const struct sockaddr *)(const void *)&addr, sizeof(addr));
-    if (fd < 0)
-        return err_set(e, ERR_IO, "admin: cannot listen on %s: %s", where->text, strerror(errno));
-    return fd;
-}
-
-static uint16_t port_of(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in four;
-        struct sockaddr_in6 six;
-    } addr = {0};
-    socklen_t n = sizeof(addr);
-
-    if (getsockname(fd, &addr.any, &n) != 0)
-        return 0;
-    return addr.any.sa_family == AF_INET    ? ntohs(addr.four.sin_port)
-           : addr.any.sa_family == AF_INET6 ? ntohs(addr.six.sin6_port)
-                                            : 0;
-}
-
 /* How the library is told to refuse what RFC 9112 refuses has changed its name. */
 #if MHD_VERSION >= 0x00097600
 #define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL
@@ -406,7 +306,7 @@ static struct MHD_Daemon *start_daemon(struct admin *a, int fd)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, handle, a,
+    daemon = MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, a,
                               MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
                               MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
@@ -418,7 +318,6 @@ static struct MHD_Daemon *start_daemon(struct admin *a, int fd)
 static void release(struct admin *a)
 {
     free(a->host);
-    free(a->path);
     free(a);
 }
 
@@ -449,28 +348,24 @@ static void make_policy(struct admin *a)
     assert(!out.failed);
 }
 
-int admin_start(const struct config_listen *where, const struct admin_source *source,
+int admin_start(const struct config_listen *where, int fd, const struct admin_source *source,
                 struct admin **out, struct err *e)
 {
     struct admin *a;
-    int fd;
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* the library closes it */
 
     assert(where->path != NULL || where->host != NULL);
-    fd = where->path != NULL ? listen_unix(where, e) : listen_tcp(where, e);
-    if (fd < 0)
-        return -1;
+    if (own < 0)
+        return err_set(e, ERR_IO, "admin: %s", strerror(errno));
     a = mem_zalloc(sizeof(*a));
     a->source = *source;
     a->host = mem_strdup(where->host);
-    a->path = mem_strdup(where->path);
+    a->local = where->path != NULL;
     a->loopback = where->loopback;
-    a->port = port_of(fd);
     make_policy(a);
-    a->daemon = start_daemon(a, fd);
+    a->daemon = start_daemon(a, own);
     if (a->daemon == NULL) {
-        close(fd);
-        if (a->path != NULL)
-            unlink(a->path);
+        close(own);
         release(a);
         return err_set(e, ERR_IO, "admin: cannot start serving on %s", where->text);
     }
@@ -478,17 +373,18 @@ int admin_start(const struct config_listen *where, const struct admin_source *so
     return 0;
 }
 
-uint16_t admin_port(const struct admin *a)
+void admin_quiesce(struct admin *a)
 {
-    return a->port;
+    MHD_socket fd = a != NULL ? MHD_quiesce_daemon(a->daemon) : MHD_INVALID_SOCKET;
+
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
 }
 
 void admin_stop(struct admin *a)
 {
     if (a == NULL)
         return;
-    MHD_stop_daemon(a->daemon); /* closes the listening socket too */
-    if (a->path != NULL)
-        unlink(a->path);
+    MHD_stop_daemon(a->daemon);
     release(a);
 }

@@ -48,16 +48,15 @@ struct admin_source {
 
 struct admin;
 
-/* Listens and answers from now on. `where` and `source` are copied. 0 with *out, to be given to
- * admin_stop, or -1 with *e. */
-int admin_start(const struct config_listen *where, const struct admin_source *source,
+/* Answers from now on on the listening socket, which stays the caller's and is open at `where`.
+ * That and `source` are copied. 0 with *out, to be given to admin_stop, or -1 with *e. */
+int admin_start(const struct config_listen *where, int fd, const struct admin_source *source,
                 struct admin **out, struct err *e) MUST_CHECK;
 
-/* The port that was bound, which differs from the one asked for where that was 0; 0 for a unix
- * socket. */
-uint16_t admin_port(const struct admin *a);
+/* No new connections: whoever else has the socket gets them. NULL is fine. */
+void admin_quiesce(struct admin *a);
 
-/* Ends open connections and the thread, removes a unix socket. NULL is fine. */
+/* Ends open connections and the thread. NULL is fine. */
 void admin_stop(struct admin *a);
 
 #endif

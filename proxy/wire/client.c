@@ -945,14 +945,14 @@ void client_front_listen(struct client_front *f, const struct client_listener *f
     listener_on(&l->timer);
 }
 
-void client_front_drain(struct client_front *f)
+void client_front_drain(struct client_front *f, bool handed_over)
 {
     f->draining = true;
     for (struct listener *l = f->listeners; l != NULL; l = l->next) {
         loop_timer_clear(f->loop, &l->timer);
         if (!l->off)
             listener_pause(l);
-        if (!l->lent)
+        if (!l->lent && !handed_over)
             shutdown(l->lfd.fd, SHUT_RD); /* refused at once, not queued until we end */
     }
     for (struct client *c = f->clients, *next; c != NULL; c = next) {
@@ -980,7 +980,7 @@ void client_front_free(struct client_front *f)
 {
     if (f == NULL)
         return;
-    client_front_drain(f);
+    client_front_drain(f, true); /* the sockets are the caller's */
     while (f->clients != NULL)
         client_lost(f->clients);
     while (f->listeners != NULL) {
@@ -1015,91 +1015,4 @@ const char *client_address(struct client *c)
         snprintf(c->address, sizeof(c->address), "[%s]:%u", host, ntohs(v6->sin6_port));
     }
     return c->address;
-}
-
-/* ---- opening a listener --------------------------------------------------------------------- */
-
-static int listen_error(const struct config_listen *l, int fd, struct err *e)
-{
-    err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
-}
-
-/* A socket file that nobody answers on is left over from a process that is gone. */
-static bool is_stale(const struct sockaddr_un *a)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool stale =
-        fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 && errno == ECONNREFUSED;
-
-    if (fd >= 0)
-        close(fd);
-    return stale;
-}
-
-static int listen_unix(const struct config_listen *l, struct err *e)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int fd;
-
-    if (strlen(l->path) >= sizeof(a.sun_path))
-        return err_set(e, ERR_VALUE, "cannot listen on %s: the path is longer than %zu bytes",
-                       l->text, sizeof(a.sun_path) - 1);
-    memcpy(a.sun_path, l->path, strlen(l->path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return listen_error(l, fd, e);
-    if (is_stale(&a))
-        unlink(l->path);
-    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(l->path, 0600) < 0 ||
-        listen(fd, SOMAXCONN) < 0)
-        return listen_error(l, fd, e);
-    return fd;
-}
-
-static int listen_on(const struct addrinfo *a, bool reuse_port)
-{
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
-
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (a->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    if ((!reuse_port || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0) &&
-        bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, SOMAXCONN) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
-struct addrinfo *client_resolve(const struct config_listen *l, struct err *e)
-{
-    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
-    char port[8];
-    int rc;
-
-    snprintf(port, sizeof(port), "%u", l->port);
-    rc = getaddrinfo(l->host, port, &want, &found);
-    if (rc == 0)
-        return found;
-    err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, gai_strerror(rc));
-    return NULL;
-}
-
-int client_listen(const struct config_listen *l, bool reuse_port, struct err *e)
-{
-    struct addrinfo *found;
-    int fd;
-
-    if (l->path != NULL)
-        return listen_unix(l, e);
-    found = client_resolve(l, e);
-    if (found == NULL)
-        return -1;
-    fd = listen_on(found, reuse_port);
-    freeaddrinfo(found);
-    return fd < 0 ? listen_error(l, -1, e) : fd;
 }

@@ -71,18 +71,11 @@ struct client_listener {
 
 void client_front_listen(struct client_front *f, const struct client_listener *from);
 
-/* No new connections; idle ones are closed, the others after their current answer. */
-void client_front_drain(struct client_front *f);
+/* No new connections; idle ones are closed, the others after their current answer. `handed_over`:
+ * all listening sockets are as if lent. */
+void client_front_drain(struct client_front *f, bool handed_over);
 unsigned client_front_busy(const struct client_front *f); /* connections with a request under way */
 unsigned client_front_open(const struct client_front *f);
-
-/* The addresses of a listener that is no unix socket, for freeaddrinfo; the first is where it
- * listens. NULL with *e. */
-struct addrinfo *client_resolve(const struct config_listen *l, struct err *e) MUST_CHECK;
-
-/* Opens a listening socket; with `reuse_port` several workers may have one each. -1 with *e. A
- * stale unix socket is removed first; one that somebody listens on is an error. */
-int client_listen(const struct config_listen *l, bool reuse_port, struct err *e) MUST_CHECK;
 
 /* ---- answering: what an exchange may do with its connection ---------------------------------- */
 

@@ -11,14 +11,13 @@
 #include <unistd.h>
 
 #include "proxy/base/span.h"
-#include "proxy/wire/client.h"
-
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
-#define MOST     64
+#include "proxy/wire/listener.h"
 
 static struct {
-    int fds[MOST]; /* -1: taken */
+    int fds[INHERIT_MOST]; /* -1: taken */
+    bool lent[INHERIT_MOST];
     size_t n;
+    pid_t predecessor;
 } passed;
 
 /* 0 where it is not set, or no number. */
@@ -30,18 +29,36 @@ static uint64_t number_of(const char *variable)
     return text != NULL && span_to_u64(span_of(text), &n) ? n : 0;
 }
 
+/* A name for each socket, with colons between them. */
+static void read_names(const char *names)
+{
+    const char *at = names;
+
+    for (size_t i = 0; i < passed.n; i++) {
+        size_t n = at != NULL ? strcspn(at, ":") : 0;
+
+        passed.lent[i] =
+            passed.predecessor == 0 || !span_is((struct span){at, n}, INHERIT_OUR_NAME);
+        at = at != NULL && at[n] == ':' ? at + n + 1 : NULL;
+    }
+}
+
 void inherit_start(void)
 {
     uint64_t n = number_of("LISTEN_FDS");
 
-    if (number_of("LISTEN_PID") == (uint64_t)getpid())
-        for (passed.n = 0; passed.n < MOST && passed.n < n; passed.n++) {
-            int fd = FIRST_FD + (int)passed.n;
+    if (number_of("HOLDFAST_PREDECESSOR") == (uint64_t)getppid())
+        passed.predecessor = getppid();
+    if (passed.predecessor != 0 || number_of("LISTEN_PID") == (uint64_t)getpid())
+        for (passed.n = 0; passed.n < INHERIT_MOST && passed.n < n; passed.n++) {
+            int fd = INHERIT_FIRST_FD + (int)passed.n;
 
             fcntl(fd, F_SETFD, FD_CLOEXEC);
             fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
             passed.fds[passed.n] = fd;
         }
+    read_names(getenv("LISTEN_FDNAMES"));
+    unsetenv("HOLDFAST_PREDECESSOR");
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -60,7 +77,7 @@ static bool is_same(const struct sockaddr *a, const struct sockaddr *b)
            memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
 }
 
-static bool is_at(int fd, const struct config_listen *l, const struct sockaddr *wanted)
+static bool is_at(int fd, const struct config_listen *l, const struct addrinfo *wanted)
 {
     struct sockaddr_storage a = {0};
     struct sockaddr_un *local = (void *)&a;
@@ -70,10 +87,12 @@ static bool is_at(int fd, const struct config_listen *l, const struct sockaddr *
         return false;
     if (l->path != NULL)
         return a.ss_family == AF_UNIX && strcmp(local->sun_path, l->path) == 0;
-    return wanted != NULL && is_same((struct sockaddr *)&a, wanted);
+    while (wanted != NULL && !is_same((struct sockaddr *)&a, wanted->ai_addr))
+        wanted = wanted->ai_next;
+    return wanted != NULL;
 }
 
-int inherit_take(const struct config_listen *l)
+int inherit_take(const struct config_listen *l, bool *lent)
 {
     struct addrinfo *found = NULL;
     struct err e;
@@ -81,12 +100,13 @@ int inherit_take(const struct config_listen *l)
 
     if (passed.n == 0)
         return -1;
-    if (l->path == NULL && (found = client_resolve(l, &e)) == NULL)
+    if (l->path == NULL && (found = listener_resolve(l, &e)) == NULL)
         return -1;
     for (size_t i = 0; i < passed.n && fd < 0; i++)
-        if (is_at(passed.fds[i], l, found != NULL ? found->ai_addr : NULL)) {
+        if (is_at(passed.fds[i], l, found)) {
             fd = passed.fds[i];
             passed.fds[i] = -1;
+            *lent = passed.lent[i];
         }
     if (found != NULL)
         freeaddrinfo(found);
@@ -113,15 +133,24 @@ static void name_of(int fd, char *out, size_t size)
 int inherit_check(struct err *e)
 {
     char name[NI_MAXHOST + NI_MAXSERV + 8];
-    size_t i = 0;
 
-    while (i < passed.n && passed.fds[i] < 0)
-        i++;
-    if (i == passed.n)
-        return 0;
-    name_of(passed.fds[i], name, sizeof(name));
-    return err_set(e, ERR_VALUE,
-                   "the service manager passed a socket at %s, which `listen` does not name; both "
-                   "must have the same addresses",
-                   name);
+    for (size_t i = 0; i < passed.n; i++) {
+        if (passed.fds[i] < 0)
+            continue;
+        if (passed.predecessor == 0) {
+            name_of(passed.fds[i], name, sizeof(name));
+            return err_set(e, ERR_VALUE,
+                           "the service manager passed a socket at %s, which neither `listen` nor "
+                           "`admin` names; both must have the same addresses",
+                           name);
+        }
+        close(passed.fds[i]);
+        passed.fds[i] = -1;
+    }
+    return 0;
+}
+
+pid_t inherit_predecessor(void)
+{
+    return passed.predecessor;
 }

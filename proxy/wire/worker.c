@@ -25,7 +25,7 @@ struct worker {
     struct generation *newest;      /* new requests are its */
     _Atomic(struct service *) next; /* used; NULL: no change */
     struct loop_timer look, retire;
-    atomic_bool want_drain, want_break, want_stop, idle;
+    atomic_bool want_drain, handed_over, want_break, want_stop, idle;
     bool draining;
 };
 
@@ -115,7 +115,7 @@ static void woken(void *ctx)
         exchange_news(&g->space);
     if (atomic_load(&w->want_drain) && !w->draining) {
         w->draining = true;
-        client_front_drain(w->front);
+        client_front_drain(w->front, atomic_load(&w->handed_over));
         look(&w->look);
     }
     if (atomic_exchange(&w->want_break, false))
@@ -160,8 +160,9 @@ void worker_change(struct worker *w, struct service *s)
     loop_wake(w->loop);
 }
 
-void worker_drain(struct worker *w)
+void worker_drain(struct worker *w, bool handed_over)
 {
+    atomic_store(&w->handed_over, handed_over);
     atomic_store(&w->want_drain, true);
     loop_wake(w->loop);
 }

@@ -19,7 +19,8 @@ struct worker *worker_start(struct service *s, const struct client_listener *lis
  * they began with, however long that takes. */
 void worker_change(struct worker *w, struct service *s);
 
-void worker_drain(struct worker *w);      /* no new connections; what is under way goes on */
+/* No new connections; what is under way goes on. `handed_over`: another process listens on. */
+void worker_drain(struct worker *w, bool handed_over);
 void worker_break(struct worker *w);      /* what is still under way gets a true error now */
 bool worker_idle(const struct worker *w); /* nothing is under way (once it drains) */
 void worker_stop(struct worker *w);       /* ends the thread and frees all; after draining or not */

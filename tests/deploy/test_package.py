@@ -1,5 +1,6 @@
 """The Debian package: installed, started, upgraded, removed, purged."""
 import re
+import threading
 
 from client import wait_for
 from machine import sh
@@ -89,6 +90,22 @@ def test_the_package_installs_starts_upgrades_and_is_gone_without_a_trace(packag
     answers(m, 8190)
     assert config.read_text() == edited
     assert m.run("stat", "-c", "%a %U %G", "/" + CONFIG).strip() == "640 root holdfast"
+
+    # Whoever asks during an upgrade is answered, by the old one or by the new one.
+    second, found, over = show(m, "MainPID"), [], threading.Event()
+
+    def ask_on():
+        while not over.is_set():
+            found.append(m.ask(8190))
+
+    asking = threading.Thread(target=ask_on)
+    asking.start()
+    install(m, new)
+    over.set()
+    asking.join()
+    assert len(found) > 5 and {status for status, _ in found} == {200}
+    assert show(m, "MainPID") not in ("0", second) and show(m, "ActiveState") == "active"
+    wait_for(lambda: not (m.root / f"proc/{second}").exists(), timeout=30)
 
     # A wrong configuration is told once and not tried again and again.
     config.write_text("listne: 1\n")

@@ -126,7 +126,19 @@ def test_a_socket_that_listen_does_not_name_is_an_error(upstream, holdfast, mana
     other = free_port()
     p = holdfast(upstream("A"), listen=[f"127.0.0.1:{other}"], ready=False, **manager.passing())
     assert p.wait() == 69
-    assert (f"passed a socket at 127.0.0.1 port {manager.port}, which `listen` does not name" in p.stderr)
+    assert (f"passed a socket at 127.0.0.1 port {manager.port}, which neither `listen` nor `admin` names"
+            in p.stderr)
+
+
+def test_the_admin_port_is_passed_too(upstream, holdfast, manager):
+    p = holdfast(upstream("A"), admin=f"127.0.0.1:{manager.port}", **manager.passing())
+    p.admin = manager.port
+    assert p.status()["uptime_ms"] >= 0
+    p.stop()
+    with Raw(manager.port) as c:  # it waits for the next one
+        c.send(request_bytes("GET", "/livez"))
+        holdfast(upstream("B"), admin=f"127.0.0.1:{manager.port}", **manager.passing())
+        assert c.answer("GET").status == 200
 
 
 def test_sockets_for_another_process_are_left_alone(upstream, holdfast):

@@ -11,6 +11,7 @@
 
 #include "proxy/base/json.h"
 #include "proxy/ops/admin.h"
+#include "proxy/wire/listener.h"
 
 /* What the callbacks answer. */
 static bool is_live, is_ready;
@@ -64,6 +65,7 @@ static struct config_listen tcp(const char *host, unsigned port, bool loopback)
 
 static struct admin *admin;
 static struct config_listen where;
+static int listener;
 
 static void start_at(struct config_listen at)
 {
@@ -71,7 +73,8 @@ static void start_at(struct config_listen at)
 
     where = at;
     is_live = is_ready = true;
-    if (admin_start(&where, &source, &admin, &e) != 0)
+    listener = listener_open(&where, false, &e);
+    if (listener < 0 || admin_start(&where, listener, &source, &admin, &e) != 0)
         fail_msg("%s", e.msg);
 }
 
@@ -84,12 +87,13 @@ static void stop(void)
 {
     admin_stop(admin);
     admin = NULL;
+    close(listener);
 }
 
 static int dial(void)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(admin_port(admin))};
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(listener_port(listener))};
     int fd = socket(where.path != NULL ? AF_UNIX : AF_INET, SOCK_STREAM, 0);
 
     in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -281,7 +285,6 @@ TEST(a_unix_socket_is_private_takes_any_host_and_replaces_a_dead_one)
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     char text[] = "unix:x";
     struct config_listen at = {text, NULL, path, 0, true};
-    struct admin *second = NULL;
     struct err e = {0};
     struct stat st;
     int dead = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -294,27 +297,26 @@ TEST(a_unix_socket_is_private_takes_any_host_and_replaces_a_dead_one)
     start_at(at);
     CHECK_INT(stat(path, &st), 0);
     CHECK_INT(st.st_mode & 0777, 0600);
-    CHECK_INT(admin_port(admin), 0);
+    CHECK_INT(listener_port(listener), 0);
     CHECK_INT(ask("GET", "/livez", "whatever", ""), 200);
-    CHECK_INT(admin_start(&at, &source, &second, &e), -1); /* it is alive, so it is not replaced */
-    CHECK(strstr(e.msg, "admin: cannot listen on unix:x: ") != NULL);
+    CHECK_INT(listener_open(&at, false, &e), -1); /* it is alive, so it is not replaced */
+    CHECK(strstr(e.msg, "cannot listen on unix:x: ") != NULL);
     CHECK_INT(ask("GET", "/livez", "whatever", ""), 200);
     stop();
-    CHECK(stat(path, &st) != 0);
+    unlink(path);
     rmdir(folder);
 }
 
 TEST(an_address_in_use_is_an_error_that_names_it)
 {
     struct config_listen same;
-    struct admin *second = NULL;
     struct err e = {0};
 
     start();
-    same = tcp("127.0.0.1", admin_port(admin), true);
-    CHECK_INT(admin_start(&same, &source, &second, &e), -1);
+    same = tcp("127.0.0.1", listener_port(listener), true);
+    CHECK_INT(listener_open(&same, false, &e), -1);
     CHECK_INT(e.code, ERR_IO);
-    CHECK(strstr(e.msg, same.text) != NULL && second == NULL);
+    CHECK(strstr(e.msg, same.text) != NULL);
     stop();
 }
 
@@ -322,13 +324,12 @@ TEST(a_name_that_does_not_resolve_and_a_path_too_long_are_errors)
 {
     static char text[256] = "unix:";
     struct config_listen nowhere = tcp("a b", 1, false), deep = {text, NULL, text + 5, 0, true};
-    struct admin *none = NULL;
     struct err e = {0};
 
-    CHECK_INT(admin_start(&nowhere, &source, &none, &e), -1);
-    CHECK(strstr(e.msg, "cannot resolve \"a b\"") != NULL);
+    CHECK_INT(listener_open(&nowhere, false, &e), -1);
+    CHECK(strstr(e.msg, "cannot listen on a b:1: ") != NULL);
     memset(text + 5, 'x', 200);
-    CHECK_INT(admin_start(&deep, &source, &none, &e), -1);
+    CHECK_INT(listener_open(&deep, false, &e), -1);
     CHECK_INT(e.code, ERR_VALUE);
 }
 

@@ -589,7 +589,7 @@ TEST(draining_ends_what_is_idle_and_refuses_what_is_new)
     strbuf_release(&got);
     loop_wake(loop);
     pthread_join(thread, NULL);
-    client_front_drain(front);
+    client_front_drain(front, false);
     CHECK_INT(client_front_open(front), 0);
     got = hear(fd, NULL, &how);
     CHECK_INT(how, -1);

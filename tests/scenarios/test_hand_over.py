@@ -1,0 +1,183 @@
+"""SIGUSR2: the program starts itself anew, and the new process takes over the sockets of the old one."""
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import threading
+
+import pytest
+
+from client import Load, Raw, chat_body, request_bytes, wait_for
+from conftest import free_port
+from test_restart import ROUTES, Manager, live_stream
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def hand_over(proxy, pid):
+    """Sends SIGUSR2 to the process; the number of the one that has taken its place."""
+    before = proxy.stderr.count("has taken our place")
+    os.kill(pid, signal.SIGUSR2)
+    wait_for(lambda: proxy.stderr.count("has taken our place") > before, timeout=30)
+    return int(re.findall(r"process (\d+) has taken our place", proxy.stderr)[-1])
+
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture
+def line(holdfast):
+    """line(upstreams...) -> a process, whose successors become children of ours when it has ended."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    started = []
+
+    def start(*upstreams, **parts):
+        p = holdfast(*upstreams, **parts)
+        started.append(p)
+        return p
+    yield start
+    for p in started:
+        for pid in map(int, re.findall(r"process (\d+) is starting", p.stderr)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+
+
+def finish(pid):
+    os.kill(pid, signal.SIGTERM)
+    assert ended(pid) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hand_overs_under_load_lose_none_of_a_hundred_streams(upstream, line, workers):
+    a, b = upstream("A", default="held_inside"), upstream("B")
+    p = line(a, b, routes=ROUTES, workers=workers, drain={"delay": "10s", "timeout": "120s"})
+    pids, streams, found = [p.process.pid], [], []
+    load = Load(p, 4, ("B:",))
+    try:
+        for i in range(4):
+            streams += [threading.Thread(target=live_stream, args=(p.port, found)) for _ in range(25)]
+            for s in streams[-25:]:
+                s.start()
+            wait_for(lambda: len(a.attempts) == len(streams), timeout=30)
+            pids.append(hand_over(p, pids[-1]))
+            load.goes_on(8)
+            assert p.status()["uptime_ms"] < 5000, "the admin port is the new one's at once"
+        assert found == [], "all of them are under way, in four processes that are ending"
+    finally:
+        a.release()
+        load.end()
+        for s in streams:
+            s.join(60)
+    assert load.wrong == []
+    assert len(found) == 100 and set(found) == {(200, "complete", found[0][2], 1)}
+    assert p.wait() == 0
+    for pid in pids[1:-1]:
+        assert ended(pid) == 0
+    finish(pids[-1])
+    with pytest.raises(OSError):
+        p.chat()
+
+
+def test_the_new_process_has_the_new_configuration(upstream, line):
+    a = upstream("A")
+    other = free_port()
+    p = line(a, workers=1)
+    config = json.loads(p.config_path.read_text())
+    for workers, listen in ((2, [f"127.0.0.1:{p.port}", f"127.0.0.1:{other}"]),
+                            (1, [f"127.0.0.1:{p.port}"])):
+        p.config_path.write_text(json.dumps(config | {"workers": workers, "listen": listen}))
+        pid = hand_over(p, p.process.pid if workers == 2 else pid)
+        assert p.status()["workers"] == workers and len(p.status()["listeners"]) == len(listen)
+        for _ in range(20):  # sockets that nobody serves any more would swallow some
+            assert p.chat().text.startswith("A:")
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", other))
+    assert p.wait() == 0
+    finish(pid)
+
+
+def test_a_successor_that_cannot_start_changes_nothing(upstream, line):
+    p = line(upstream("A"))
+    good = p.config_path.read_text()
+    p.config_path.write_text("{listen: [")
+    p.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "was to take our place, ended with exit code 78; this process goes on" in p.stderr)
+    assert p.chat().text.startswith("A:")
+    p.config_path.write_text(good)
+    pid = hand_over(p, p.process.pid)
+    assert p.wait() == 0 and p.chat().text.startswith("A:")
+    finish(pid)
+
+
+def test_unix_sockets_are_removed_by_the_last(upstream, line, tmp_path):
+    path, admin = str(tmp_path / "s"), str(tmp_path / "admin")
+    p = line(upstream("A"), listen=[f"unix:{path}"], admin=f"unix:{admin}")
+    p.port = None
+    pid = hand_over(p, p.process.pid)
+    assert p.wait() == 0
+    with Raw(path=path) as c:
+        c.send(request_bytes("POST", "/v1/chat/completions", chat_body(), host="localhost"))
+        assert c.answer().text.startswith("A:")
+    with Raw(path=admin) as c:
+        c.send(request_bytes("GET", "/livez", host="localhost"))
+        assert c.answer("GET").status == 200
+    finish(pid)
+    assert not os.path.exists(path) and not os.path.exists(admin)
+
+
+def test_sockets_of_the_service_manager_are_still_its_own(upstream, line):
+    m, b = Manager(), upstream("B")
+    p = line(b, listen=[f"127.0.0.1:{m.port}"], **m.passing())
+    p.port = m.port
+    pid = hand_over(p, p.process.pid)
+    assert p.chat().text.startswith("B:") and p.wait() == 0
+    finish(pid)
+    with Raw(m.port) as c:  # it waits in the manager's queue
+        c.send(request_bytes("POST", "/v1/chat/completions", chat_body()))
+        line(b, listen=[f"127.0.0.1:{m.port}"], **m.passing()).port = m.port
+        assert c.answer().text.startswith("B:")
+    m.sock.close()
+
+
+def test_the_service_manager_learns_whom_to_watch(upstream, line, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(str(tmp_path / "notify"))
+        s.settimeout(20)
+        p = line(upstream("A"), env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        assert s.recv(100) == b"READY=1"
+        pid = hand_over(p, p.process.pid)
+        assert s.recv(100) == b"MAINPID=%d" % pid
+        assert p.wait() == 0
+        finish(pid)
+        assert s.recv(100) == b"STOPPING=1"
+
+
+def test_a_second_demand_while_the_first_is_met_is_refused(upstream, line, tmp_path):
+    """The successor reads its configuration from a pipe that nobody has written to yet."""
+    p = line(upstream("A"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    os.replace(pipe, p.config_path)
+    p.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "is starting to take our place" in p.stderr)
+    p.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "is starting already to take our place; this process goes on" in p.stderr)
+    assert p.chat().text.startswith("A:")
+    p.process.send_signal(signal.SIGTERM)
+    assert p.wait() == 0
+    pid = int(re.search(r"process (\d+) is starting to", p.stderr)[1])
+    assert ended(pid) == -signal.SIGTERM
+
+
+def test_an_ordinary_file_in_the_place_of_a_unix_socket_is_left_alone(upstream, holdfast, tmp_path):
+    path = tmp_path / "precious"
+    path.write_text("data")
+    p = holdfast(upstream("A"), args=["--listen", f"unix:{path}"], ready=False)
+    assert p.wait() == 69 and "cannot listen on unix:" in p.stderr
+    assert path.read_text() == "data"

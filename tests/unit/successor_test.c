@@ -1,0 +1,87 @@
+#include "tests/unit/check.h"
+
+#include <unistd.h>
+
+#include "proxy/ops/successor.h"
+
+static char program[] = "/bin/sh", option[] = "-c";
+
+/* Starts the shell's command in place of ourselves at the time 1000. */
+static struct successor start(char *command)
+{
+    static char *argv[4] = {program, option};
+    struct successor s = {.program = program, .argv = argv};
+    struct listeners none = {0};
+    struct err e = {0};
+
+    argv[2] = command;
+    CHECK_INT(successor_start(&s, &none, 1000, &e), 0);
+    return s;
+}
+
+/* Until it has ended, which takes it a moment. */
+static void wait_for_end(struct successor *s, struct err *e)
+{
+    while (successor_look(s, 1000, e) == 0)
+        usleep(1000);
+    CHECK_INT(s->pid, 0);
+}
+
+TEST(one_that_ends_is_told_with_how)
+{
+    static char ends[] = "exit 78", dies[] = "kill -9 $$";
+    struct successor s = start(ends);
+    struct err e = {0};
+
+    wait_for_end(&s, &e);
+    CHECK(strstr(e.msg, "ended with exit code 78") != NULL);
+    s = start(dies);
+    wait_for_end(&s, &e);
+    CHECK(strstr(e.msg, "was ended by signal 9") != NULL);
+    CHECK_INT(successor_look(&s, 1000, &e), 0);
+}
+
+TEST(one_that_does_not_serve_in_time_is_ended)
+{
+    static char waits[] = "exec sleep 600";
+    struct successor s = start(waits);
+    pid_t pid = s.pid;
+    struct err e = {0};
+
+    CHECK_INT(successor_look(&s, 30999, &e), 0);
+    CHECK_INT(successor_look(&s, 31000, &e), -1);
+    CHECK(strstr(e.msg, "did not serve within 30 s") != NULL);
+    CHECK_INT(s.pid, 0);
+    CHECK_INT(kill(pid, 0), -1);
+}
+
+TEST(only_its_own_signal_says_that_it_serves)
+{
+    static char waits[] = "exec sleep 600";
+    struct successor none = {0}, s = start(waits);
+    siginfo_t its = {.si_signo = SIGUSR2}, users = its, other = its;
+
+    its.si_pid = s.pid;
+    users.si_pid = getpid();
+    other.si_pid = s.pid;
+    other.si_signo = SIGHUP;
+    CHECK(successor_serves(&s, &its));
+    CHECK(!successor_serves(&s, &users) && !successor_serves(&s, &other));
+    its.si_pid = 0;
+    CHECK(!successor_serves(&none, &its));
+    kill(s.pid, SIGKILL);
+}
+
+TEST(what_cannot_be_started_is_an_error)
+{
+    static char nowhere[] = "/nonexistent/holdfast";
+    struct successor s = {.program = nowhere, .argv = (char *[]){nowhere, NULL}};
+    struct listeners none = {0};
+    struct err e = {0};
+
+    CHECK_INT(successor_start(&s, &none, 0, &e), -1);
+    CHECK(strstr(e.msg, "/nonexistent/holdfast cannot be started: No such file") != NULL);
+    CHECK_INT(s.pid, 0);
+}
+
+TEST_MAIN()
