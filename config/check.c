@@ -300,7 +300,7 @@ static int check_circle(struct reader *r)
 /* What only the whole can tell. */
 int check_whole(struct reader *r)
 {
-    const struct config *c = r->c;
+    struct config *c = r->c;
     char one[VALUE_TEXT_MAX], other[VALUE_TEXT_MAX];
 
     if (c->n_providers == 0)
@@ -330,5 +330,8 @@ int check_whole(struct reader *r)
             return err_prefix(r->e, "allow"); /* its row has looked at it */
     if (check_listeners(r) < 0)
         return -1;
+    if (c->log.payloads > 0)
+        warn(c,
+             "log.payloads: whoever reads the log reads what people write here and are answered");
     return check_circle(r);
 }

@@ -182,6 +182,7 @@ struct config {
     } tls;
     struct {
         char *level, *format;
+        uint64_t payloads; /* bytes of each body; 0: none */
     } log;
     unsigned workers; /* 0: auto */
 

@@ -598,6 +598,7 @@ void attempt_judge_error(struct attempt *a)
     enum failure f = a->dialect->classify(a->status, type, strbuf_span(&a->held), &a->error);
     size_t n = strlen(a->error.message);
 
+    payload_take(&a->said_no, strbuf_span(&a->held));
     /* Of a path that we do not know it says nothing of what else the key may do. */
     if (a->raw && (f == AUTH || f == FORBIDDEN))
         f = KEY_SCOPE;
@@ -928,6 +929,7 @@ struct attempt *attempt_start(struct service *s, struct upstream_pool *pool, str
     struct attempt *a = arena_zalloc(arena, sizeof(*a));
 
     a->service = s;
+    a->said_no = payload_of(s->payloads);
     a->loop = l;
     a->arena = arena;
     a->events = events;

@@ -19,6 +19,7 @@
 
 #include "providers/dialect.h"
 #include "proxy/failover.h"
+#include "proxy/ops/payload.h"
 #include "proxy/service.h"
 #include "proxy/stitch.h"
 #include "proxy/wire/upstream.h"
@@ -149,6 +150,7 @@ struct attempt {
     struct held_stop *stops;     /* finish reasons that may not be the last word yet */
     struct strbuf dropped;       /* paths of fields that the provider cannot be told */
     struct strbuf held;          /* whole events (or the whole answer) that nobody has seen */
+    struct payload said_no;      /* for the log: the body of a provider's error */
     struct chat_error error;     /* what the provider said, or what the network did */
 };
 

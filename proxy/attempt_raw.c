@@ -210,6 +210,7 @@ struct attempt *attempt_start_raw(struct service *s, struct upstream_pool *pool,
     char *size;
 
     a->service = s;
+    a->said_no = payload_of(s->payloads);
     a->loop = l;
     a->arena = arena;
     a->events = events;

@@ -74,13 +74,15 @@ struct exchange *exchange_new(struct exchange_space *s, struct client *c)
     }
     *x = (struct exchange){
         .space = s,
-        .out = {.client = c},
+        .out = {.client = c, .shown = &x->answered},
         .arena = arena,
         .timer = {.on_due = exchange_timer_due},
         .alone = {.on_due = exchange_alone_due},
         .release = {.run = give_back},
         .dialect = &dialect_openai_chat,
         .started_us = loop_now_us(s->loop),
+        .asked = payload_of(s->service->payloads),
+        .answered = payload_of(s->service->payloads),
     };
     s->n_out++;
     x->next = s->live;
@@ -154,6 +156,7 @@ void exchange_end(struct exchange *x)
     assert(x->recorded && !x->ended);
     x->ended = true;
     exchange_settle(x);
+    exchange_log_payloads(x);
     x->out.client = NULL;
     for (struct attempt *a = x->attempts; a != NULL; a = a->next) {
         attempt_stop(a);

@@ -54,6 +54,7 @@ void exchange_log(struct exchange *x, const char *outcome)
         .outcome = outcome,
         .status = x->status,
         .duration_us = clock_us() - x->started_us,
+        .queue_us = x->planned ? x->failover.queued_ms * 1000 : 0,
         .ttft_us = x->first_us != 0 ? x->first_us - x->started_us : 0,
         .request_bytes = x->request_bytes,
         .answer_bytes = x->answer_bytes,
@@ -75,6 +76,22 @@ void exchange_log(struct exchange *x, const char *outcome)
     }
     accesslog_write(&r, x->space->service->log_format, &line);
     log_line(strbuf_span(&line));
+}
+
+static void log_payload(const struct exchange *x, struct payload *p, struct span whose)
+{
+    payload_end(p, span_of(x->id), whose, clock_wall_ms(), x->space->service->log_format,
+                log_bulk_line);
+}
+
+void exchange_log_payloads(struct exchange *x)
+{
+    if (x->asked.cap == 0)
+        return;
+    log_payload(x, &x->asked, SPAN("request"));
+    for (struct attempt *a = x->attempts; a != NULL; a = a->next)
+        log_payload(x, &a->said_no, name_for_log(x, a->target));
+    log_payload(x, &x->answered, SPAN("answer"));
 }
 
 /* ---- answering --------------------------------------------------------------------------------

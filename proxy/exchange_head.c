@@ -243,6 +243,7 @@ bool exchange_body(void *exchange, struct span bytes)
 {
     struct exchange *x = exchange;
 
+    payload_take(&x->asked, bytes);
     if (x->pass != NULL)
         return exchange_pass_body(x, bytes);
     strbuf_add_span(&x->body, bytes);

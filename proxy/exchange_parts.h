@@ -19,6 +19,7 @@
 #include "proxy/exchange.h"
 #include "proxy/outlet.h"
 #include "proxy/ops/metrics.h"
+#include "proxy/ops/payload.h"
 #include "proxy/relay.h"
 #include "providers/sse_list.h"
 
@@ -90,6 +91,7 @@ struct exchange {
     uint64_t started_us, asked_us, first_us; /* head in, request whole, first output out */
     uint64_t answer_bytes;
     uint64_t request_bytes;
+    struct payload asked, answered; /* for the log */
 };
 
 /* ---- exchange.c ---- */
@@ -111,6 +113,9 @@ void exchange_forget_body(struct exchange *x);
 
 /* Writes its line in the log. */
 void exchange_log(struct exchange *x, const char *outcome);
+
+/* Writes what the log is to show of its bodies. */
+void exchange_log_payloads(struct exchange *x);
 
 /* Appends the header line with its id. */
 void exchange_add_id(const struct exchange *x, struct strbuf *fields);

@@ -559,6 +559,7 @@ static bool wait_in_queue(struct failover *f, uint64_t now_ms, struct failover_o
     if (longest > 0 &&
         target_queue_enter(f->policy.set, f->policy.route, &f->waiter, wants, QUEUE_MOST, now_ms)) {
         f->queue_until_ms = now_ms + longest;
+        f->queued_at_ms = now_ms;
         f->look_ms = now_ms + QUEUE_LOOK_MS;
         return true;
     }
@@ -997,6 +998,10 @@ void failover_step(struct failover *f, const struct failover_event *ev, uint64_t
     struct failover_try *t = about_none ? NULL : &f->tries[ev->try];
 
     out->n = 0;
+    if (f->waiter.waiting) {
+        f->queued_ms += now_ms - f->queued_at_ms;
+        f->queued_at_ms = now_ms;
+    }
     assert(!f->ended);
     assert(about_none || ev->try == f->live[0] || ev->try == f->live[1]);
     switch (ev->kind) {

@@ -174,8 +174,9 @@ struct failover {
     bool hedged;            /* it has started: once is enough */
     struct queue_waiter waiter; /* in the route's queue while `waiting` */
     uint64_t queue_until_ms, look_ms;
-    uint64_t said_ms;              /* when the client last got a byte */
-    bool committed, opened, ended; /* opened: a heartbeat has sent the status line */
+    uint64_t queued_ms, queued_at_ms; /* how long it has been there, until when that is counted */
+    uint64_t said_ms;                 /* when the client last got a byte */
+    bool committed, opened, ended;    /* opened: a heartbeat has sent the status line */
     int final; /* a try whose failure no other target can mend, while another one was live; -1 */
     int owner; /* the try whose answer the client gets, or got last; -1 before the commit */
     int cut;   /* the try whose failure broke the answer that the client has begun to get; -1 */

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -516,6 +517,7 @@ static void set_logging(const struct config *c, struct service *s)
     log_set_format(format);
     s->log_format = format;
     s->access_log = log_wants(LOG_INFO);
+    s->payloads = s->access_log ? c->log.payloads : 0;
 }
 
 static void note_reload(struct program *p, const char *error)
@@ -638,6 +640,19 @@ static void wait_for_the_end(struct program *p)
 /* ---- serve, the whole --------------------------------------------------------------------------
  */
 
+/* What whoever started us is to see, at any level; on the log's way, which never waits for a
+ * reader. */
+static PRINTF_LIKE(1, 2) void say(const char *fmt, ...)
+{
+    char text[LOG_LINE_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    log_line(span_of(text));
+}
+
 static void greet(const struct program *p)
 {
     for (size_t i = 0; i < p->config->n_warnings; i++)
@@ -647,8 +662,8 @@ static void greet(const struct program *p)
             log_info("no provider key was found: every request gets a built-in answer; set "
                      "OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or write holdfast.yaml");
     for (size_t i = 0; i < p->config->n_listens; i++)
-        fprintf(stderr, "holdfast " HOLDFAST_VERSION ": listening on %s (%s)\n", p->addresses[i],
-                p->config->source);
+        say("holdfast " HOLDFAST_VERSION ": listening on %s (%s)", p->addresses[i],
+            p->config->source);
 }
 
 static int run(struct program *p)
@@ -690,7 +705,7 @@ static int run(struct program *p)
 
 done:
     if (rc != EX_OK)
-        fprintf(stderr, "holdfast: %s\n", e.msg);
+        say("holdfast: %s", e.msg);
     admin_stop(p->admin);
     for (unsigned w = 0; w < p->n_workers; w++)
         if (p->workers[w] != NULL)

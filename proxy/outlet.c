@@ -53,6 +53,7 @@ void outlet_answer(struct outlet *o, unsigned status, struct span fields, struct
                    enum failure outcome)
 {
     begin_record(o, status, true, fields);
+    payload_take(o->shown, body);
     if (o->kept != NULL && !replay_write(o->kept, body, false))
         outlet_abandon(o);
     end_record(o, outcome);
@@ -69,6 +70,7 @@ void outlet_start(struct outlet *o, unsigned status, struct span fields)
 
 void outlet_write(struct outlet *o, struct span bytes)
 {
+    payload_take(o->shown, bytes);
     if (o->ids.stream[0] != '\0')
         event_ids_feed(&o->ids, bytes, to_both, o);
     else

@@ -8,6 +8,7 @@
 #define HOLDFAST_PROXY_OUTLET_H
 
 #include "proxy/event_ids.h"
+#include "proxy/ops/payload.h"
 #include "proxy/replay.h"
 #include "proxy/wire/client.h"
 
@@ -16,6 +17,7 @@ struct outlet {
     struct replay_answer *kept; /* NULL: not kept, or its record has ended */
     struct event_ids ids;       /* of a stream that can be taken up again; else stream is empty */
     struct loop *loop;          /* for the time; only where it is kept */
+    struct payload *shown;      /* in the log */
 };
 
 /* Does anybody take what is written? */

@@ -42,6 +42,7 @@ struct service {
     bool resume;                /* streams can be taken up again */
     enum log_format log_format;
     bool access_log;
+    uint64_t payloads;                    /* bytes of each body that the log shows */
     uint64_t started_us, started_wall_ms; /* the process; monotonic, and UTC */
     unsigned n_workers;
     atomic_bool draining;

@@ -307,17 +307,22 @@ static void write_taken(void)
     sink.taken.len = 0;
 }
 
-/* With the lock: false where there is no room. */
-static bool add_line(struct span line)
+/* With the lock: false where there is no room up to `most` bytes. */
+static bool add_line_within(struct span line, size_t most)
 {
     struct buffer *b = &sink.filling;
 
-    if (line.n >= BUFFER_BYTES - b->len)
+    if (b->len > most || line.n >= most - b->len)
         return false;
     memcpy(b->text + b->len, line.p, line.n);
     b->text[b->len + line.n] = '\n';
     b->len += line.n + 1;
     return true;
+}
+
+static bool add_line(struct span line)
+{
+    return add_line_within(line, BUFFER_BYTES);
 }
 
 /* The writer thread -------------------------------------------------------------------------- */
@@ -472,7 +477,7 @@ void log_stop(void)
 /* The callers' side -------------------------------------------------------------------------- */
 
 /* Hands a line to the writer; false where there is none. */
-static bool push(struct span line)
+static bool push(struct span line, size_t most)
 {
     size_t before;
     bool running, added = false;
@@ -481,7 +486,7 @@ static bool push(struct span line)
     running = sink.running;
     before = sink.filling.len;
     if (running)
-        added = add_line(line);
+        added = add_line_within(line, most);
     if (added &&
         (before == 0 || (before < BUFFER_BYTES / 2 && sink.filling.len >= BUFFER_BYTES / 2)))
         pthread_cond_signal(&sink.wake);
@@ -504,16 +509,26 @@ static void write_direct(struct span line)
         drop(1);
 }
 
-void log_line(struct span line)
+static void hand_in(struct span line, size_t most)
 {
     int keep = errno;
 
     assert(memchr(line.p, '\n', line.n) == NULL);
     if (line.n > LOG_LINE_MAX)
         drop(1);
-    else if (!push(line))
+    else if (!push(line, most))
         write_direct(line);
     errno = keep;
+}
+
+void log_line(struct span line)
+{
+    hand_in(line, BUFFER_BYTES);
+}
+
+void log_bulk_line(struct span line)
+{
+    hand_in(line, BUFFER_BYTES / 2);
 }
 
 /* The same kind of trouble: the same sentence, of the same thing where it begins with one. */

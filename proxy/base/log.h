@@ -66,6 +66,10 @@ void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * LOG_LINE_MAX counts as dropped. */
 void log_line(struct span line);
 
+/* The same for what there may be very much of: it is lost already when half of the buffer is full,
+ * so that there is room for what matters more. */
+void log_bulk_line(struct span line);
+
 /* Lines lost since the start of the process. */
 uint64_t log_dropped(void);
 

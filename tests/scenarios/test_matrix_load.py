@@ -225,6 +225,12 @@ def test_the_queue_ends_in_a_503_with_a_time(upstream, holdfast):
         a.release()
         assert [x.result().status for x in inside] == [200, 200]
         assert p.chat().status == 200
+
+    def waits():
+        return {x["id"]: x.get("queue_ms", 0) for x in p.log_lines() if x["msg"] == "exchange"}
+    ids = {x.header("x-request-id") for x in in_vain}
+    wait_for(lambda: ids <= waits().keys())
+    assert all(450 < waits()[i] < 5000 for i in ids)
     wait_for(lambda: p.in_flight() == 0)
 
 

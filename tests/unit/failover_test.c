@@ -1789,6 +1789,7 @@ TEST(a_request_whose_targets_are_full_waits_and_gets_the_place_that_comes_free)
     CHECK_INT(w.set->queues[0].n, 0);
     CHECK_INT(w.f.tries[0].outcome, SATURATED);
     CHECK_INT(w.f.n_tries, 2); /* however often it looked */
+    CHECK_INT(w.f.queued_ms, 2 * QUEUE_LOOK_MS);
     complete(&w);
     check_all_returned(&w);
     world_release(&w);
