@@ -195,10 +195,23 @@ void config_listen_release(struct config_listen *l)
     *l = (struct config_listen){0};
 }
 
+int host_and_port_read(struct span text, struct span *host, uint16_t *port, struct err *e)
+{
+    struct span digits;
+
+    if (!split_host(text, host, &digits))
+        return err_set(e, ERR_VALUE, "has no valid host");
+    if (digits.p != NULL && (!read_port(digits, port) || *port == 0))
+        return err_set(e, ERR_VALUE, "has a port that is not 1 to 65535");
+    if (host_scope(*host) == HOST_INVALID)
+        return err_set(e, ERR_VALUE, "has no valid host");
+    return 0;
+}
+
 int url_read(const char *text, struct url *out, struct err *e)
 {
     struct url u = {0};
-    struct span rest = span_of(text), authority, port;
+    struct span rest = span_of(text), authority;
     size_t n;
 
     for (size_t i = 0; i < rest.n; i++)
@@ -214,14 +227,10 @@ int url_read(const char *text, struct url *out, struct err *e)
         return err_set(e, ERR_VALUE, "holds a user or password; the key goes into api_key");
     if (strpbrk(rest.p, "?#") != NULL)
         return err_set(e, ERR_VALUE, "has a query or fragment; expected scheme, host and path");
-    if (!split_host(authority, &u.host, &port))
-        return err_set(e, ERR_VALUE, "has no valid host");
     u.port = u.https ? 443 : 80;
-    if (port.p != NULL && (!read_port(port, &u.port) || u.port == 0))
-        return err_set(e, ERR_VALUE, "has a port that is not 1 to 65535");
+    if (host_and_port_read(authority, &u.host, &u.port, e) < 0)
+        return -1;
     u.scope = host_scope(u.host);
-    if (u.scope == HOST_INVALID)
-        return err_set(e, ERR_VALUE, "has no valid host");
     *out = u;
     return 0;
 }

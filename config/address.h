@@ -35,6 +35,11 @@ struct url {
  * ASCII. As in value.h, *e does not repeat the text. */
 int url_read(const char *text, struct url *out, struct err *e) MUST_CHECK;
 
+/* Reads "HOST[:PORT]", an IPv6 address in brackets; *port stays where none is given, and is never
+ * 0. *e as above. */
+int host_and_port_read(struct span text, struct span *host, uint16_t *port,
+                       struct err *e) MUST_CHECK;
+
 /* Is it the origin of a web page: "scheme://host[:port]" and nothing more (RFC 6454, 7)? */
 bool origin_valid(const char *text);
 

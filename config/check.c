@@ -297,6 +297,24 @@ static int check_circle(struct reader *r)
     return 0;
 }
 
+/* The outgoing proxies of the environment, as far as providers are reached through them. */
+static int check_egress(struct reader *r)
+{
+    struct url url;
+    struct err none;
+
+    for (size_t i = 0; i < r->c->n_providers; i++) {
+        const char *base_url = r->c->providers[i].base_url;
+
+        if (base_url == NULL || url_read(base_url, &url, &none) < 0 || url.scope != HOST_PUBLIC ||
+            r->c->egress[url.https].url != NULL)
+            continue;
+        if (egress_find(url.https, getenv, &r->c->egress[url.https], r->e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* What only the whole can tell. */
 int check_whole(struct reader *r)
 {
@@ -328,7 +346,7 @@ int check_whole(struct reader *r)
     for (size_t i = 0; i < c->n_allow; i++)
         if (network_parse(c->allow[i], &r->c->networks[i], r->e) < 0)
             return err_prefix(r->e, "allow"); /* its row has looked at it */
-    if (check_listeners(r) < 0)
+    if (check_listeners(r) < 0 || check_egress(r) < 0)
         return -1;
     if (c->log.payloads > 0)
         warn(c,

@@ -144,6 +144,8 @@ void config_free(struct config *c)
     for (size_t i = 0; i < c->n_providers; i++)
         free_provider(&c->providers[i]);
     free(c->providers);
+    egress_release(&c->egress[false]);
+    egress_release(&c->egress[true]);
     for (size_t i = 0; i < c->n_routes; i++)
         free_route(&c->routes[i]);
     free(c->routes);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "config/egress.h"
 #include "config/network.h"
 #include "proxy/base/err.h"
 
@@ -119,6 +120,8 @@ struct config {
     struct config_listen admin; /* host == NULL and path == NULL: off */
     struct config_provider *providers;
     size_t n_providers;
+    struct egress
+        egress[2]; /* the way to public providers of http, of https; where there are any */
     struct config_route *routes;
     size_t n_routes;
     struct config_client *clients;

@@ -65,6 +65,14 @@ static void print_listeners(const struct config *c, FILE *out)
     fprintf(out, "\n");
 }
 
+static void print_egress(const struct config *c, FILE *out)
+{
+    for (int https = 1; https >= 0; https--)
+        if (c->egress[https].url != NULL)
+            fprintf(out, "proxy        %s for %s, unless NO_PROXY names the host\n",
+                    c->egress[https].name, https ? "https" : "http");
+}
+
 static void print_providers(const struct config *c, FILE *out)
 {
     fprintf(out, "\nproviders\n");
@@ -147,6 +155,7 @@ void config_print(const struct config *c, FILE *out)
 {
     fprintf(out, "source       %s\n", c->source);
     print_listeners(c, out);
+    print_egress(c, out);
     print_limits(c, out);
     print_providers(c, out);
     fprintf(out,

@@ -349,7 +349,11 @@ static void start_attempt(struct exchange *x, int try)
 static void drop_attempt(struct exchange *x, int try)
 {
     struct attempt *a = find_attempt(x, try);
+    enum failure why = x->failover.tries[try].outcome;
 
+    if (why == CONNECT_TIMEOUT ||
+        why == TLS_FAILED) /* our own timer; what fails itself, has ended */
+        upstream_waits_for(&a->call, a->error.message, sizeof(a->error.message));
     note_error(a);
     stop_attempt(x, a);
 }

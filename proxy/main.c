@@ -408,6 +408,8 @@ static void register_secrets(const struct config *c)
     for (size_t i = 0; i < c->n_providers; i++)
         for (size_t k = 0; k < c->providers[i].n_keys; k++)
             secret_register(span_of(c->providers[i].keys[k]));
+    secret_register(c->egress[false].password);
+    secret_register(c->egress[true].password);
 }
 
 /* ---- ending ------------------------------------------------------------------------------------

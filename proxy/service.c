@@ -53,7 +53,8 @@ static struct span url_path(const char *url)
     return path;
 }
 
-static int origin_init(struct origin *o, const struct provider *p, struct err *e)
+static int origin_init(struct origin *o, const struct config *c, const struct provider *p,
+                       struct err *e)
 {
     struct strbuf text = strbuf_heap(4096), host = strbuf_heap(1024);
     struct arena a;
@@ -74,7 +75,8 @@ static int origin_init(struct origin *o, const struct provider *p, struct err *e
     strbuf_addf(&text, "%s://%s:%u", u.https ? "https" : "http", host.buf, u.port);
     o->peer.origin = mem_strdup(text.buf);
     o->peer.tls = u.https;
-    o->peer.direct = u.scope == HOST_LOOPBACK || u.scope == HOST_PRIVATE;
+    if (u.scope == HOST_PUBLIC && c->egress[u.https].url != NULL)
+        o->peer.egress = &c->egress[u.https];
     strbuf_clear(&text);
     strbuf_addf(&text, usual ? "Host: %s\r\n" : "Host: %s:%u\r\n", host.buf, u.port);
     o->host_field = mem_strdup(text.buf);
@@ -128,7 +130,7 @@ static int make(struct config *c, uint64_t started_us, uint64_t started_wall_ms,
         s->mints_state = s->mints_state || (d != NULL && d != &dialect_openai_chat);
         s->origins[i].lane = s->lanes;
         s->lanes += (unsigned)s->targets->providers[i].n_keys;
-        if (origin_init(&s->origins[i], &s->targets->providers[i], e) < 0) {
+        if (origin_init(&s->origins[i], c, &s->targets->providers[i], e) < 0) {
             service_drop(s);
             return -1;
         }

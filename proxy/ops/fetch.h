@@ -1,12 +1,12 @@
 /* fetch.h - control-plane calls: one GET, one answer, by libcurl's HTTP engine.
  *
  * For what is asked now and then and is no part of a request: the caller waits for it, so never on
- * a worker's loop. Redirects are not followed and nothing is asked twice.
+ * a worker's loop, and straight to the host: never through an outgoing proxy. Redirects are not
+ * followed and nothing is asked twice.
  */
 #ifndef HOLDFAST_OPS_FETCH_H
 #define HOLDFAST_OPS_FETCH_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "proxy/base/attributes.h"
@@ -16,7 +16,6 @@
 struct fetch {
     const char *url;       /* http or https */
     const char *unix_path; /* a socket to ask instead of the URL's host, or NULL */
-    bool direct;           /* never through a proxy from the environment */
     uint64_t timeout_ms;   /* for all of it */
 };
 

@@ -35,8 +35,7 @@ static void name_url(const struct config_listen *where, char *url, size_t size)
 static int fetch_status(const struct config_listen *where, struct strbuf *document, struct err *e)
 {
     char url[512];
-    struct fetch f = {
-        .url = url, .unix_path = where->path, .direct = true, .timeout_ms = TIMEOUT_MS};
+    struct fetch f = {.url = url, .unix_path = where->path, .timeout_ms = TIMEOUT_MS};
     unsigned code;
 
     name_url(where, url, sizeof(url));

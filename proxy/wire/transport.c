@@ -12,6 +12,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/base/mem.h"
+#include "proxy/base/strbuf.h"
 #include "proxy/wire/tls.h"
 
 #define STALE_MS     3600000 /* so long the last address of a name may stand in for its name server */
@@ -48,7 +49,8 @@ struct transport {
     const struct transport_peer *peer;
     struct curl_slist *stand_in; /* its last address, once its name did not resolve */
     bool done;                   /* a callback has been called */
-    bool detour;                 /* it does not go to the peer's own port: a proxy stands between */
+    bool reached;                /* a name has been resolved: a connection is being made */
+    bool detour;                 /* ... not to the peer's own port: a proxy stands between */
     bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
     struct loop_timer timer;
@@ -207,14 +209,28 @@ static enum failure failure_of(CURLcode rc)
     }
 }
 
+/* What the proxy has answered to CONNECT, or 0. */
+static long tunnel_status(struct transport *t)
+{
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status;
+}
+
+/* Does it go through the proxy? NO_PROXY may have the host. */
+static bool is_through_proxy(struct transport *t)
+{
+    return t->peer->egress != NULL && (t->detour || tunnel_status(t) != 0);
+}
+
 /* What libcurl reports of a proxy is what it would report of the provider: that it cannot be
  * reached, that it closes, and as a receive error what it answers to CONNECT. */
 static enum failure blame_proxy(struct transport *t, enum failure f)
 {
-    long answered = 0;
-
-    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &answered);
-    return f == REFUSED && (t->detour || answered != 0) && answered / 100 != 2 ? EGRESS_PROXY : f;
+    if (!is_through_proxy(t) || tunnel_status(t) / 100 == 2)
+        return f;
+    return f == REFUSED || (f == TLS_FAILED && t->peer->egress->tls) ? EGRESS_PROXY : f;
 }
 
 static bool is_shortage(long no)
@@ -265,11 +281,9 @@ static void remember_address(struct transport *t)
     struct transport_space *s = t->space;
     struct last_address *a = last_address_find(s, t->peer->origin);
     const char *text = NULL;
-    long tunnel = 0;
 
-    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
     curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &text);
-    if (t->stand_in != NULL || t->detour || tunnel != 0 || text == NULL)
+    if (t->stand_in != NULL || is_through_proxy(t) || text == NULL)
         return; /* not by its name, or not its own */
     if (a == NULL) {
         a = mem_zalloc(sizeof(*a));
@@ -308,15 +322,22 @@ static bool stand_in(struct transport *t)
 static void give_up(struct transport *t, CURLcode rc)
 {
     enum failure f = blame_ourselves(t, blame_proxy(t, failure_of(rc)));
-    char text[CURL_ERROR_SIZE + 64];
+    char mem[CURL_ERROR_SIZE + 400];
+    struct strbuf text = strbuf_on(mem, sizeof(mem));
 
     if (f == DNS && stand_in(t))
         return;
     t->done = true;
-    snprintf(text, sizeof(text), "%s%s",
-             t->stand_in != NULL ? "its name does not resolve; at its last address: " : "",
-             t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
-    t->failed(t->ctx, t->stand_in != NULL && f != LOCAL ? DNS : f, text);
+    if (t->stand_in != NULL)
+        strbuf_add(&text, "its name does not resolve; at its last address: ");
+    if (f == TLS_FAILED) /* of which libcurl does not say whose */
+        strbuf_addf(&text, "%s: ", t->peer->origin);
+    if (f == EGRESS_PROXY)
+        strbuf_addf(&text, "proxy %s: ", t->peer->egress->name);
+    else if (is_through_proxy(t))
+        strbuf_addf(&text, "through proxy %s: ", t->peer->egress->name);
+    strbuf_add(&text, t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
+    t->failed(t->ctx, t->stand_in != NULL && f != LOCAL ? DNS : f, text.buf);
 }
 
 static void look_for_result(struct loop_task *task)
@@ -362,6 +383,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 
     (void)purpose;
+    t->reached = true;
     t->detour = is_detour(t->peer, &a->addr);
     if (fd < 0 && is_shortage(errno))
         t->short_of = true;
@@ -397,8 +419,7 @@ static void set_options(struct transport *t)
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (p->direct)
-        curl_easy_setopt(c, CURLOPT_PROXY, "");
+    curl_easy_setopt(c, CURLOPT_PROXY, p->egress != NULL ? p->egress->url : ""); /* "": none */
     if (p->tls) {
         curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
         curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
@@ -470,7 +491,7 @@ void transport_close(struct transport *t)
 
 /* ---- once up -------------------------------------------------------------------------------- */
 
-bool transport_tcp_up(struct transport *t)
+static bool is_connected(const struct transport *t)
 {
     /* libcurl notes the time only when TLS is up as well, so the sockets are asked. */
     for (const struct watched *w = t->watched; w != NULL; w = w->next) {
@@ -482,6 +503,30 @@ bool transport_tcp_up(struct transport *t)
             return true;
     }
     return t->fd >= 0;
+}
+
+bool transport_tcp_up(struct transport *t)
+{
+    if (is_through_proxy(t) && !t->peer->egress->socks)
+        return tunnel_status(t) / 100 == 2;
+    return is_connected(t);
+}
+
+void transport_waits_for(struct transport *t, char *out, size_t size)
+{
+    const char *proxy = t->peer->egress != NULL ? t->peer->egress->name : NULL;
+
+    if (!t->reached && proxy != NULL)
+        snprintf(out, size, "proxy %s, or %s without it: its name is still looked up", proxy,
+                 t->peer->origin);
+    else if (!t->reached)
+        snprintf(out, size, "%s: its name is still looked up", t->peer->origin);
+    else if (is_through_proxy(t) && !transport_tcp_up(t))
+        snprintf(out, size, "proxy %s: %s", proxy,
+                 is_connected(t) ? "no answer to CONNECT" : "no connection");
+    else
+        snprintf(out, size, "%s: no %s", t->peer->origin,
+                 transport_tcp_up(t) ? "end of the TLS handshake" : "connection");
 }
 
 int transport_fd(const struct transport *t)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "config/egress.h"
 #include "providers/failure.h"
 #include "proxy/base/err.h"
 #include "proxy/base/span.h"
@@ -23,8 +24,8 @@
 struct transport_peer {
     char *origin; /* "https://api.openai.com:443" */
     bool tls;
-    struct tls_own *own; /* certificates that only it has; NULL: none */
-    bool direct;         /* loopback or private: never through a proxy from the environment */
+    struct tls_own *own;         /* certificates that only it has; NULL: none */
+    const struct egress *egress; /* the proxy on the way, unless NO_PROXY has the host; or NULL */
 };
 
 /* What the connections of one worker share: the loop, resolved names, TLS sessions. */
@@ -50,8 +51,11 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
 void transport_close(
     struct transport *t); /* in any phase; not from inside its own callbacks' callers' loops */
 
-/* True when TCP is connected, though perhaps not TLS. */
+/* True when TCP is connected, though perhaps not TLS; behind a proxy of HTTP, when that said so. */
 bool transport_tcp_up(struct transport *t);
+
+/* For people, while it connects: which host it waits for, and what for. */
+void transport_waits_for(struct transport *t, char *out, size_t size);
 
 /* Once up: the socket, for the caller to register edge-triggered; and its bytes. TRANSPORT_AGAIN
  * when nothing goes now; over TLS read until it says so, because a record may be buffered. */

@@ -538,7 +538,7 @@ static void conn_up(void *ctx)
 static void conn_failed(void *ctx, enum failure why, const char *text)
 {
     struct upstream_conn *k = ctx;
-    char copy[200];
+    char copy[400];
 
     snprintf(copy, sizeof(copy), "%s", text); /* it lives in what is closed now */
     call_failed(k->call, why, copy);
@@ -646,6 +646,12 @@ void upstream_cancel(struct upstream_call *c)
 bool upstream_tcp_up(const struct upstream_call *c)
 {
     return c->live && c->conn != NULL && transport_tcp_up(c->conn->transport);
+}
+
+void upstream_waits_for(const struct upstream_call *c, char *out, size_t size)
+{
+    if (c->live && c->conn != NULL)
+        transport_waits_for(c->conn->transport, out, size);
 }
 
 void upstream_pause(struct upstream_call *c)

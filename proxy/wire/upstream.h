@@ -91,6 +91,9 @@ void upstream_cancel(struct upstream_call *c); /* closes its connection; fine wh
 
 bool upstream_tcp_up(const struct upstream_call *c);
 
+/* While it connects: what it waits for, as transport_waits_for. */
+void upstream_waits_for(const struct upstream_call *c, char *out, size_t size);
+
 /* Backpressure: no body callbacks between the two. */
 void upstream_pause(struct upstream_call *c);
 void upstream_resume(struct upstream_call *c);

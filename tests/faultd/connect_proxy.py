@@ -1,6 +1,6 @@
 """A small HTTP CONNECT proxy, as a company has it: with a delay, a refusal, and a log.
 
-    mode   tunnel | 407 | 502 | close (without an answer) | silent
+    mode   tunnel | 407 | 502 | close (without an answer) | silent | socks (it speaks SOCKS5)
     to     (host, port) where every tunnel leads, whatever name was asked for
     delay  seconds before CONNECT is answered
 """
@@ -43,6 +43,8 @@ class ConnectProxy:
 
     def _serve(self, sock):
         try:
+            if self.mode == "socks":
+                return self._serve_socks(sock)
             head = b""
             while b"\r\n\r\n" not in head:
                 data = sock.recv(4096)
@@ -68,9 +70,21 @@ class ConnectProxy:
         finally:
             sock.close()
 
-    def _tunnel(self, sock):
+    def _serve_socks(self, sock):
+        """RFC 1928: no authentication, CONNECT to a name."""
+        said = sock.makefile("rb")
+        _, methods = said.read(2)
+        said.read(methods)
+        sock.sendall(b"\5\0")
+        _, _, _, kind, length = said.read(5)
+        assert kind == 3, "the name is the proxy's to resolve"
+        name, port = said.read(length).decode(), int.from_bytes(said.read(2), "big")
+        self.log.append((time.monotonic(), f"SOCKS5 {name}:{port}", []))
+        self._tunnel(sock, b"\5\0\0\1" + bytes(6))
+
+    def _tunnel(self, sock, opened=b"HTTP/1.1 200 Connection established\r\n\r\n"):
         with socket.create_connection(self.to, 5) as out:
-            sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            sock.sendall(opened)
             ways = {sock.fileno(): (sock, out), out.fileno(): (out, sock)}
             poll = select.poll()  # select() knows no descriptor above 1023
             for fd in ways:

@@ -85,7 +85,7 @@ static atomic_bool stopping;
 static sem_t over;
 static struct transport_space *space;
 static struct transport_peer peer;
-static char origin[64];
+static char origin[64], proxy[64];
 static int listener;
 static struct transport *transport;
 static enum failure why;
@@ -158,9 +158,6 @@ static bool begin(const char *address)
     struct err e;
     in_port_t port;
 
-    unsetenv("http_proxy");
-    unsetenv("all_proxy");
-    unsetenv("ALL_PROXY");
     listener = listen_at(address, &port);
     if (listener < 0)
         return false;
@@ -301,12 +298,29 @@ struct office {
     pthread_t thread;
 };
 
+static struct egress egress;
+
+static char *only_one(const char *name)
+{
+    return strcmp(name, "HTTP_PROXY") == 0 ? proxy : NULL;
+}
+
+static void go_by(const char *url)
+{
+    struct err e;
+
+    snprintf(proxy, sizeof(proxy), "%s", url);
+    egress_release(&egress);
+    CHECK_INT(egress_find(false, only_one, &egress, &e), 0);
+    peer.egress = &egress;
+}
+
 static void go_through(in_port_t port)
 {
     char url[64];
 
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", port);
-    setenv("http_proxy", url, 1);
+    go_by(url);
 }
 
 static void *office_serves(void *ctx)
@@ -368,9 +382,12 @@ TEST(a_proxy_that_cannot_be_reached_is_at_fault_itself)
     close(listen_at("127.0.0.1", &port));
     go_through(port);
     CHECK_INT(connect_once(), EGRESS_PROXY);
-    setenv("http_proxy", "http://office.test:3128", 1);
+    CHECK(strncmp(text, "proxy 127.0.0.1:", 16) == 0 && strstr(text, " (HTTP_PROXY): ") != NULL);
+    go_by("http://user:hidden@office.test:3128");
     CHECK_INT(connect_once(), EGRESS_PROXY);
-    peer.direct = true;
+    CHECK(strstr(text, "proxy office.test:3128 (HTTP_PROXY): ") == text);
+    CHECK(strstr(text, "hidden") == NULL);
+    peer.egress = NULL;
     CHECK_INT(connect_once(), FAILURE_NONE);
     end();
 }
@@ -398,7 +415,7 @@ static void check_nothing_remembered(bool same_port)
     CHECK_INT(connect_once(), FAILURE_NONE);
     office_stop(&o);
     name_server_up = false;
-    peer.direct = true;
+    peer.egress = NULL;
     CHECK_INT(connect_once(), DNS);
     CHECK(strstr(text, "last address") == NULL);
     end();
@@ -418,6 +435,38 @@ TEST(a_provider_that_cannot_be_reached_is_at_fault_itself)
     name_leads_to = "255.255.255.255"; /* the kernel has no route there for TCP */
     ahead_ms += 2 * MINUTE_MS;
     CHECK_INT(connect_once(), REFUSED);
+    end();
+}
+
+TEST(whom_no_proxy_names_is_reached_without_it)
+{
+    in_port_t port;
+
+    CHECK(begin("127.0.0.1"));
+    close(listen_at("127.0.0.1", &port));
+    go_through(port);
+    setenv("NO_PROXY", "other.test,provider.test", 1);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    setenv("no_proxy", "other.test", 1); /* the lower case wins */
+    CHECK_INT(connect_once(), EGRESS_PROXY);
+    setenv("no_proxy", ".test", 1);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    close(listener);
+    CHECK_INT(connect_once(), REFUSED);
+    CHECK(strstr(text, "proxy") == NULL);
+    unsetenv("no_proxy");
+    unsetenv("NO_PROXY");
+    end();
+}
+
+TEST(libcurl_finds_no_proxy_of_its_own)
+{
+    CHECK(begin("127.0.0.1"));
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+    CHECK_INT(connect_once(), FAILURE_NONE);
+    unsetenv("http_proxy");
+    unsetenv("ALL_PROXY");
     end();
 }
 
