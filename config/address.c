@@ -176,8 +176,8 @@ int config_listen_parse(const char *text, struct config_listen *out, struct err 
     if (!read_port(port, &number))
         return err_set(e, ERR_VALUE, "has a port that is not 0 to 65535");
     if (host.n == 0)
-        host = SPAN("0.0.0.0");
-    scope = host_scope(host);
+        host = SPAN("*");
+    scope = span_is(host, "*") ? HOST_PUBLIC : host_scope(host);
     if (scope == HOST_INVALID)
         return err_set(e, ERR_VALUE, "has no valid host; %s", expected);
     *out = (struct config_listen){.text = mem_strdup(text),

@@ -219,12 +219,24 @@ int check_client(struct reader *r, const struct node *n, const char *path)
     return 0;
 }
 
+/* "localhost" is both of the usual addresses of this machine. */
+static bool is_localhost_at(struct span name, struct span address)
+{
+    return span_is_nocase(name, "localhost") &&
+           (span_is(address, "127.0.0.1") || span_is(address, "::1"));
+}
+
+static bool same_host(struct span a, const char *b)
+{
+    return span_is_nocase(a, b) || is_localhost_at(a, span_of(b)) || is_localhost_at(span_of(b), a);
+}
+
 static bool same_place(const struct config_listen *a, const struct config_listen *b)
 {
     if (a->path != NULL || b->path != NULL)
         return a->path != NULL && b->path != NULL && strcmp(a->path, b->path) == 0;
     return a->host != NULL && b->host != NULL && a->port != 0 && a->port == b->port &&
-           strcasecmp(a->host, b->host) == 0;
+           same_host(span_of(a->host), b->host);
 }
 
 static int check_listeners(struct reader *r)
@@ -240,7 +252,8 @@ static int check_listeners(struct reader *r)
             if (same_place(&c->listens[j], l))
                 return fail_option(r, "listen", "%s stands here twice", quoted);
         if (same_place(&c->admin, l))
-            return fail_option(r, "admin", "%s is a data port too; expected another one", quoted);
+            return fail_option(r, "admin", "%s is a data port too; expected another one",
+                               value_quote(quoted, c->admin.text));
         if (!l->loopback && c->n_clients == 0 && !c->insecure)
             return fail_option(r, "listen",
                                "other machines can reach %s and there are no clients; expected "
@@ -267,12 +280,11 @@ const struct config_listen *check_own_listener(const struct config *c, const cha
 
         if (l->host == NULL || l->port != url.port)
             continue;
-        if (span_is_nocase(url.host, l->host))
+        if (same_host(url.host, l->host))
             return l;
         if (url.scope == HOST_LOOPBACK &&
-            (strcmp(l->host, "0.0.0.0") == 0 || strcmp(l->host, "::") == 0 ||
-             (l->loopback &&
-              (strcasecmp(l->host, "localhost") == 0 || span_is_nocase(url.host, "localhost")))))
+            (strcmp(l->host, "*") == 0 || strcmp(l->host, "0.0.0.0") == 0 ||
+             strcmp(l->host, "::") == 0))
             return l;
     }
     return NULL;

@@ -55,7 +55,7 @@ struct config_types {
 
 struct config_listen {
     char *text; /* as written, for messages */
-    char *host; /* numeric address or name; NULL for a unix socket */
+    char *host; /* numeric address or name, "*": every address; NULL for a unix socket */
     char *path; /* unix socket, or NULL */
     uint16_t port;
     bool loopback; /* 127.0.0.0/8, ::1, localhost or a unix socket */
@@ -235,9 +235,10 @@ void config_print(const struct config *c, FILE *out);
 /* The manual of all options as Markdown, made from the option rows. */
 void config_manual(FILE *out);
 
-/* "127.0.0.1:8090", "[::1]:8090", "localhost:8090", ":8090" (0.0.0.0) or "unix:/path"; port 0 lets
- * the system choose. On success *out is the caller's to release; on failure it is untouched and *e
- * says what is wrong, to stand behind the text: "has no port; expected ...". */
+/* "127.0.0.1:8090", "[::1]:8090", "localhost:8090" (the two before), ":8090" (every address) or
+ * "unix:/path"; port 0 lets the system choose. On success *out is the caller's to release; on
+ * failure it is untouched and *e says what is wrong, to stand behind the text: "has no port;
+ * expected ...". */
 int config_listen_parse(const char *text, struct config_listen *out, struct err *e) MUST_CHECK;
 void config_listen_release(struct config_listen *l);
 

@@ -52,9 +52,9 @@
           "time for the request with all its attempts and waits")
 
 static const struct option rows[] = {
-    {"listen", OPTION_LISTENS, "127.0.0.1:8090", LIST(config, listens, n_listens), RESTART,
+    {"listen", OPTION_LISTENS, "localhost:8090", LIST(config, listens, n_listens), RESTART,
      .help = "where clients connect: `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT` or "
-             "`unix:/path`; several are allowed. Other than loopback needs `clients`, or "
+             "`unix:/path`; several are allowed. `localhost` is 127.0.0.1 and ::1. Other than loopback needs `clients`, or "
              "`insecure: true`"},
     {"admin", OPTION_LISTEN, "127.0.0.1:8091", IN(config, admin), RESTART, .words = "off",
      .help = "where health, metrics and status are served"},

@@ -857,7 +857,7 @@ static const char usage[] =
     "  -c, --config FILE  the configuration; without it $HOLDFAST_CONFIG, ./holdfast.yaml,\n"
     "                     $XDG_CONFIG_HOME/holdfast/holdfast.yaml and /etc/holdfast/holdfast.yaml\n"
     "                     are looked for; without any, keys are taken from the environment\n"
-    "      --listen ADDR  listen here instead, e.g. 127.0.0.1:8090 or unix:/run/holdfast.sock;\n"
+    "      --listen ADDR  listen here instead, e.g. localhost:8090 or unix:/run/holdfast.sock;\n"
     "                     may be given several times\n"
     "      --admin ADDR   the admin port to ask, if it is not the configuration's\n"
     "      --json         the document itself instead of the table\n"

@@ -24,7 +24,7 @@ static void name_url(const struct config_listen *where, char *url, size_t size)
         snprintf(url, size, "http://localhost/status");
         return;
     }
-    if (host[0] == '\0' || strcmp(host, "0.0.0.0") == 0)
+    if (strcmp(host, "*") == 0 || strcmp(host, "0.0.0.0") == 0)
         host = "127.0.0.1";
     else if (strcmp(host, "::") == 0)
         host = "::1";

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/base/attributes.h"
 #include "proxy/base/mem.h"
 #include "proxy/wire/inherit.h"
 
@@ -80,14 +81,34 @@ static int listen_on(const struct addrinfo *a, bool reuse_port)
     return -1;
 }
 
+/* Hosts that are an address of each family by their nature, whatever a name server thinks. */
+static const struct pair {
+    const char *host;
+    const char *v4, *v6;
+    int flags; /* of getaddrinfo, for both at once where it is given no name */
+} pairs[] = {
+    {"localhost", "127.0.0.1", "::1", 0},
+    {"*", "0.0.0.0", "::", AI_PASSIVE},
+};
+
+static const struct pair *pair_find(const char *host)
+{
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+        if (host != NULL && strcasecmp(host, pairs[i].host) == 0)
+            return &pairs[i];
+    return NULL;
+}
+
 struct addrinfo *listener_resolve(const struct config_listen *l, struct err *e)
 {
-    struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+    const struct pair *pair = pair_find(l->host);
+    struct addrinfo want = {.ai_socktype = SOCK_STREAM}, *found;
     char port[8];
     int rc;
 
     snprintf(port, sizeof(port), "%u", l->port);
-    rc = getaddrinfo(l->host, port, &want, &found);
+    want.ai_flags = pair != NULL ? pair->flags : AI_PASSIVE;
+    rc = getaddrinfo(pair != NULL ? NULL : l->host, port, &want, &found);
     if (rc == 0)
         return found;
     err_set(e, ERR_IO, "cannot listen on %s: %s", l->text, gai_strerror(rc));
@@ -145,33 +166,66 @@ static bool take_passed(struct listeners *ls, const struct config_listen *l, siz
 }
 
 /* The first is opened alone, so that an address in use is noticed. */
+static int open_one(struct listeners *ls, struct config_listen l, size_t place, unsigned sockets,
+                    struct err *e)
+{
+    int fd = listener_open(&l, false, e);
+
+    if (fd < 0)
+        return -1;
+    if (sockets == 1 || l.path != NULL) {
+        add(ls, fd, place, false);
+        return 0;
+    }
+    l.port = listener_port(fd);
+    close(fd);
+    for (unsigned i = 0; i < sockets; i++) {
+        fd = listener_open(&l, true, e);
+        if (fd < 0)
+            return -1;
+        add(ls, fd, place, false);
+    }
+    return 0;
+}
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+static int open_pair(struct listeners *ls, struct config_listen l, const struct pair *pair,
+                     size_t place, unsigned sockets, struct err *e)
+{
+    l.host = (char *)pair->v4; /* of our copy, which nobody frees */
+    if (open_one(ls, l, place, sockets, e) < 0)
+        return -1;
+    l.host = (char *)pair->v6;
+    l.port = listener_port(ls->all[ls->n - 1].fd); /* where the system chose, the same */
+    return has_ipv6() ? open_one(ls, l, place, sockets, e) : 0;
+}
+
 static int open_place(struct listeners *ls, const struct config_listen *at, size_t place,
                       unsigned sockets, struct err *e)
 {
+    const struct pair *pair = pair_find(at->host);
     struct config_listen l = *at;
-    int fd;
+    int rc = 0;
 
     if (l.path != NULL) {
         ls->paths = mem_grow(ls->paths, (ls->n_paths + 1) * sizeof(*ls->paths));
         ls->paths[ls->n_paths] = NULL;
     }
-    if (!take_passed(ls, &l, place)) {
-        fd = listener_open(&l, false, e);
-        if (fd < 0)
-            return -1;
-        if (sockets > 1 && l.path == NULL) {
-            l.port = listener_port(fd);
-            close(fd);
-            for (unsigned i = 0; i < sockets; i++) {
-                fd = listener_open(&l, true, e);
-                if (fd < 0)
-                    return -1;
-                add(ls, fd, place, false);
-            }
-        } else {
-            add(ls, fd, place, false);
-        }
-    }
+    if (!take_passed(ls, &l, place))
+        rc = pair != NULL ? open_pair(ls, l, pair, place, sockets, e)
+                          : open_one(ls, l, place, sockets, e);
+    if (rc < 0)
+        return -1;
     if (l.path != NULL && !ls->all[ls->n - 1].lent)
         ls->paths[ls->n_paths++] = mem_strdup(l.path);
     return 0;

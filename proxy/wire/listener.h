@@ -16,8 +16,9 @@
 /* The addresses of a listener that is no unix socket, for freeaddrinfo. NULL with *e. */
 struct addrinfo *listener_resolve(const struct config_listen *l, struct err *e) MUST_CHECK;
 
-/* Opens a listening socket; with `reuse_port` several may be open at one address. -1 with *e. A
- * unix socket that nobody answers on any more is removed first. */
+/* Opens a listening socket, of a name at the first of its addresses that can be had; with
+ * `reuse_port` several may be open at one address. -1 with *e. A unix socket that nobody answers on
+ * any more is removed first. */
 int listener_open(const struct config_listen *l, bool reuse_port, struct err *e) MUST_CHECK;
 
 /* The port that it is bound to; 0 for a unix socket. */
@@ -41,7 +42,8 @@ struct listeners {
 
 /* Opens all that the configuration names, or takes them from what was passed (wire/inherit.h). For
  * `workers` there is one socket each at an address, so that the kernel spreads the connections; a
- * unix socket is shared. -1 with *e; listeners_close in either case. */
+ * unix socket is shared. "localhost" is 127.0.0.1 and ::1, "*" every address of both families; a
+ * machine may lack IPv6. -1 with *e; listeners_close in either case. */
 int listeners_open(struct listeners *ls, const struct config *c, unsigned workers,
                    struct err *e) MUST_CHECK;
 

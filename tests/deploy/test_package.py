@@ -82,7 +82,7 @@ def test_the_package_installs_starts_upgrades_and_is_gone_without_a_trace(packag
     first = show(m, "MainPID")
 
     # An upgrade starts the new one and leaves the configuration as the administrator has it.
-    edited = config.read_text().replace("127.0.0.1:8090", "127.0.0.1:8190")
+    edited = config.read_text().replace("localhost:8090", "localhost:8190")
     edited = edited.replace("drain: {", "drain: {delay: 0s, ")
     config.write_text(edited)
     install(m, new)

@@ -223,7 +223,7 @@ TEST(listen_addresses_have_four_forms)
         {"127.0.0.1:8090", "127.0.0.1", NULL, 8090, true},
         {"[::1]:0", "::1", NULL, 0, true},
         {"localhost:1", "localhost", NULL, 1, true},
-        {":65535", "0.0.0.0", NULL, 65535, false},
+        {":65535", "*", NULL, 65535, false},
         {"[::]:80", "::", NULL, 80, false},
         {"gateway.example.com:80", "gateway.example.com", NULL, 80, false},
         {"unix:/run/h.sock", NULL, "/run/h.sock", 0, true},
@@ -428,7 +428,7 @@ TEST(defaults_apply_where_nothing_is_said)
     c = parse(PROVIDERS ROUTES);
     CHECK_STR(c->source, "t");
     CHECK_INT(c->n_listens, 1);
-    CHECK_STR(c->listens[0].text, "127.0.0.1:8090");
+    CHECK_STR(c->listens[0].text, "localhost:8090");
     CHECK_STR(c->admin.text, "127.0.0.1:8091");
     CHECK_INT(c->timeouts.connect, 4000);
     CHECK_INT(c->timeouts.tls, 6000);
@@ -859,7 +859,11 @@ TEST(providers_must_be_complete_and_safe)
         {"providers: {p: {type: openai, base_url: http://localhost:8090/v1}}\n" ROUTES,
          "t:1:41: providers.p.base_url: \"http://localhost:8090/v1\" leads back to this proxy, "
          "which "
-         "listens on 127.0.0.1:8090"},
+         "listens on localhost:8090"},
+        {"listen: \":8090\"\ninsecure: true\nproviders: {p: {type: openai, base_url: "
+         "\"http://[::1]:8090/v1\"}}\n" ROUTES,
+         "t:3:41: providers.p.base_url: \"http://[::1]:8090/v1\" leads back to this proxy, which "
+         "listens on :8090"},
         {"routes: []", "t: providers: there are none; expected at least one"},
         {PROVIDERS "routes: []", "t:2:9: routes: there are none; expected at least one, such as "
                                  "{model: \"*\", targets: [p]}"},
@@ -988,6 +992,8 @@ TEST(nobody_is_let_in_unasked)
          "t:1:8: admin: other machines can reach \"0.0.0.0:8091\"; expected a loopback address, or "
          "insecure: true"},
         {"listen: [127.0.0.1:1, 127.0.0.1:1]", "t:1:9: listen: \"127.0.0.1:1\" stands here twice"},
+        {"listen: [\"[::1]:1\", localhost:1]", "t:1:9: listen: \"localhost:1\" stands here twice"},
+        {"listen: [localhost:1, 127.0.0.1:1]", "t:1:9: listen: \"127.0.0.1:1\" stands here twice"},
         {"admin: 127.0.0.1:8090",
          "t:1:8: admin: \"127.0.0.1:8090\" is a data port too; expected another one"},
         {"clients: [{name: a}]", "t:1:11: clients[0]: has no key_sha256"},
