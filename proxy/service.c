@@ -75,6 +75,8 @@ static int origin_init(struct origin *o, const struct config *c, const struct pr
     strbuf_addf(&text, "%s://%s:%u", u.https ? "https" : "http", host.buf, u.port);
     o->peer.origin = mem_strdup(text.buf);
     o->peer.tls = u.https;
+    if (u.https && o->peer.own == NULL)
+        tls_trust_expect();
     if (u.scope == HOST_PUBLIC && c->egress[u.https].url != NULL)
         o->peer.egress = &c->egress[u.https];
     strbuf_clear(&text);

@@ -4,8 +4,6 @@ The binary is $HOLDFAST_BIN, build/dev/holdfast by default. Each test has its ow
 own ports, so tests run side by side. At the end of a test every proxy must answer one more healthy
 request, stop cleanly at SIGTERM, and have left no sanitizer report.
 """
-import atexit
-import functools
 import json
 import os
 import re
@@ -14,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -118,24 +115,10 @@ class Process:
         return self.process.wait(timeout)
 
 
-@functools.cache
-def nobody():
-    """A file with one certificate that nothing is signed by. Reading the system's some hundred is most
-    of what a start of the program costs."""
-    folder = tempfile.TemporaryDirectory(prefix="holdfast-trust-")
-    path = os.path.join(folder.name, "nobody.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", os.devnull, "-out", path,
-                    "-days", "2", "-subj", "/CN=nobody"], check=True, capture_output=True)
-    atexit.register(folder.cleanup)
-    return path
-
-
 def clean_env(directory):
-    """The environment without keys, proxies, configuration and trust of the machine the tests run on."""
+    """The environment without keys, proxies and configuration of the machine the tests run on."""
     keep = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")}
     return keep | {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / "no-config"),
-                   "SSL_CERT_FILE": nobody(),
                    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99",
                    "UBSAN_OPTIONS": "print_stacktrace=1",
                    "TSAN_OPTIONS": "exitcode=98:second_deadlock_stack=1"}

@@ -6,18 +6,19 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "proxy/base/log.h"
 #include "proxy/base/mem.h"
 
 /* What all trust. To read the some hundred certificates of a system takes several times as long as
- * the rest of a start, so that a thread does it while the listeners are opened already. */
+ * the rest of a start, so that a thread does it while the listeners are opened already, and nobody
+ * where no provider has need of it. */
 static struct {
     pthread_mutex_t lock;
     pthread_t reader;
-    bool reading; /* by the reader, who is to be waited for */
+    enum { UNREAD, READING, READ } system; /* READING: by the reader, who is to be waited for */
     X509_STORE *store;
 } trust = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -30,15 +31,23 @@ static void set_up(SSL_CTX *c)
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-/* The system's certificates; NULL with *e. */
-static X509_STORE *system_store(struct err *e)
+/* A variable that is set and not empty, or NULL. */
+static const char *variable(const char *name)
 {
-    const char *file = getenv("SSL_CERT_FILE");
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+/* What the variables name. OpenSSL by itself takes them in place of the system's. NULL with *e. */
+static X509_STORE *named_store(struct err *e)
+{
+    const char *file = variable("SSL_CERT_FILE"), *folder = variable("SSL_CERT_DIR");
     X509_STORE *s = X509_STORE_new();
 
-    if (s == NULL || X509_STORE_set_default_paths(s) != 1)
-        err_set(e, ERR_IO, "cannot open the system's certificate store");
-    else if (file != NULL && file[0] != '\0' && X509_STORE_load_file(s, file) != 1)
+    if (s == NULL || (folder != NULL && X509_STORE_load_path(s, folder) != 1))
+        err_set(e, ERR_IO, "cannot open a certificate store");
+    else if (file != NULL && X509_STORE_load_file(s, file) != 1)
         err_set(e, ERR_IO, "SSL_CERT_FILE: \"%s\" holds no readable certificates", file);
     else
         return s;
@@ -46,47 +55,56 @@ static X509_STORE *system_store(struct err *e)
     return NULL;
 }
 
+/* A system has either of the two, or both. The folder is only looked into when one is asked for. */
+static void add_system(X509_STORE *s)
+{
+    X509_STORE_load_file(s, X509_get_default_cert_file());
+    X509_STORE_load_path(s, X509_get_default_cert_dir());
+    ERR_clear_error();
+}
+
 static void *read_trust(void *unused)
 {
-    struct err e;
-
     (void)unused;
-    trust.store = system_store(&e);
-    if (trust.store == NULL) {
-        log_error("%s: no provider's certificate will be trusted", e.msg);
-        trust.store = X509_STORE_new();
-    }
+    add_system(trust.store);
     return NULL;
+}
+
+int tls_trust_load(struct err *e)
+{
+    assert(trust.store == NULL);
+    trust.store = named_store(e); /* now, as what somebody has set may be wrong */
+    return trust.store != NULL ? 0 : -1;
+}
+
+void tls_trust_expect(void)
+{
+    pthread_mutex_lock(&trust.lock);
+    if (trust.system == UNREAD && pthread_create(&trust.reader, NULL, read_trust, NULL) == 0)
+        trust.system = READING;
+    pthread_mutex_unlock(&trust.lock);
 }
 
 /* The store, once it is read. */
 static X509_STORE *trusted(void)
 {
     pthread_mutex_lock(&trust.lock);
-    if (trust.reading)
+    if (trust.system == READING)
         pthread_join(trust.reader, NULL);
-    trust.reading = false;
+    else if (trust.system == UNREAD)
+        add_system(trust.store);
+    trust.system = READ;
     pthread_mutex_unlock(&trust.lock);
     return trust.store;
 }
 
-int tls_trust_load(struct err *e)
-{
-    const char *file = getenv("SSL_CERT_FILE");
-
-    assert(trust.store == NULL);
-    if (file == NULL || file[0] == '\0')
-        trust.reading = pthread_create(&trust.reader, NULL, read_trust, NULL) == 0;
-    if (trust.reading)
-        return 0;
-    trust.store = system_store(e); /* now, as what somebody has set may be wrong */
-    return trust.store != NULL ? 0 : -1;
-}
-
 void tls_trust_free(void)
 {
-    X509_STORE_free(trusted());
+    if (trust.system == READING)
+        pthread_join(trust.reader, NULL);
+    X509_STORE_free(trust.store);
     trust.store = NULL;
+    trust.system = UNREAD;
 }
 
 /* ---- what one provider has of its own -------------------------------------------------------- */
@@ -125,9 +143,10 @@ int tls_own_new(const char *ca, const char *cert, const char *key, struct tls_ow
 
     ERR_clear_error();
     if (ca != NULL) {
-        o->store = system_store(e);
+        o->store = named_store(e);
         if (o->store == NULL)
             goto failed;
+        add_system(o->store);
         if (X509_STORE_load_file(o->store, ca) != 1) {
             err_set(e, ERR_VALUE, "ca: no certificate in %s: %s", ca, reason());
             goto failed;

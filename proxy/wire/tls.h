@@ -1,8 +1,8 @@
 /* tls.h - OpenSSL's place on the wire: which certificates we trust, and TLS towards clients.
  *
  * One trust store for the whole process, shared by all connections (loading the system's
- * certificates costs some 20 ms): the system's default directory and file, where SSL_CERT_DIR and
- * SSL_CERT_FILE add to them.
+ * certificates costs some 20 ms): the system's default directory and file, and beside them what
+ * SSL_CERT_DIR and SSL_CERT_FILE name.
  */
 #ifndef HOLDFAST_WIRE_TLS_H
 #define HOLDFAST_WIRE_TLS_H
@@ -12,9 +12,14 @@
 
 #include "proxy/base/err.h"
 
-/* Once, before any connection. The system's certificates are read in the background, and whoever
- * needs them first waits for that; SSL_CERT_FILE is read at once. -1 with *e where it cannot be. */
+/* Once, before any connection. -1 with *e where SSL_CERT_FILE cannot be read. */
 int tls_trust_load(struct err *e) MUST_CHECK;
+
+/* Somebody will need the system's certificates: they are read in the background, and whoever needs
+ * them first waits for that. Without it they are read when they are needed. */
+void tls_trust_expect(void);
+
+/* After the last connection. */
 void tls_trust_free(void);
 
 /* What is special about one provider: certificates that are trusted beside the system's, and one
