@@ -235,6 +235,9 @@ void config_print(const struct config *c, FILE *out);
 /* The manual of all options as Markdown, made from the option rows. */
 void config_manual(FILE *out);
 
+/* The same as a man page: holdfast.yaml(5). */
+void config_manual_page(FILE *out);
+
 /* "127.0.0.1:8090", "[::1]:8090", "localhost:8090" (the two before), ":8090" (every address) or
  * "unix:/path"; port 0 lets the system choose. On success *out is the caller's to release; on
  * failure it is untouched and *e says what is wrong, to stand behind the text: "has no port;

@@ -1,10 +1,15 @@
+#include <assert.h>
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config/config.h"
 #include "config/options.h"
 #include "proxy/base/arena.h"
+#include "proxy/base/strbuf.h"
+
+#define MAX_ENTRY 4096 /* bytes of what one row says */
 
 static const char intro[] =
     "# Configuration\n"
@@ -43,12 +48,25 @@ static void cell(FILE *out, const char *text)
     }
 }
 
+/* What the row says beside its help. */
+static void add_absent(struct strbuf *out, const struct option *o)
+{
+    if (!o->ready)
+        strbuf_addf(out, ". Not available in %s yet: setting it is an error", HOLDFAST_VERSION);
+    if (o->later != NULL)
+        strbuf_addf(out, ". Not available in %s yet: `%s`", HOLDFAST_VERSION, o->later);
+}
+
 /* One line of the table of its chapter. */
 static void print_row(const struct option *o, struct arena *a, FILE *out)
 {
     char expects[OPTION_EXPECTS_MAX];
     const char *variable = option_variable(o, a);
+    struct strbuf meaning = strbuf_in(a, MAX_ENTRY);
 
+    strbuf_add(&meaning, o->help);
+    add_absent(&meaning, o);
+    assert(!meaning.failed);
     fprintf(out, "| `%s` | ", o->path);
     cell(out, option_expects(o, expects));
     fprintf(out, " | ");
@@ -58,11 +76,7 @@ static void print_row(const struct option *o, struct arena *a, FILE *out)
     if (variable != NULL && o->ready)
         fprintf(out, "`HOLDFAST_%s`", variable);
     fprintf(out, " | ");
-    cell(out, o->help);
-    if (!o->ready)
-        fprintf(out, ". Not available in %s yet: setting it is an error", HOLDFAST_VERSION);
-    if (o->later != NULL)
-        fprintf(out, ". Not available in %s yet: `%s`", HOLDFAST_VERSION, o->later);
+    cell(out, meaning.buf);
     fprintf(out, " |\n");
 }
 
@@ -94,5 +108,84 @@ void config_manual(FILE *out)
         if (!is_chapter(&rows[i]) || !holds)
             print_row(&rows[i], &a, out);
     }
+    arena_release(&a);
+}
+
+/* ---- the same as a man page --------------------------------------------------------------------
+ */
+
+static const char page_begin[] =
+    ".\\\" Made from the rows of config/options.c: cmake --build --preset dev --target manual\n"
+    ".TH HOLDFAST.YAML 5 \"\" \"Holdfast\" \"File Formats\"\n"
+    ".nh\n"
+    ".SH NAME\n"
+    "holdfast.yaml \\- configuration of holdfast\n"
+    ".SH DESCRIPTION\n";
+
+static const char page_end[] = ".SH SEE ALSO\n"
+                               ".BR holdfast (1)\n";
+
+/* Markdown's code becomes bold, its bullets become .IP, and nothing is taken for a request. */
+static void put_roff(const char *text, FILE *out)
+{
+    bool begins = true, code = false;
+
+    for (; *text != '\0'; text++) {
+        if (begins && strncmp(text, "- ", 2) == 0) {
+            fputs(".IP \\(bu 2\n", out);
+            text += 2;
+        } else if (begins && *text == '\n') {
+            fputs(".PP", out);
+        } else if (begins) {
+            text += strspn(text, " ");
+        }
+        if (begins && (*text == '.' || *text == '\''))
+            fputs("\\&", out);
+        if (*text == '`')
+            fputs((code = !code) ? "\\fB" : "\\fR", out);
+        else if (*text == '\\')
+            fputs("\\e", out);
+        else if (code && *text == '-')
+            fputs("\\-", out);
+        else
+            fputc(*text, out);
+        begins = *text == '\n';
+    }
+}
+
+/* What the table of the Markdown has in columns, in sentences. */
+static void print_entry(const struct option *o, struct arena *a, FILE *out)
+{
+    char expects[OPTION_EXPECTS_MAX];
+    const char *variable = option_variable(o, a);
+    struct strbuf text = strbuf_in(a, MAX_ENTRY);
+
+    strbuf_addf(&text, "`%s`\n%c%s", o->path, toupper((unsigned char)o->help[0]), o->help + 1);
+    add_absent(&text, o);
+    strbuf_addf(&text, ".\nTakes %s", option_expects(o, expects));
+    if (o->def != NULL)
+        strbuf_addf(&text, "; default `%s`", o->def);
+    strbuf_addf(&text, "; changed by a %s", o->restart ? "restart" : "reload");
+    if (variable != NULL && o->ready)
+        strbuf_addf(&text, "; `HOLDFAST_%s`", variable);
+    strbuf_add(&text, ".\n");
+    assert(!text.failed);
+    fputs(".TP\n", out);
+    put_roff(text.buf, out);
+}
+
+void config_manual_page(FILE *out)
+{
+    size_t n;
+    const struct option *rows = options_all(&n);
+    struct arena a;
+
+    arena_init(&a);
+    fputs(page_begin, out);
+    put_roff(strchr(intro, '\n') + 2, out); /* without its heading */
+    fputs(".SH OPTIONS\n", out);
+    for (size_t i = 0; i < n; i++)
+        print_entry(&rows[i], &a, out);
+    fputs(page_end, out);
     arena_release(&a);
 }

@@ -144,6 +144,7 @@ def test_the_package_holds_what_a_debian_package_should(package):
     deb = package("1.0.0")
     listed = sh("dpkg-deb", "-c", deb)
     for path in ("usr/bin/holdfast", "usr/share/man/man1/holdfast.1",
+                 "usr/share/man/man5/holdfast.yaml.5",
                  "usr/lib/systemd/system/holdfast.service", "etc/holdfast/holdfast.yaml",
                  "usr/share/doc/holdfast/copyright",
                  "usr/share/bash-completion/completions/holdfast"):

@@ -1466,4 +1466,27 @@ TEST(the_manual_has_every_key)
     free(text);
 }
 
+static void print_page(const struct config *c __attribute__((unused)), FILE *out)
+{
+    config_manual_page(out);
+}
+
+TEST(the_man_page_has_every_key)
+{
+    char *text = printed(print_page, NULL), line[128];
+    size_t n;
+    const struct option *rows = options_all(&n);
+
+    for (size_t i = 0; i < n; i++) {
+        snprintf(line, sizeof(line), ".TP\n\\fB%s\\fR\n", rows[i].path);
+        if (strstr(text, line) == NULL)
+            fail_msg("%s", line);
+    }
+    CHECK(strstr(text, "\\fBtimeouts.idle\\fR\n"
+                       "Longest silence inside a streamed answer.\n"
+                       "Takes 1ms to 24h; default \\fB20s\\fR; changed by a reload; "
+                       "\\fBHOLDFAST_TIMEOUTS_IDLE\\fR.\n") != NULL);
+    free(text);
+}
+
 TEST_MAIN()
