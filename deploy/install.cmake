@@ -8,7 +8,7 @@ include(GNUInstallDirs)
 install(TARGETS holdfast RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES docs/holdfast.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES docs/holdfast.yaml.5 DESTINATION ${CMAKE_INSTALL_MANDIR}/man5)
-install(FILES CHANGELOG.md docs/manual.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES CHANGELOG.md docs/manual.md docs/runbook.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/holdfast.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES deploy/debian/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/completions/holdfast.bash RENAME holdfast

@@ -13,6 +13,7 @@ from conftest import ROOT, free_port
 
 TOOLS = ROOT / "build/tools/prometheus/usr/bin"
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
+RUNBOOK = ROOT / "docs/runbook.md"
 DASHBOARD = ROOT / "deploy/grafana/holdfast.json"
 
 
@@ -89,6 +90,38 @@ def test_every_query_names_metrics_and_labels_that_exist(busy):
         re.sub(r"_bucket$", "", n) for n in used}
     assert missing <= {"holdfast_attempt_duration_seconds", "holdfast_kept_answers",
                        "process_start_time_seconds"}, f"shown nowhere: {missing}"
+
+
+def test_the_runbook_has_a_section_for_every_alert_and_no_other():
+    sections = re.findall(r"^## (Holdfast\w+)$", RUNBOOK.read_text(), re.M)
+    assert sorted(sections) == sorted(alert_queries())
+
+
+def test_the_runbook_names_only_what_exists(busy, run):
+    text = RUNBOOK.read_text()
+    known = set(re.findall(r"^# TYPE (\S+)", busy.metrics(), re.M))
+    for name in re.findall(r"\b(?:holdfast|process)_[a-z_]+", text):
+        assert re.sub(r"_bucket$", "", name) in known, f"no metric {name}"
+    commands = set(re.findall(r"^  ([a-z]+)  ", run("--help").stdout, re.M))
+    asked = set(re.findall(r"(?:^|`|-- )holdfast ([a-z]+)", text, re.M))
+    assert asked and asked <= commands, asked - commands
+    manual = run("manual").stdout
+    for option in re.findall(r"`((?:log|limits|timeouts|drain|clients\[\])\.[a-z_]+)`", text):
+        assert f"| `{option}` |" in manual, f"no option {option}"
+    headings = {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-")
+                for h in re.findall(r"^#+ (.*)$", text, re.M)}
+    for place in re.findall(r"\]\(#([^)]*)\)", text):
+        assert place in headings, f"no section #{place}"
+
+
+def test_the_log_lines_of_the_runbook_are_those_of_the_program():
+    sources = "".join(p.read_text() for d in ("proxy", "config") for p in (ROOT / d).rglob("*.c"))
+    sources = re.sub(r'"\s*"', "", sources)
+    sources = re.sub(r'%[-.0-9l]*[a-z]|%" PRIu64 "', "...", sources)
+    lines = "".join(re.findall(r"```log\n(.*?)```", RUNBOOK.read_text(), re.S)).splitlines()
+    assert len(lines) > 10
+    for line in filter(None, map(str.strip, lines)):
+        assert line in sources, f"no such message: {line}"
 
 
 def test_the_dashboard_is_whole():
