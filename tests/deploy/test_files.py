@@ -43,7 +43,8 @@ def test_an_installation_stays_below_its_prefix_and_names_it(release, tmp_path):
     sh("cmake", "--install", release.parent, "--prefix", "/opt/some/where",
        env=os.environ | {"DESTDIR": str(tmp_path)})
     files = [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()]
-    for name in ("bin/holdfast", "share/man/man1/holdfast.1", "share/man/man5/holdfast.yaml.5"):
+    for name in ("bin/holdfast", "share/man/man1/holdfast.1", "share/man/man5/holdfast.yaml.5",
+                 "share/doc/holdfast/runbook.md"):
         assert f"opt/some/where/{name}" in files
     assert all(f.startswith("opt/some/where/") for f in files), files
     unit = tmp_path / "opt/some/where/lib/systemd/system/holdfast.service"
