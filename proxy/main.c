@@ -688,7 +688,6 @@ static int run(struct program *p)
     p->n_workers = p->service->n_workers = count_workers(p->config);
     p->seen = watch_look(p->config->files, p->config->n_files);
     rc = EX_UNAVAILABLE;
-    inherit_start();
     if (listeners_open(&p->listeners, p->config, p->n_workers, &e) < 0)
         goto done;
     for (size_t i = 0; i < p->config->n_listens; i++)
@@ -712,7 +711,9 @@ done:
     for (unsigned w = 0; w < p->n_workers; w++)
         if (p->workers[w] != NULL)
             worker_stop(p->workers[w]);
-    listeners_close(&p->listeners, p->successor.pid != 0);
+    /* Where we did not come to serve, the one whose place we were to take goes on. */
+    listeners_close(&p->listeners,
+                    p->successor.pid != 0 || (rc != EX_OK && inherit_predecessor() != 0));
     service_drop(p->service);
     for (size_t i = 0; i < p->n_admin_hosts; i++)
         free(p->admin_hosts[i]);
@@ -727,8 +728,10 @@ done:
 static int serve(struct program *p)
 {
     sigset_t all;
-    int rc = load_config(p);
+    int rc;
 
+    inherit_start(); /* its variables are none of the configuration's */
+    rc = load_config(p);
     if (rc != EX_OK)
         return rc;
     /* Keys are in memory: no core file, no reading by other processes of the same user. */

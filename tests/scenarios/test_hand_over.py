@@ -131,6 +131,22 @@ def test_unix_sockets_are_removed_by_the_last(upstream, line, tmp_path):
     assert not os.path.exists(path) and not os.path.exists(admin)
 
 
+def test_a_successor_that_cannot_listen_leaves_the_unix_socket(upstream, line, tmp_path):
+    path = str(tmp_path / "s")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        p = line(upstream("A"), listen=[f"unix:{path}"])
+        p.port = None
+        config = json.loads(p.config_path.read_text())
+        config["listen"].append(f"127.0.0.1:{taken.getsockname()[1]}")
+        p.config_path.write_text(json.dumps(config))
+        p.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "ended with exit code 69; this process goes on" in p.stderr)
+    assert "HOLDFAST_PREDECESSOR" not in p.stderr, "it is no option of the configuration"
+    with Raw(path=path) as c:
+        c.send(request_bytes("POST", "/v1/chat/completions", chat_body(), host="localhost"))
+        assert c.answer().text.startswith("A:")
+
+
 def test_sockets_of_the_service_manager_are_still_its_own(upstream, line):
     m, b = Manager(), upstream("B")
     p = line(b, listen=[f"127.0.0.1:{m.port}"], **m.passing())
