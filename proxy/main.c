@@ -737,6 +737,7 @@ static int serve(struct program *p)
     /* Keys are in memory: no core file, no reading by other processes of the same user. */
     prctl(PR_SET_DUMPABLE, 0);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* who started us may have ignored it: no child could be waited for */
     sigemptyset(&all);
     sigaddset(&all, SIGTERM);
     sigaddset(&all, SIGINT);

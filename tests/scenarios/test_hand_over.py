@@ -131,6 +131,13 @@ def test_unix_sockets_are_removed_by_the_last(upstream, line, tmp_path):
     assert not os.path.exists(path) and not os.path.exists(admin)
 
 
+def test_it_is_noticed_that_it_ended_though_who_started_us_cares_for_no_child(upstream, line):
+    p = line(upstream("A"), prefix=["env", "--ignore-signal=CHLD"])
+    p.config_path.write_text("{listen: [")
+    p.process.send_signal(signal.SIGUSR2)
+    wait_for(lambda: "ended with exit code 78; this process goes on" in p.stderr)
+
+
 def test_a_successor_that_cannot_listen_leaves_the_unix_socket(upstream, line, tmp_path):
     path = str(tmp_path / "s")
     with socket.create_server(("127.0.0.1", 0)) as taken:
