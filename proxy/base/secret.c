@@ -26,15 +26,35 @@ struct window {
     struct value *values; /* those that begin with it */
 };
 
-/* A hash table of windows, at most half full, and before it a filter that says "not in there" for
- * nearly all of a text at the price of one look. */
+/* A hash table of windows, at most half full, and before it two filters that say "not in there": by
+ * the first two bytes, which is all that nearly any place of a text costs, then by a hash. */
 static struct {
     pthread_rwlock_t lock;
     struct window *slots;
     size_t size; /* a power of two, or 0 */
     size_t used;
+    uint64_t pairs[1024];  /* one bit for each two bytes that a window or a mark begins with */
     uint64_t filter[1024]; /* one bit for each value that 16 bits of a hash can have */
 } known = {.lock = PTHREAD_RWLOCK_INITIALIZER};
+
+static unsigned pair_at(const char *p)
+{
+    uint16_t pair;
+
+    memcpy(&pair, p, sizeof(pair));
+    return pair;
+}
+
+static void note_pair(const char *p)
+{
+    known.pairs[pair_at(p) / 64] |= (uint64_t)1 << (pair_at(p) % 64);
+}
+
+/* May a window or a mark begin at p, which has another byte behind it? */
+static bool may_begin(const char *p)
+{
+    return (known.pairs[pair_at(p) / 64] >> (pair_at(p) % 64) & 1) != 0;
+}
 
 /* The golden ratio spreads neighbours; the upper bits are the well mixed ones. */
 static uint64_t hash_of(const char *bytes)
@@ -88,6 +108,7 @@ static struct window *window_get(const char *bytes)
     if (!w->used) {
         w->used = true;
         memcpy(w->bytes, bytes, WINDOW);
+        note_pair(bytes);
         known.used++;
         known.filter[hash_of(bytes) >> 54] |= (uint64_t)1 << (hash_of(bytes) >> 48 & 63);
     }
@@ -143,28 +164,6 @@ bool secret_register(struct span value)
     return true;
 }
 
-void secret_forget(void)
-{
-    pthread_rwlock_wrlock(&known.lock);
-    for (size_t i = 0; i < known.size; i++) {
-        while (known.slots[i].values != NULL) {
-            struct value *v = known.slots[i].values;
-
-            known.slots[i].values = v->next;
-            explicit_bzero(v->text, v->n);
-            free(v->text);
-            free(v);
-        }
-    }
-    if (known.slots != NULL)
-        explicit_bzero(known.slots, known.size * sizeof(*known.slots));
-    free(known.slots);
-    known.slots = NULL;
-    known.size = known.used = 0;
-    memset(known.filter, 0, sizeof(known.filter));
-    pthread_rwlock_unlock(&known.lock);
-}
-
 /* What looks like a key --------------------------------------------------------------------- */
 
 static bool is_alnum(char c)
@@ -217,17 +216,46 @@ static const struct mark marks[] = {
     {MARK("key="), VALUE, 1, .nocase = true},
 };
 
-/* The letters that begin marks, each with the one that follows it, small. */
-static const char second[256] = {
-    ['s'] = 'k', ['A'] = 'i', ['g'] = 's', ['x'] = 'a', ['p'] = 'p',
-    ['b'] = 'e', ['B'] = 'e', ['k'] = 'e', ['K'] = 'e',
-};
+static pthread_once_t marks_noted = PTHREAD_ONCE_INIT;
 
-/* May a mark begin at p, which has another byte behind it? */
-static bool may_be_marked(const char *p)
+static void note_marks(void)
 {
-    return (p[1] | ' ') == second[(unsigned char)p[0]];
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        const char *text = marks[i].text; /* those in either case are small here */
+
+        note_pair(text);
+        if (!marks[i].nocase)
+            continue;
+        for (unsigned upper = 1; upper < 4; upper++)
+            note_pair((char[]){(char)(text[0] - (upper & 1 ? 'a' - 'A' : 0)),
+                               (char)(text[1] - (upper & 2 ? 'a' - 'A' : 0))});
+    }
 }
+
+void secret_forget(void)
+{
+    pthread_rwlock_wrlock(&known.lock);
+    for (size_t i = 0; i < known.size; i++) {
+        while (known.slots[i].values != NULL) {
+            struct value *v = known.slots[i].values;
+
+            known.slots[i].values = v->next;
+            explicit_bzero(v->text, v->n);
+            free(v->text);
+            free(v);
+        }
+    }
+    if (known.slots != NULL)
+        explicit_bzero(known.slots, known.size * sizeof(*known.slots));
+    free(known.slots);
+    known.slots = NULL;
+    known.size = known.used = 0;
+    memset(known.filter, 0, sizeof(known.filter));
+    memset(known.pairs, 0, sizeof(known.pairs));
+    note_marks();
+    pthread_rwlock_unlock(&known.lock);
+}
+
 
 /* The walk over a text ------------------------------------------------------------------------ */
 
@@ -343,12 +371,9 @@ static void skip(struct walk *w)
     const char *p = w->buf;
     size_t i = w->at;
 
-    while (i < end && i + WINDOW <= w->n && !may_be_marked(p + i) && !may_be_known(p + i))
+    while (i < end && i + 1 < w->n && !may_begin(p + i))
         i++;
-    if (i + WINDOW > w->n)
-        while (i < end && i + 1 < w->n && !may_be_marked(p + i))
-            i++;
-    w->at = i;
+    w->at = i + 1 < w->n || i == end ? i : w->n;
 }
 
 /* Moves what is legible before w->at to its place. */
@@ -386,6 +411,7 @@ void secret_redact(char *buf, size_t *len)
 {
     struct walk w = {.buf = buf, .n = *len};
 
+    pthread_once(&marks_noted, note_marks);
     pthread_rwlock_rdlock(&known.lock);
     while (skip(&w), w.at < w.n) {
         look(&w);
