@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#include "proxy/base/attributes.h"
 #include "proxy/base/json_scan.h"
 
 static_assert(JSON_MAX_DEPTH % 64 == 0, "one bit for each depth");
@@ -54,13 +55,12 @@ static const char *skip_escape(struct json *j, const char *p)
     }
 }
 
-/* At the opening quote. */
-static const char *skip_string(struct json *j, const char *p)
+/* Inside a string, at a byte that is not plain or at the end. */
+static const char *skip_rest(struct json *j, const char *p)
 {
     const char *end = j->end;
 
-    for (p++;;) {
-        p = skip_plain(p, end);
+    for (;; p = skip_plain(p, end)) {
         if (p == end)
             return fail(j, p, "unfinished string");
         if (*p == '"')
@@ -82,6 +82,15 @@ static const char *skip_string(struct json *j, const char *p)
             } while (p < end && (unsigned char)*p >= 0x80);
         }
     }
+}
+
+/* At the opening quote. */
+static inline const char *skip_string(struct json *j, const char *p)
+{
+    const char *end = j->end;
+
+    p = skip_plain(p + 1, end);
+    return p < end && *p == '"' ? p + 1 : skip_rest(j, p);
 }
 
 static const char *skip_digits(struct json *j, const char *p)
@@ -214,16 +223,10 @@ static const char *advance(struct json *j, const char *p)
     return object ? skip_key(j, p) : p;
 }
 
-/* Steps over a scalar, or into a container. */
-static const char *begin_value(struct json *j, const char *p)
+/* A number or a word. */
+static const char *skip_scalar(struct json *j, const char *p)
 {
-    j->at_value = false;
     switch (type_at(p, j->end)) {
-    case JSON_OBJECT:
-    case JSON_ARRAY:
-        return open_container(j, p);
-    case JSON_STRING:
-        return skip_string(j, p);
     case JSON_NUMBER:
         return skip_number(j, p);
     case JSON_TRUE:
@@ -232,22 +235,57 @@ static const char *begin_value(struct json *j, const char *p)
         return skip_word(j, p, "false");
     case JSON_NULL:
         return skip_word(j, p, "null");
-    case JSON_NONE:
-        break;
+    default:
+        return fail(j, p, "expected a value");
     }
-    return fail(j, p, "expected a value");
 }
 
+/* A value with all its content. The same walk as by begin_value and advance, and the same findings,
+ * with its state in variables of its own: nobody looks at the reader meanwhile, and what passes here
+ * is most of all JSON. */
 static const char *skip_value(struct json *j, const char *p)
 {
-    unsigned outside = j->depth;
+    const char *end = j->end;
+    unsigned outside = j->depth, depth = outside;
+    uint64_t objects[ARRAY_LEN(j->objects)];
+    bool object = false;
 
-    do {
-        p = begin_value(j, p);
-        while (p != NULL && !j->at_value && j->depth > outside)
-            p = advance(j, p);
-    } while (p != NULL && j->at_value);
-    return p;
+    j->at_value = false;
+    memcpy(objects, j->objects, sizeof(objects));
+value:
+    if (p < end && (*p == '{' || *p == '[')) {
+        if (depth == JSON_MAX_DEPTH)
+            return fail(j, p, too_deep);
+        object = *p == '{';
+        objects[depth / 64] &= ~((uint64_t)1 << (depth % 64));
+        objects[depth / 64] |= (uint64_t)object << (depth % 64);
+        depth++;
+        p = skip_space(p + 1, end);
+        if (p == end || *p != (object ? '}' : ']'))
+            goto element;
+    } else {
+        p = p < end && *p == '"' ? skip_string(j, p) : skip_scalar(j, p);
+        if (p == NULL)
+            return NULL;
+        goto behind;
+    }
+closed:
+    p++;
+    depth--;
+    object = depth > outside && (objects[(depth - 1) / 64] >> ((depth - 1) % 64) & 1) != 0;
+behind:
+    if (depth == outside)
+        return p;
+    p = skip_space(p, end);
+    if (p < end && *p == (object ? '}' : ']'))
+        goto closed;
+    if (p == end || *p != ',')
+        return fail(j, p, object ? "expected ',' or '}'" : "expected ',' or ']'");
+    p = skip_space(p + 1, end);
+element:
+    if (object && (p = skip_key(j, p)) == NULL)
+        return NULL;
+    goto value;
 }
 
 /* ---- the reader ---- */
