@@ -28,31 +28,26 @@ static const char *skip_space(const char *p, const char *end)
 
 /* ---- scalars ---- */
 
+static const bool one_letter[256] = {
+    ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
+};
+
 /* At a backslash. */
-static const char *skip_escape(struct json *j, const char *p)
+static inline const char *skip_escape(struct json *j, const char *p)
 {
     p++;
     if (p == j->end)
         return fail(j, p, "unfinished string");
-    switch (*p) {
-    case '"':
-    case '\\':
-    case '/':
-    case 'b':
-    case 'f':
-    case 'n':
-    case 'r':
-    case 't':
+    if (one_letter[(unsigned char)*p])
         return p + 1;
-    case 'u':
-        p++;
-        for (int i = 0; i < 4; i++, p++)
-            if (p == j->end || hex_digit(*p) < 0)
-                return fail(j, p, "expected four hexadecimal digits after \\u");
-        return p;
-    default:
+    if (*p != 'u')
         return fail(j, p, "unknown escape in a string");
-    }
+    p++;
+    for (int i = 0; i < 4; i++, p++)
+        if (p == j->end || hex_digit(*p) < 0)
+            return fail(j, p, "expected four hexadecimal digits after \\u");
+    return p;
 }
 
 /* Inside a string, at a byte that is not plain or at the end. */
@@ -241,8 +236,8 @@ static const char *skip_scalar(struct json *j, const char *p)
 }
 
 /* A value with all its content. The same walk as by begin_value and advance, and the same findings,
- * with its state in variables of its own: nobody looks at the reader meanwhile, and what passes here
- * is most of all JSON. */
+ * with its state in variables of its own: nobody looks at the reader meanwhile, and what passes
+ * here is most of all JSON. */
 static const char *skip_value(struct json *j, const char *p)
 {
     const char *end = j->end;

@@ -256,7 +256,6 @@ void secret_forget(void)
     pthread_rwlock_unlock(&known.lock);
 }
 
-
 /* The walk over a text ------------------------------------------------------------------------ */
 
 struct walk {
