@@ -280,9 +280,9 @@ static const struct option rows[] = {
      .words = "error warn info debug", .help = "the least that is logged"},
     {"log.format", OPTION_ENUM, "json", IN(config, log.format), READY, .words = "json text",
      .help = "one JSON object a line, or text for people"},
-    {"log.payloads", OPTION_SIZE, "off", 1, MIB, IN(config, log.payloads), READY, .words = "off",
-     .help = "how much of each request, answer and provider's error is logged too. Secrets are taken "
-             "out, people's words are not: for a search for a fault only"},
+    {"log.payloads", OPTION_SIZE, "off", 1, 128 * KIB, IN(config, log.payloads), READY, .words = "off",
+     .help = "how much of each request, answer and provider's error is logged too. What is known or "
+             "looks like a secret is taken out, people's words are not: for a search for a fault only"},
     {"workers", OPTION_INTEGER, "auto", 1, 256, IN(config, workers), RESTART, .words = "auto",
      .help = "threads; `auto`: 1 when all listeners are loopback, else one per core"},
 };

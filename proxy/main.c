@@ -41,6 +41,9 @@
 #define DRAIN_LOOK_MS 20
 #define WATCH_MS      1000 /* how often the files of the configuration are looked at */
 
+/* What the main thread waits for; blocked in all. */
+static const int awaited[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
+
 /* Everything that runs, for the whole life of the process. */
 struct program {
     struct config *config; /* of the service */
@@ -423,7 +426,7 @@ static bool all_idle(const struct program *p)
     return true;
 }
 
-/* Waits for a signal to end, at most `ms`. */
+/* Waits for a signal to end, at most `ms`. What else comes stays pending. */
 static bool told_to_hurry(uint64_t ms)
 {
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -440,11 +443,15 @@ static bool told_to_hurry(uint64_t ms)
 static void finish(struct program *p, bool handed_over, bool hurry)
 {
     uint64_t until = clock_us() / 1000 + p->config->drain.timeout;
+    bool told = !handed_over; /* who ends a service signals its older processes too */
 
     for (unsigned i = 0; i < p->n_workers; i++)
         worker_drain(p->workers[i], handed_over);
     while (!hurry && !all_idle(p) && clock_us() / 1000 < until)
-        hurry = told_to_hurry(DRAIN_LOOK_MS);
+        if (told_to_hurry(DRAIN_LOOK_MS)) {
+            hurry = told;
+            told = true;
+        }
     for (unsigned i = 0; i < p->n_workers; i++)
         worker_break(p->workers[i]);
 }
@@ -597,45 +604,52 @@ static void start_successor(struct program *p)
         log_info("SIGUSR2: process %d is starting to take our place", (int)p->successor.pid);
 }
 
-static void look_at_successor(struct program *p)
+/* Has it come to serve? */
+static bool look_at_successor(struct program *p)
 {
     struct err e;
+    enum successor_news news = successor_look(&p->successor, clock_us() / 1000, &e);
 
-    if (successor_look(&p->successor, clock_us() / 1000, &e) < 0)
+    if (news == SUCCESSOR_ENDED)
         log_error("%s; this process goes on", e.msg);
+    return news == SUCCESSOR_SERVES;
 }
 
-/* SIGCHLD only interrupts the waiting. */
+static void set_signals(sigset_t *set, const int *signals, size_t n)
+{
+    sigemptyset(set);
+    for (size_t i = 0; i < n; i++)
+        sigaddset(set, signals[i]);
+}
+
+/* SIGCHLD only interrupts the waiting, as does a successor's signal. */
 static void wait_for_the_end(struct program *p)
 {
-    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
     struct timespec tick = {.tv_sec = WATCH_MS / 1000, .tv_nsec = WATCH_MS % 1000 * 1000000};
     uint64_t unsettled = p->seen;
     sigset_t signals;
     siginfo_t info;
     int sig;
 
-    sigemptyset(&signals);
-    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
-        sigaddset(&signals, ours[i]);
+    set_signals(&signals, awaited, ARRAY_LEN(awaited));
     for (;;) {
         sig = p->config->n_files > 0 || p->successor.pid != 0 ? sigtimedwait(&signals, &info, &tick)
                                                               : sigwaitinfo(&signals, &info);
-        if (sig == SIGTERM || sig == SIGINT || (sig > 0 && successor_serves(&p->successor, &info)))
-            break;
-        look_at_successor(p);
-        if (sig == SIGUSR2)
+        if (sig == SIGTERM || sig == SIGINT) {
+            successor_abandon(&p->successor);
+            drain(p, sig == SIGINT);
+            return;
+        }
+        if (sig == SIGUSR2 && !successor_sent(&p->successor, &info))
             start_successor(p);
         else if (sig == SIGHUP)
             reload(p, "SIGHUP");
         else if (sig < 0 && errno == EAGAIN)
             look_at_files(p, &unsettled);
-    }
-    if (sig == SIGUSR2) {
-        hand_over(p);
-    } else {
-        successor_abandon(&p->successor);
-        drain(p, sig == SIGINT);
+        if (look_at_successor(p)) {
+            hand_over(p);
+            return;
+        }
     }
 }
 
@@ -697,8 +711,8 @@ static int run(struct program *p)
     if (start_admin(p, &e) < 0)
         goto done;
     greet(p);
-    if (inherit_predecessor() != 0)
-        successor_report();
+    if (inherit_has_predecessor())
+        inherit_report();
     else
         notify_manager("READY=1");
     wait_for_the_end(p);
@@ -713,7 +727,7 @@ done:
             worker_stop(p->workers[w]);
     /* Where we did not come to serve, the one whose place we were to take goes on. */
     listeners_close(&p->listeners,
-                    p->successor.pid != 0 || (rc != EX_OK && inherit_predecessor() != 0));
+                    p->successor.pid != 0 || (rc != EX_OK && inherit_has_predecessor()));
     service_drop(p->service);
     for (size_t i = 0; i < p->n_admin_hosts; i++)
         free(p->admin_hosts[i]);
@@ -727,9 +741,12 @@ done:
 
 static int serve(struct program *p)
 {
-    sigset_t all;
+    static const int later[] = {SIGHUP, SIGUSR2}; /* they would end us before we know them */
+    sigset_t set;
     int rc;
 
+    set_signals(&set, later, ARRAY_LEN(later));
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     inherit_start(); /* its variables are none of the configuration's */
     rc = load_config(p);
     if (rc != EX_OK)
@@ -738,13 +755,8 @@ static int serve(struct program *p)
     prctl(PR_SET_DUMPABLE, 0);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* who started us may have ignored it: no child could be waited for */
-    sigemptyset(&all);
-    sigaddset(&all, SIGTERM);
-    sigaddset(&all, SIGINT);
-    sigaddset(&all, SIGHUP);
-    sigaddset(&all, SIGUSR2);
-    sigaddset(&all, SIGCHLD);
-    pthread_sigmask(SIG_BLOCK, &all, NULL); /* inherited by every thread: main waits for them */
+    set_signals(&set, awaited, ARRAY_LEN(awaited));
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by every thread: main waits for them */
     raise_descriptor_limit();
     return run(p);
 }

@@ -31,24 +31,58 @@ static bool is_text(struct span s)
     return true;
 }
 
+static bool ends_with(struct span name, const char *end)
+{
+    size_t n = strlen(end);
+
+    return name.n >= n && span_is_nocase((struct span){name.p + name.n - n, n}, end);
+}
+
+/* The name of something that opens a door. Rather one too many: this is a log. */
 static bool says_secret(struct span name)
 {
-    static const char *const names[] = {
-        "authorization", "api_key",       "apikey",        "api-key", "x-api-key", "password",
-        "access_token",  "refresh_token", "client_secret", "secret",  "token"};
+    static const char *const parts[] = {"secret", "passw", "credential", "authorization", "cookie"};
+    static const char *const ends[] = {"key", "token", "-auth", "_auth"};
 
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (span_is_nocase(name, names[i]))
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (span_find_nocase(name, parts[i]) != NULL)
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (ends_with(name, ends[i]))
             return true;
     return false;
 }
 
-/* The end of the JSON string whose first byte is at `i`; its quote or the end of the text. */
-static size_t string_end(struct span s, size_t i)
+static bool is_name(char c)
 {
-    while (i < s.n && s.p[i] != '"')
-        i += s.p[i] == '\\' ? 2 : 1;
-    return i < s.n ? i : s.n;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+}
+
+/* JSON stands inside JSON's strings too (the arguments of a tool call), and inside those again: its
+ * quotes are then behind one backslash, or three. Behind how many is the quote at `i`? -1: there is
+ * none. */
+static int quote_depth(struct span s, size_t i)
+{
+    size_t from = i;
+
+    while (i < s.n && s.p[i] == '\\')
+        i++;
+    return i < s.n && s.p[i] == '"' ? (int)(i - from) : -1;
+}
+
+/* The place behind the quote of this depth that ends what begins at `i`, or the end of the text. */
+static size_t behind_quote(struct span s, size_t i, int depth)
+{
+    while (i < s.n) {
+        int here = quote_depth(s, i);
+
+        /* Before it may stand backslashes of the text itself, each 2 * (depth + 1) of them. */
+        if (here >= 0 && here % (2 * (depth + 1)) == depth)
+            return i + (size_t)here + 1;
+        i += here >= 0 ? (size_t)here + 1 : s.p[i] == '\\' && i + 1 < s.n ? 2u : 1u;
+    }
+    return s.n;
 }
 
 static size_t skip_space(struct span s, size_t i)
@@ -58,32 +92,62 @@ static size_t skip_space(struct span s, size_t i)
     return i;
 }
 
-/* The text without the values of members that say that they are secret. */
+/* Where the value at `i` ends: a text with its quotes, a list, or whatever else stands there. */
+static size_t behind_value(struct span s, size_t i)
+{
+    int depth = quote_depth(s, i);
+    const char *ends = i < s.n && s.p[i] == '[' ? "]" : i < s.n && s.p[i] == '{' ? "}" : ",}]\\ \n";
+
+    if (depth >= 0)
+        return behind_quote(s, i + (size_t)depth + 1, depth);
+    while (i < s.n && strchr(ends, s.p[i]) == NULL)
+        i++;
+    return i < s.n && ends[1] == '\0' ? i + 1 : i;
+}
+
+/* Is there a member at `i` whose name says that it is secret? Then its value is from *value to
+ * *end.
+ */
+static bool secret_member(struct span s, size_t i, size_t *value, size_t *end)
+{
+    int depth = quote_depth(s, i);
+    size_t from = i + (size_t)depth + 1, to = from;
+
+    if (depth < 0)
+        return false;
+    while (to < s.n && is_name(s.p[to]))
+        to++;
+    if (quote_depth(s, to) != depth || !says_secret((struct span){s.p + from, to - from}))
+        return false;
+    i = skip_space(s, to + (size_t)depth + 1);
+    if (i == s.n || s.p[i] != ':')
+        return false;
+    *value = skip_space(s, i + 1);
+    *end = behind_value(s, *value);
+    return true;
+}
+
+/* The text with stars for the values of members that say that they are secret. */
 static void hide_members(struct strbuf *text)
 {
     struct span s = strbuf_span(text);
     size_t out = 0, i = 0;
 
     while (i < s.n) {
-        size_t from = i++, end, value;
+        size_t from = i, value, end, stars;
 
-        if (s.p[from] == '"') {
-            end = string_end(s, from + 1);
-            value = skip_space(s, end + 1 < s.n ? end + 1 : s.n);
-            i = end < s.n ? end + 1 : s.n;
-            if (value < s.n && s.p[value] == ':' &&
-                says_secret((struct span){s.p + from + 1, end - from - 1}) &&
-                (value = skip_space(s, value + 1)) < s.n && s.p[value] == '"') {
-                memmove(text->buf + out, s.p + from, value + 1 - from);
-                out += value + 1 - from;
-                from = string_end(s, value + 1);
-                i = from < s.n ? from + 1 : s.n;
-                for (size_t star = 0; star < 3 && star < from - value - 1; star++)
-                    text->buf[out++] = '*';
-            }
+        if (secret_member(s, i, &value, &end)) {
+            memmove(text->buf + out, s.p + from, value - from);
+            out += value - from;
+            stars = end - value < 3 ? end - value : 3;
+            memset(text->buf + out, '*', stars);
+            out += stars;
+            i = end;
+        } else { /* all of a run of backslashes: what is behind one is at no other depth */
+            do
+                text->buf[out++] = s.p[i];
+            while (s.p[i++] == '\\' && i < s.n);
         }
-        memmove(text->buf + out, s.p + from, i - from);
-        out += i - from;
     }
     text->len = out;
 }

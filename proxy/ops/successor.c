@@ -50,14 +50,15 @@ static char **make_environment(char own[2][40], struct strbuf *names)
     return all;
 }
 
-/* Every socket is copied to above the places where they must come to stand, so that none is
- * overwritten before it got there. -1 with errno. */
-static int place_sockets(const struct listeners *ls, int *copies, posix_spawn_file_actions_t *todo)
+/* Every socket, and the pipe behind them, is copied to above the places where they must come to
+ * stand, so that none is overwritten before it got there. -1 with errno. */
+static int place_sockets(const struct listeners *ls, int report, int *copies,
+                         posix_spawn_file_actions_t *todo)
 {
-    int first = INHERIT_FIRST_FD, above = first + (int)ls->n;
+    int first = INHERIT_FIRST_FD, above = first + (int)ls->n + 1;
 
-    for (size_t i = 0; i < ls->n; i++) {
-        copies[i] = fcntl(ls->all[i].fd, F_DUPFD_CLOEXEC, above);
+    for (size_t i = 0; i <= ls->n; i++) {
+        copies[i] = fcntl(i < ls->n ? ls->all[i].fd : report, F_DUPFD_CLOEXEC, above);
         if (copies[i] < 0)
             return -1;
         posix_spawn_file_actions_adddup2(todo, copies[i], first + (int)i);
@@ -66,18 +67,20 @@ static int place_sockets(const struct listeners *ls, int *copies, posix_spawn_fi
     return 0;
 }
 
-/* The child starts with no signal blocked or ignored. */
+/* The child ignores no signal, and what would end it before it knows them waits. */
 static int spawn(struct successor *s, const posix_spawn_file_actions_t *todo, char **environment)
 {
     posix_spawnattr_t attributes;
-    sigset_t none, all;
+    sigset_t later, all;
     int rc;
 
-    sigemptyset(&none);
+    sigemptyset(&later);
+    sigaddset(&later, SIGHUP);
+    sigaddset(&later, SIGUSR2);
     sigfillset(&all);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigmask(&attributes, &later);
     posix_spawnattr_setsigdefault(&attributes, &all);
     rc = posix_spawn(&s->pid, s->program, todo, &attributes, s->argv, environment);
     posix_spawnattr_destroy(&attributes);
@@ -86,7 +89,8 @@ static int spawn(struct successor *s, const posix_spawn_file_actions_t *todo, ch
     return rc;
 }
 
-static int start(struct successor *s, const struct listeners *ls)
+/* 0, or an errno. `report`: where it is to say that it serves. */
+static int start(struct successor *s, const struct listeners *ls, int report)
 {
     struct strbuf names = strbuf_heap(16 * INHERIT_MOST);
     posix_spawn_file_actions_t todo;
@@ -96,16 +100,16 @@ static int start(struct successor *s, const struct listeners *ls)
     snprintf(own[0], sizeof(own[0]), "LISTEN_FDS=%zu", ls->n);
     snprintf(own[1], sizeof(own[1]), "HOLDFAST_PREDECESSOR=%d", (int)getpid());
     strbuf_add(&names, "LISTEN_FDNAMES=");
-    for (size_t i = 0; i < ls->n; i++) {
-        copies[i] = -1;
+    for (size_t i = 0; i < ls->n; i++)
         strbuf_addf(&names, i > 0 ? ":%s" : "%s",
                     ls->all[i].lent ? INHERIT_LENT_NAME : INHERIT_OUR_NAME);
-    }
+    for (size_t i = 0; i <= ls->n; i++)
+        copies[i] = -1;
     environment = make_environment(own, &names);
     posix_spawn_file_actions_init(&todo);
-    rc = place_sockets(ls, copies, &todo) < 0 ? errno : spawn(s, &todo, environment);
+    rc = place_sockets(ls, report, copies, &todo) < 0 ? errno : spawn(s, &todo, environment);
     posix_spawn_file_actions_destroy(&todo);
-    for (size_t i = 0; i < ls->n; i++)
+    for (size_t i = 0; i <= ls->n; i++)
         if (copies[i] >= 0)
             close(copies[i]);
     free(environment);
@@ -116,69 +120,75 @@ static int start(struct successor *s, const struct listeners *ls)
 
 int successor_start(struct successor *s, const struct listeners *ls, uint64_t now_ms, struct err *e)
 {
-    int rc;
+    int report[2], rc;
 
     if (s->pid != 0)
         return err_set(e, ERR_VALUE, "process %d is starting already to take our place",
                        (int)s->pid);
     if (getpid() == 1)
         return err_set(e, ERR_VALUE,
-                       "as process 1 of a container we have no successor: the "
-                       "container ends with us; start another one");
+                       "as process 1 of a container we have no successor: the container ends with "
+                       "us; start another one");
     if (s->program == NULL)
         return err_set(e, ERR_IO, "the file of the program is not known (/proc is missing)");
-    rc = start(s, ls);
-    if (rc != 0)
+    if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0)
+        return err_set(e, ERR_IO, "%s cannot be started: %s", s->program, strerror(errno));
+    rc = start(s, ls, report[1]);
+    close(report[1]);
+    if (rc != 0) {
+        close(report[0]);
         return err_set(e, ERR_IO, "%s cannot be started: %s", s->program, strerror(rc));
+    }
+    s->report = report[0];
     s->until_ms = now_ms + SERVES_MS;
     return 0;
 }
 
 /* ---- what becomes of it --------------------------------------------------------------------- */
 
-int successor_look(struct successor *s, uint64_t now_ms, struct err *e)
+static enum successor_news ended(struct successor *s)
 {
-    pid_t pid = s->pid;
-    int how;
-
-    if (pid == 0)
-        return 0;
-    if (waitpid(pid, &how, WNOHANG) == pid) {
-        s->pid = 0;
-        return WIFEXITED(how) ? err_set(e, ERR_IO,
-                                        "process %d, which was to take our place, ended with exit "
-                                        "code %d",
-                                        (int)pid, WEXITSTATUS(how))
-                              : err_set(e, ERR_IO,
-                                        "process %d, which was to take our place, was ended by "
-                                        "signal %d",
-                                        (int)pid, WTERMSIG(how));
-    }
-    if (now_ms < s->until_ms)
-        return 0;
-    kill(pid, SIGKILL);
-    waitpid(pid, &how, 0);
+    close(s->report);
     s->pid = 0;
-    return err_set(e, ERR_IO,
-                   "process %d, which was to take our place, did not serve within %d s "
-                   "and was ended",
-                   (int)pid, SERVES_MS / 1000);
+    return SUCCESSOR_ENDED;
 }
 
-bool successor_serves(const struct successor *s, const siginfo_t *signal)
+enum successor_news successor_look(struct successor *s, uint64_t now_ms, struct err *e)
 {
-    return s->pid != 0 && signal->si_signo == SIGUSR2 && signal->si_pid == s->pid;
+    static const char what[] = "which was to take our place,";
+    int pid = s->pid, how;
+    char byte;
+
+    if (pid == 0)
+        return SUCCESSOR_NONE;
+    if (waitpid(pid, &how, WNOHANG) == pid) {
+        if (WIFEXITED(how))
+            err_set(e, ERR_IO, "process %d, %s ended with exit code %d", pid, what,
+                    WEXITSTATUS(how));
+        else
+            err_set(e, ERR_IO, "process %d, %s was ended by signal %d", pid, what, WTERMSIG(how));
+        return ended(s);
+    }
+    if (read(s->report, &byte, 1) == 1)
+        return SUCCESSOR_SERVES;
+    if (now_ms < s->until_ms)
+        return SUCCESSOR_NONE;
+    kill(pid, SIGKILL);
+    waitpid(pid, &how, 0);
+    err_set(e, ERR_IO, "process %d, %s did not serve within %d s and was ended", pid, what,
+            SERVES_MS / 1000);
+    return ended(s);
+}
+
+bool successor_sent(const struct successor *s, const siginfo_t *signal)
+{
+    return s->pid != 0 && signal->si_pid == s->pid;
 }
 
 void successor_abandon(struct successor *s)
 {
-    if (s->pid != 0)
-        kill(s->pid, SIGTERM);
-    s->pid = 0;
-}
-
-void successor_report(void)
-{
-    if (inherit_predecessor() != 0)
-        kill(inherit_predecessor(), SIGUSR2);
+    if (s->pid == 0)
+        return;
+    kill(s->pid, SIGTERM);
+    ended(s);
 }

@@ -1,9 +1,9 @@
 /* successor.h - a new process takes our place while we still serve.
  *
  * SIGUSR2 starts the program again, as it is now on the disk: with our arguments, our environment
- * and our listening sockets. Both accept for a moment; then the new one says by the same signal
- * that it serves, and we end as after SIGTERM, with what is under way. If it does not come to that,
- * we go on and nothing has changed. For the main thread.
+ * and our listening sockets. Both accept for a moment; then the new one says that it serves, and we
+ * end as after SIGTERM, with what is under way. If it does not come to that, we go on and nothing
+ * has changed. For the main thread.
  */
 #ifndef HOLDFAST_OPS_SUCCESSOR_H
 #define HOLDFAST_OPS_SUCCESSOR_H
@@ -17,7 +17,8 @@
 struct successor {
     char *program; /* the file that we were started from */
     char **argv;
-    pid_t pid; /* 0: there is none */
+    pid_t pid;  /* 0: there is none */
+    int report; /* a pipe: a byte in it says that it serves */
     uint64_t until_ms;
 };
 
@@ -29,17 +30,16 @@ void successor_release(struct successor *s);
 int successor_start(struct successor *s, const struct listeners *ls, uint64_t now_ms,
                     struct err *e) MUST_CHECK;
 
-/* Looks what has become of it; often enough to be asked once a second. -1 with *e: it has ended, or
- * was ended because it did not serve in time. */
-int successor_look(struct successor *s, uint64_t now_ms, struct err *e) MUST_CHECK;
+enum successor_news { SUCCESSOR_NONE, SUCCESSOR_SERVES, SUCCESSOR_ENDED };
 
-/* Is this the signal by which it says that it serves? */
-bool successor_serves(const struct successor *s, const siginfo_t *signal);
+/* Looks what has become of it; to be asked at each signal and once a second. SUCCESSOR_ENDED with
+ * *e: it has ended, or was ended because it did not serve in time. */
+enum successor_news successor_look(struct successor *s, uint64_t now_ms, struct err *e);
+
+/* Is this signal its own, which only says that there is news? */
+bool successor_sent(const struct successor *s, const siginfo_t *signal);
 
 /* We end before it serves: so must it. */
 void successor_abandon(struct successor *s);
-
-/* Tells the process whose place we take that we serve. Nothing happens where there is none. */
-void successor_report(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static struct {
     bool lent[INHERIT_MOST];
     size_t n;
     pid_t predecessor;
+    int report; /* its pipe */
 } passed;
 
 /* 0 where it is not set, or no number. */
@@ -57,6 +59,10 @@ void inherit_start(void)
             fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
             passed.fds[passed.n] = fd;
         }
+    if (passed.predecessor != 0) {
+        passed.report = INHERIT_FIRST_FD + (int)passed.n;
+        fcntl(passed.report, F_SETFD, FD_CLOEXEC);
+    }
     read_names(getenv("LISTEN_FDNAMES"));
     unsetenv("HOLDFAST_PREDECESSOR");
     unsetenv("LISTEN_PID");
@@ -150,7 +156,17 @@ int inherit_check(struct err *e)
     return 0;
 }
 
-pid_t inherit_predecessor(void)
+bool inherit_has_predecessor(void)
 {
-    return passed.predecessor;
+    return passed.predecessor != 0;
+}
+
+/* The signal only has it look at once. */
+void inherit_report(void)
+{
+    if (passed.predecessor == 0)
+        return;
+    if (write(passed.report, "", 1) == 1 && getppid() == passed.predecessor)
+        kill(passed.predecessor, SIGUSR2);
+    close(passed.report);
 }

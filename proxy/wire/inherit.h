@@ -3,6 +3,7 @@
  * By the service manager, in the protocol of sd_listen_fds(3): LISTEN_FDS sockets from descriptor 3
  * on, for the process LISTEN_PID. Or by our predecessor (ops/successor.h), who speaks the same and
  * gives its own number as HOLDFAST_PREDECESSOR in place of ours, which it does not know beforehand.
+ * Behind its sockets stands a pipe: a byte in it says that we serve.
  * The sockets are known by their addresses: `listen` and `admin` say as ever where we are, and an
  * address that was passed is not opened anew. Between two processes such a socket lives on, and who
  * calls then waits in its queue in place of being refused.
@@ -12,7 +13,7 @@
 #ifndef HOLDFAST_WIRE_INHERIT_H
 #define HOLDFAST_WIRE_INHERIT_H
 
-#include <sys/types.h>
+#include <stdbool.h>
 
 #include "config/config.h"
 #include "proxy/base/attributes.h"
@@ -34,7 +35,10 @@ int inherit_take(const struct config_listen *l, bool *lent);
  * served. What a predecessor leaves over is closed: its addresses may have been others. */
 int inherit_check(struct err *e) MUST_CHECK;
 
-/* The process whose place we take, which waits to hear that we serve; 0: none. */
-pid_t inherit_predecessor(void);
+/* Is there a process whose place we take? */
+bool inherit_has_predecessor(void);
+
+/* Tells it that we serve. Nothing happens where there is none. */
+void inherit_report(void);
 
 #endif

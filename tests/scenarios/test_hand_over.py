@@ -96,6 +96,7 @@ def test_the_new_process_has_the_new_configuration(upstream, line):
         assert p.status()["workers"] == workers and len(p.status()["listeners"]) == len(listen)
         for _ in range(20):  # sockets that nobody serves any more would swallow some
             assert p.chat().text.startswith("A:")
+    assert "HOLDFAST_PREDECESSOR" not in p.stderr, "it is no option of the configuration"
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", other))
     assert p.wait() == 0
@@ -138,6 +139,23 @@ def test_it_is_noticed_that_it_ended_though_who_started_us_cares_for_no_child(up
     wait_for(lambda: "ended with exit code 78; this process goes on" in p.stderr)
 
 
+def test_the_end_of_the_service_leaves_time_to_the_old_process(upstream, line):
+    """Who stops a service signals all of its processes: the one that ends already is not hurried."""
+    a = upstream("A", default="held_inside")
+    p = line(a, upstream("B"), routes=ROUTES)
+    found = []
+    stream = threading.Thread(target=live_stream, args=(p.port, found))
+    stream.start()
+    wait_for(lambda: a.attempts)
+    pid = hand_over(p, p.process.pid)
+    p.process.send_signal(signal.SIGTERM)
+    os.kill(pid, signal.SIGTERM)
+    a.release()
+    stream.join(30)
+    assert found[0][1] == "complete"
+    assert p.wait() == 0 and ended(pid) == 0
+
+
 def test_a_successor_that_cannot_listen_leaves_the_unix_socket(upstream, line, tmp_path):
     path = str(tmp_path / "s")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -148,7 +166,6 @@ def test_a_successor_that_cannot_listen_leaves_the_unix_socket(upstream, line, t
         p.config_path.write_text(json.dumps(config))
         p.process.send_signal(signal.SIGUSR2)
         wait_for(lambda: "ended with exit code 69; this process goes on" in p.stderr)
-    assert "HOLDFAST_PREDECESSOR" not in p.stderr, "it is no option of the configuration"
     with Raw(path=path) as c:
         c.send(request_bytes("POST", "/v1/chat/completions", chat_body(), host="localhost"))
         assert c.answer().text.startswith("A:")

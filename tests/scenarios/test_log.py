@@ -127,7 +127,7 @@ def test_a_reader_that_never_reads_stops_nobody(logging_to):
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
     os.write(writer, b"x" * PIPE)
     try:
-        port, admin, process = logging_to(writer, payloads="1MiB")
+        port, admin, process = logging_to(writer, payloads="128KiB")
         # More than the buffer holds: 512 KB, some of it at most gone by the time that it is tried.
         assert ask(port, 3000) < 5
         assert dropped(admin) > 0

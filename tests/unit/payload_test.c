@@ -112,11 +112,39 @@ TEST(secrets_are_taken_out)
 
     CHECK(secret_register(SPAN("key-with-0123456789")));
     text = log_of(1000, SPAN(body), LOG_TEXT);
-    CHECK(strstr(text,
-                 "{\"x\": \"*** inside\", \"API_Key\" : \"***\", \"authorization\":\"***\","
-                 "\"note\": \"***\", \"token\": 5, \"tokens\": \"legible\", \"secret\": \"***\n") !=
-          NULL);
+    CHECK(strstr(text, "{\"x\": \"*** inside\", \"API_Key\" : ***, \"authorization\":***,"
+                       "\"note\": \"***\", \"token\": *, \"tokens\": \"legible\", "
+                       "\"secret\": ***\n") != NULL);
     secret_forget();
+}
+
+TEST(secrets_are_found_in_json_inside_json_and_in_any_form)
+{
+    static const char *const rows[][2] = {
+        {"{\"arguments\": \"{\\\"password\\\": \\\"a\\\\\\\"b\\\", \\\"x\\\": 1}\"}",
+         "{\"arguments\": \"{\\\"password\\\": ***, \\\"x\\\": 1}\"}"},
+        {"{\"api_key\": [\"a\", \"b\"], \"x\": 1}", "{\"api_key\": ***, \"x\": 1}"},
+        {"{\"password\": 123456, \"x\": 1}", "{\"password\": ***, \"x\": 1}"},
+        {"{\"aws_secret_access_key\": \"a\"}", "{\"aws_secret_access_key\": ***}"},
+        {"{\"session_token\":\"abcd\"}", "{\"session_token\":***}"},
+        {"{\"private_key\":\"-----\\nabc\"}", "{\"private_key\":***}"},
+        {"{\"X-Auth\":\"ab\\\\\",\"b\":2}", "{\"X-Auth\":***,\"b\":2}"},
+        {"{\"max_tokens\": 5, \"keys\": \"a\"}", "{\"max_tokens\": 5, \"keys\": \"a\"}"},
+        {"\"key\"", "\"key\""},
+        {"{\"key\":", "{\"key\":"},
+        {"{\"key\": \"a\\", "{\"key\": ***"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct strbuf want = strbuf_heap(1000);
+
+        strbuf_add(&want, ": ");
+        log_add_text(&want, span_of(rows[i][1]));
+        strbuf_add(&want, "\n");
+        if (strstr(log_of(1000, span_of(rows[i][0]), LOG_TEXT), want.buf) == NULL)
+            fail_msg("%s became %s", rows[i][0], lines.buf);
+        strbuf_release(&want);
+    }
 }
 
 TEST(pictures_and_other_bytes_are_not_spread_out)
