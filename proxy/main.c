@@ -472,11 +472,11 @@ static void hand_over(struct program *p)
 {
     char state[40];
 
+    admin_quiesce(p->admin);
     log_info("process %d has taken our place; requests under way may end here within %llu s",
              (int)p->successor.pid, (unsigned long long)(p->config->drain.timeout / 1000));
     snprintf(state, sizeof(state), "MAINPID=%d", (int)p->successor.pid);
     notify_manager(state);
-    admin_quiesce(p->admin);
     finish(p, true, false);
 }
 
