@@ -418,10 +418,10 @@ static void register_secrets(const struct config *c)
 /* ---- ending ------------------------------------------------------------------------------------
  */
 
-static bool all_idle(const struct program *p)
+static bool all(const struct program *p, bool (*worker_is)(const struct worker *w))
 {
     for (unsigned i = 0; i < p->n_workers; i++)
-        if (!worker_idle(p->workers[i]))
+        if (!worker_is(p->workers[i]))
             return false;
     return true;
 }
@@ -447,11 +447,14 @@ static void finish(struct program *p, bool handed_over, bool hurry)
 
     for (unsigned i = 0; i < p->n_workers; i++)
         worker_drain(p->workers[i], handed_over);
-    while (!hurry && !all_idle(p) && clock_us() / 1000 < until)
+    while (!hurry && !all(p, worker_idle) && clock_us() / 1000 < until) {
+        if (handed_over && all(p, worker_drains)) /* nobody is to wait where only we would listen */
+            listeners_close(&p->listeners, true);
         if (told_to_hurry(DRAIN_LOOK_MS)) {
             hurry = told;
             told = true;
         }
+    }
     for (unsigned i = 0; i < p->n_workers; i++)
         worker_break(p->workers[i]);
 }

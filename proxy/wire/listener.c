@@ -261,4 +261,5 @@ void listeners_close(struct listeners *ls, bool handed_over)
     }
     free(ls->all);
     free(ls->paths);
+    *ls = (struct listeners){0};
 }

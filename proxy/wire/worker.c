@@ -25,8 +25,7 @@ struct worker {
     struct generation *newest;      /* new requests are its */
     _Atomic(struct service *) next; /* used; NULL: no change */
     struct loop_timer look, retire;
-    atomic_bool want_drain, handed_over, want_break, want_stop, idle;
-    bool draining;
+    atomic_bool want_drain, handed_over, want_break, want_stop, draining, idle;
 };
 
 static struct client_limits limits_of(const struct service *s)
@@ -113,9 +112,9 @@ static void woken(void *ctx)
         change(w, next);
     for (struct generation *g = w->newest; g != NULL; g = g->older)
         exchange_news(&g->space);
-    if (atomic_load(&w->want_drain) && !w->draining) {
-        w->draining = true;
+    if (atomic_load(&w->want_drain) && !atomic_load(&w->draining)) {
         client_front_drain(w->front, atomic_load(&w->handed_over));
+        atomic_store(&w->draining, true);
         look(&w->look);
     }
     if (atomic_exchange(&w->want_break, false))
@@ -171,6 +170,11 @@ void worker_break(struct worker *w)
 {
     atomic_store(&w->want_break, true);
     loop_wake(w->loop);
+}
+
+bool worker_drains(const struct worker *w)
+{
+    return atomic_load(&w->draining);
 }
 
 bool worker_idle(const struct worker *w)

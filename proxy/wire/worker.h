@@ -21,7 +21,9 @@ void worker_change(struct worker *w, struct service *s);
 
 /* No new connections; what is under way goes on. `handed_over`: another process listens on. */
 void worker_drain(struct worker *w, bool handed_over);
-void worker_break(struct worker *w);      /* what is still under way gets a true error now */
+void worker_break(struct worker *w); /* what is still under way gets a true error now */
+bool worker_drains(
+    const struct worker *w);              /* it has begun to: no listening socket is its any more */
 bool worker_idle(const struct worker *w); /* nothing is under way (once it drains) */
 void worker_stop(struct worker *w);       /* ends the thread and frees all; after draining or not */
 

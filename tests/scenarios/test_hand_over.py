@@ -97,10 +97,36 @@ def test_the_new_process_has_the_new_configuration(upstream, line):
         for _ in range(20):  # sockets that nobody serves any more would swallow some
             assert p.chat().text.startswith("A:")
     assert "HOLDFAST_PREDECESSOR" not in p.stderr, "it is no option of the configuration"
-    with pytest.raises(OSError):
-        socket.create_connection(("127.0.0.1", other))
     assert p.wait() == 0
     finish(pid)
+
+
+def test_an_address_that_the_new_process_does_not_have_is_refused(upstream, line):
+    """At once, though the old one still has a stream under way."""
+    a, other = upstream("A", default="held_inside"), free_port()
+    p = line(a, upstream("B"), routes=ROUTES)
+    config = json.loads(p.config_path.read_text())
+    with_other = config | {"listen": [f"127.0.0.1:{p.port}", f"127.0.0.1:{other}"]}
+    p.config_path.write_text(json.dumps(with_other))
+    second, found = hand_over(p, p.process.pid), []
+    stream = threading.Thread(target=live_stream, args=(other, found))
+    stream.start()
+    wait_for(lambda: a.attempts)
+    p.config_path.write_text(json.dumps(config))
+    third = hand_over(p, second)
+
+    def refused():
+        try:
+            socket.create_connection(("127.0.0.1", other)).close()
+        except ConnectionRefusedError:
+            return True
+    wait_for(refused)
+    assert found == []
+    a.release()
+    stream.join(30)
+    assert found[0][1] == "complete"
+    assert p.wait() == 0 and ended(second) == 0
+    finish(third)
 
 
 def test_a_successor_that_cannot_start_changes_nothing(upstream, line):
@@ -221,3 +247,22 @@ def test_an_ordinary_file_in_the_place_of_a_unix_socket_is_left_alone(upstream, 
     p = holdfast(upstream("A"), args=["--listen", f"unix:{path}"], ready=False)
     assert p.wait() == 69 and "cannot listen on unix:" in p.stderr
     assert path.read_text() == "data"
+
+
+def test_a_second_signal_ends_the_old_process_too(upstream, line):
+    a = upstream("A", default="held_inside")
+    p = line(a, upstream("B"), routes=ROUTES)
+    found = []
+    stream = threading.Thread(target=live_stream, args=(p.port, found))
+    stream.start()
+    wait_for(lambda: a.attempts)
+    pid = hand_over(p, p.process.pid)
+
+    def has_ended():
+        p.process.send_signal(signal.SIGTERM)
+        return p.process.poll() is not None
+    wait_for(has_ended, every=0.1)
+    stream.join(30)
+    assert found[0][1] != "complete" and found[0][3] == 0
+    a.release()
+    finish(pid)
