@@ -155,7 +155,6 @@ static enum successor_news ended(struct successor *s)
 
 enum successor_news successor_look(struct successor *s, uint64_t now_ms, struct err *e)
 {
-    static const char what[] = "which was to take our place,";
     int pid = s->pid, how;
     char byte;
 
@@ -163,10 +162,11 @@ enum successor_news successor_look(struct successor *s, uint64_t now_ms, struct 
         return SUCCESSOR_NONE;
     if (waitpid(pid, &how, WNOHANG) == pid) {
         if (WIFEXITED(how))
-            err_set(e, ERR_IO, "process %d, %s ended with exit code %d", pid, what,
-                    WEXITSTATUS(how));
+            err_set(e, ERR_IO, "process %d, which was to take our place, ended with exit code %d",
+                    pid, WEXITSTATUS(how));
         else
-            err_set(e, ERR_IO, "process %d, %s was ended by signal %d", pid, what, WTERMSIG(how));
+            err_set(e, ERR_IO, "process %d, which was to take our place, was ended by signal %d",
+                    pid, WTERMSIG(how));
         return ended(s);
     }
     if (read(s->report, &byte, 1) == 1)
@@ -175,7 +175,8 @@ enum successor_news successor_look(struct successor *s, uint64_t now_ms, struct 
         return SUCCESSOR_NONE;
     kill(pid, SIGKILL);
     waitpid(pid, &how, 0);
-    err_set(e, ERR_IO, "process %d, %s did not serve within %d s and was ended", pid, what,
+    err_set(e, ERR_IO,
+            "process %d, which was to take our place, did not serve within %d s and was ended", pid,
             SERVES_MS / 1000);
     return ended(s);
 }
