@@ -21,7 +21,9 @@ static const char *fail(struct json *j, const char *at, const char *problem)
 
 static const char *skip_space(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    /* Nearly always there is none, and what follows it is above all of it. */
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     return p;
 }
@@ -181,41 +183,23 @@ static const char *open_container(struct json *j, const char *p)
     return p + 1;
 }
 
-static const char *skip_key(struct json *j, const char *p)
+/* Over a key and its colon. *plain: there is no escape in it. */
+static inline const char *skip_key(struct json *j, const char *p, bool *plain)
 {
-    const char *key = p;
+    const char *end = j->end, *key = p;
 
-    if (p == j->end || *p != '"')
+    if (p == end || *p != '"')
         return fail(j, p, "expected a key");
-    p = skip_string(j, p);
+    p = skip_plain(p + 1, end);
+    *plain = p < end && *p == '"';
+    p = *plain ? p + 1 : skip_rest(j, p);
     if (p == NULL)
         return NULL;
     j->raw_key = (struct span){key, (size_t)(p - key)};
-    p = skip_space(p, j->end);
-    if (p == j->end || *p != ':')
+    p = skip_space(p, end);
+    if (p == end || *p != ':')
         return fail(j, p, "expected ':' behind a key");
-    return skip_space(p + 1, j->end);
-}
-
-/* From behind the opening bracket, or behind a value, of the innermost container: to its next value
- * (in an object: over the key), or out of it behind its closing bracket. `at_value` tells which. */
-static const char *advance(struct json *j, const char *p)
-{
-    bool object = in_object(j), first = j->first;
-
-    j->first = false;
-    p = skip_space(p, j->end);
-    if (p < j->end && *p == (object ? '}' : ']')) {
-        j->depth--;
-        return p + 1;
-    }
-    if (!first) {
-        if (p == j->end || *p != ',')
-            return fail(j, p, object ? "expected ',' or '}'" : "expected ',' or ']'");
-        p = skip_space(p + 1, j->end);
-    }
-    j->at_value = true;
-    return object ? skip_key(j, p) : p;
+    return skip_space(p + 1, end);
 }
 
 /* A number or a word. */
@@ -243,7 +227,7 @@ static const char *skip_value(struct json *j, const char *p)
     const char *end = j->end;
     unsigned outside = j->depth, depth = outside;
     uint64_t objects[ARRAY_LEN(j->objects)];
-    bool object = false;
+    bool object = false, plain;
 
     j->at_value = false;
     memcpy(objects, j->objects, sizeof(objects));
@@ -278,7 +262,7 @@ behind:
         return fail(j, p, object ? "expected ',' or '}'" : "expected ',' or ']'");
     p = skip_space(p + 1, end);
 element:
-    if (object && (p = skip_key(j, p)) == NULL)
+    if (object && (p = skip_key(j, p, &plain)) == NULL)
         return NULL;
     goto value;
 }
@@ -315,39 +299,56 @@ bool json_enter(struct json *j, enum json_type container)
     return true;
 }
 
-/* json_member and json_item but for the key. */
-static bool next_value(struct json *j, bool object)
+/* To the next value of the innermost container, in an object to its key; NULL where that has ended,
+ * or is no such container, or something failed. */
+static inline const char *next(struct json *j, bool object)
 {
-    const char *p;
+    const char *end = j->end, *p;
+    bool first = j->first;
 
     if (j->problem != NULL)
-        return false;
-    if (j->at_value || j->depth == 0 || in_object(j) != object) {
-        fail(j, j->at, unexpected);
-        return false;
+        return NULL;
+    if (j->at_value || j->depth == 0 || in_object(j) != object)
+        return fail(j, j->at, unexpected);
+    j->first = false;
+    p = skip_space(j->at, end);
+    if (p < end && *p == (object ? '}' : ']')) {
+        j->depth--;
+        j->at = p + 1;
+        return NULL;
     }
-    p = advance(j, j->at);
-    if (p == NULL)
-        return false;
-    j->at = p;
-    return j->at_value;
+    if (first)
+        return p;
+    if (p == end || *p != ',')
+        return fail(j, p, object ? "expected ',' or '}'" : "expected ',' or ']'");
+    return skip_space(p + 1, end);
 }
 
 bool json_member(struct json *j, struct span *key)
 {
+    const char *p = next(j, true);
+    bool plain;
     size_t n;
 
-    if (!next_value(j, true))
+    if (p == NULL || (p = skip_key(j, p, &plain)) == NULL)
         return false;
+    j->at = p;
+    j->at_value = true;
     *key = without_quotes(j->raw_key);
-    if (has_escape(*key) && json_decode(*key, j->key, sizeof(j->key), &n))
+    if (!plain && has_escape(*key) && json_decode(*key, j->key, sizeof(j->key), &n))
         *key = (struct span){j->key, n};
     return true;
 }
 
 bool json_item(struct json *j)
 {
-    return next_value(j, false);
+    const char *p = next(j, false);
+
+    if (p == NULL)
+        return false;
+    j->at = p;
+    j->at_value = true;
+    return true;
 }
 
 struct span json_take(struct json *j)

@@ -2,6 +2,10 @@
 
 #include <strings.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 bool span_is_nocase(struct span a, const char *s)
 {
     size_t n = strlen(s);
@@ -11,7 +15,26 @@ bool span_is_nocase(struct span a, const char *s)
 
 const char *span_find(struct span a, const char *needle)
 {
-    return a.n == 0 ? NULL : memmem(a.p, a.n, needle, strlen(needle));
+    size_t n = strlen(needle), i = 0;
+
+#ifdef __SSE2__
+    /* Sixteen places at once, by the needle's first two bytes: most texts have those seldom. */
+    for (; n >= 2 && a.n >= n && i + 17 <= a.n; i += 16) {
+        const char *p = a.p + i;
+        __m128i first = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i second = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
+        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8(needle[0])),
+                                     _mm_cmpeq_epi8(second, _mm_set1_epi8(needle[1])));
+
+        for (unsigned at = (unsigned)_mm_movemask_epi8(both); at != 0; at &= at - 1) {
+            const char *here = p + __builtin_ctz(at);
+
+            if ((size_t)(a.p + a.n - here) >= n && memcmp(here, needle, n) == 0)
+                return here;
+        }
+    }
+#endif
+    return a.n == 0 ? NULL : memmem(a.p + i, a.n - i, needle, n);
 }
 
 const char *span_find_nocase(struct span a, const char *needle)
@@ -19,7 +42,8 @@ const char *span_find_nocase(struct span a, const char *needle)
     size_t n = strlen(needle);
 
     for (size_t i = 0; n <= a.n && i <= a.n - n; i++)
-        if (strncasecmp(a.p + i, needle, n) == 0)
+        if ((n == 0 || ((a.p[i] ^ needle[0]) & ~('a' ^ 'A')) == 0) &&
+            strncasecmp(a.p + i, needle, n) == 0)
             return a.p + i;
     return NULL;
 }
