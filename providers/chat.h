@@ -12,6 +12,7 @@
 
 #include "proxy/base/span.h"
 #include "providers/failure.h"
+#include "providers/like.h"
 
 struct arena;
 
@@ -117,6 +118,7 @@ struct chat_watch {
     unsigned own[4];        /* the reader's own state between two events */
     bool calling;           /* a tool call began; the last one is `tool` of `choice`: for readers */
     unsigned choice, tool;
+    struct like like; /* the last event that was a piece of text and nothing else: for readers */
     struct chat_usage usage;
     enum failure
         failure; /* an error inside the answer, classified; FAILURE_NONE if there is none */

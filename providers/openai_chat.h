@@ -35,8 +35,9 @@ struct openai_chat_found {
     uint64_t begun, closed; /* the same */
     struct span bad_finish; /* a finish reason that says that the provider failed; raw */
     struct chat_usage usage;
-    unsigned events;  /* what a sink would be sent of it, calls left out */
-    struct span text; /* ... the last of them that is a piece of the answer's text; raw */
+    unsigned events;     /* what a sink would be sent of it, calls left out */
+    struct span text;    /* ... the last of them that is a piece of the answer's text; raw */
+    struct span padding; /* OpenAI's, so that nobody can tell a piece by its length; raw */
 };
 
 /* Reads one object of an answer: a chunk of a stream or, with `whole`, an answer in one piece.

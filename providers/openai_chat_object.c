@@ -451,6 +451,8 @@ static void read_object(struct reader *r)
             r->found.model = json_take(&r->j);
         else if (span_is(key, "usage"))
             read_usage(r);
+        else if (span_is(key, "obfuscation"))
+            r->found.padding = json_take(&r->j);
         else if (span_is(key, "x_groq"))
             read_x_groq(r);
         else if (span_is(key, "error"))

@@ -47,11 +47,25 @@ static bool is_only_text(const struct openai_chat_found *f, const struct chat_wa
            !f->usage.seen;
 }
 
+static void remember(struct like *l, struct span data, const struct openai_chat_found *f)
+{
+    bool padded = json_type_of(f->padding) == JSON_STRING && f->padding.p > f->text.p;
+    struct span texts[LIKE_TEXTS] = {f->text, f->padding};
+
+    like_learn(l, data, texts, padded ? 2 : 1);
+}
+
 static enum dialect_event read_chunk(struct span data, struct chat_watch *watch, chat_sink *sink,
                                      void *ctx)
 {
     struct openai_chat_found found;
+    struct span texts[LIKE_TEXTS];
 
+    if (like_is(&watch->like, data, texts) && texts[0].n > 2) {
+        if (sink != NULL)
+            sink(ctx, &(struct chat_event){.kind = CHAT_TEXT, .text = texts[0]});
+        return EVENT_OUTPUT;
+    }
     if (!openai_chat_look(data, false, watch, &found))
         return EVENT_BAD;
     if (found.error || !found.choices) {
@@ -68,6 +82,8 @@ static enum dialect_event read_chunk(struct span data, struct chat_watch *watch,
         sink(ctx, &(struct chat_event){.kind = CHAT_TEXT, .text = found.text});
     else if (sink != NULL)
         openai_chat_tell(data, false, watch, &found, sink, ctx);
+    if (is_only_text(&found, watch) && found.closed == 0 && !found.error)
+        remember(&watch->like, data, &found);
     learn(watch, &found);
     if (found.output)
         return EVENT_OUTPUT;
