@@ -19,6 +19,17 @@ void sse_release(struct sse *s)
     *s = (struct sse){.max = s->max, .tail = s->tail, .joined = s->joined};
 }
 
+#ifdef __SSE2__
+/* Which of the sixteen bytes at p end a line, as bits. */
+static inline unsigned line_ends(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i lf = _mm_cmpeq_epi8(x, _mm_set1_epi8('\n'));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(lf, _mm_cmpeq_epi8(x, _mm_set1_epi8('\r'))));
+}
+#endif
+
 /* The offset of the first LF or CR, or text.n. Both are looked for at once: a search for one and
  * then for the other would read all that follows again for every line of a stream that uses only
  * the other. */
@@ -27,15 +38,16 @@ static size_t find_line_end(struct span text)
     size_t i = 0;
 
 #ifdef __SSE2__
-    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
-
     for (; i + 16 <= text.n; i += 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(text.p + i));
-        __m128i ends = _mm_or_si128(_mm_cmpeq_epi8(x, lf), _mm_cmpeq_epi8(x, cr));
-        int mask = _mm_movemask_epi8(ends);
+        unsigned ends = line_ends(text.p + i);
 
-        if (mask != 0)
-            return i + (size_t)__builtin_ctz((unsigned)mask);
+        if (ends != 0)
+            return i + (size_t)__builtin_ctz(ends);
+    }
+    if (i < text.n && text.n >= 16) { /* the rest together with some that have been looked at */
+        unsigned ends = line_ends(text.p + text.n - 16);
+
+        return ends != 0 ? text.n - 16 + (size_t)__builtin_ctz(ends) : text.n;
     }
 #endif
     while (i < text.n && text.p[i] != '\n' && text.p[i] != '\r')
