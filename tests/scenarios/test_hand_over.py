@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from client import Load, Raw, chat_body, request_bytes, wait_for
+from client import Raw, chat_body, request_bytes, wait_for
 from conftest import free_port
-from test_restart import ROUTES, Manager, live_stream
+from test_restart import ROUTES, Manager, live_stream, replaced_under_load
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -48,6 +48,15 @@ def line(holdfast):
                 pass
 
 
+def under_way(port, a):
+    """A stream that A holds inside: its thread, and where its end will be found."""
+    found = []
+    stream = threading.Thread(target=live_stream, args=(port, found))
+    stream.start()
+    wait_for(lambda: a.attempts)
+    return stream, found
+
+
 def finish(pid):
     os.kill(pid, signal.SIGTERM)
     assert ended(pid) == 0
@@ -57,25 +66,12 @@ def finish(pid):
 def test_hand_overs_under_load_lose_none_of_a_hundred_streams(upstream, line, workers):
     a, b = upstream("A", default="held_inside"), upstream("B")
     p = line(a, b, routes=ROUTES, workers=workers, drain={"delay": "10s", "timeout": "120s"})
-    pids, streams, found = [p.process.pid], [], []
-    load = Load(p, 4, ("B:",))
-    try:
-        for i in range(4):
-            streams += [threading.Thread(target=live_stream, args=(p.port, found)) for _ in range(25)]
-            for s in streams[-25:]:
-                s.start()
-            wait_for(lambda: len(a.attempts) == len(streams), timeout=30)
-            pids.append(hand_over(p, pids[-1]))
-            load.goes_on(8)
-            assert p.status()["uptime_ms"] < 5000, "the admin port is the new one's at once"
-        assert found == [], "all of them are under way, in four processes that are ending"
-    finally:
-        a.release()
-        load.end()
-        for s in streams:
-            s.join(60)
-    assert load.wrong == []
-    assert len(found) == 100 and set(found) == {(200, "complete", found[0][2], 1)}
+    pids = [p.process.pid]
+
+    def replace():
+        pids.append(hand_over(p, pids[-1]))
+        assert p.status()["uptime_ms"] < 5000, "the admin port is the new one's at once"
+    replaced_under_load(p, a, replace)
     assert p.wait() == 0
     for pid in pids[1:-1]:
         assert ended(pid) == 0
@@ -108,10 +104,8 @@ def test_an_address_that_the_new_process_does_not_have_is_refused(upstream, line
     config = json.loads(p.config_path.read_text())
     with_other = config | {"listen": [f"127.0.0.1:{p.port}", f"127.0.0.1:{other}"]}
     p.config_path.write_text(json.dumps(with_other))
-    second, found = hand_over(p, p.process.pid), []
-    stream = threading.Thread(target=live_stream, args=(other, found))
-    stream.start()
-    wait_for(lambda: a.attempts)
+    second = hand_over(p, p.process.pid)
+    stream, found = under_way(other, a)
     p.config_path.write_text(json.dumps(config))
     third = hand_over(p, second)
 
@@ -169,10 +163,7 @@ def test_the_end_of_the_service_leaves_time_to_the_old_process(upstream, line):
     """Who stops a service signals all of its processes: the one that ends already is not hurried."""
     a = upstream("A", default="held_inside")
     p = line(a, upstream("B"), routes=ROUTES)
-    found = []
-    stream = threading.Thread(target=live_stream, args=(p.port, found))
-    stream.start()
-    wait_for(lambda: a.attempts)
+    stream, found = under_way(p.port, a)
     pid = hand_over(p, p.process.pid)
     p.process.send_signal(signal.SIGTERM)
     os.kill(pid, signal.SIGTERM)
@@ -252,10 +243,7 @@ def test_an_ordinary_file_in_the_place_of_a_unix_socket_is_left_alone(upstream, 
 def test_a_second_signal_ends_the_old_process_too(upstream, line):
     a = upstream("A", default="held_inside")
     p = line(a, upstream("B"), routes=ROUTES)
-    found = []
-    stream = threading.Thread(target=live_stream, args=(p.port, found))
-    stream.start()
-    wait_for(lambda: a.attempts)
+    stream, found = under_way(p.port, a)
     pid = hand_over(p, p.process.pid)
 
     def has_ended():
