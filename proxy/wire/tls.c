@@ -5,9 +5,12 @@
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "proxy/base/mem.h"
@@ -20,6 +23,7 @@ static struct {
     pthread_t reader;
     enum { UNREAD, READING, READ } system; /* READING: by the reader, who is to be waited for */
     X509_STORE *store;
+    SSL_CTX *context; /* with the store, for providers that have nothing of their own */
 } trust = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* The same on both sides. */
@@ -29,6 +33,35 @@ static void set_up(SSL_CTX *c)
     /* A write that would block is repeated from wherever the bytes then are. */
     SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
+/* A session that may be resumed, as soon as the provider has said so; OpenSSL's reference to it
+ * becomes ours. */
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_memory *m = SSL_get_app_data(ssl);
+
+    SSL_SESSION_free(m->session);
+    m->session = session;
+    return 1;
+}
+
+/* What all connections to providers with these certificates share. NULL: OpenSSL cannot start. */
+static SSL_CTX *client_context(X509_STORE *store)
+{
+    static const unsigned char http1[] = "\x08http/1.1";
+    SSL_CTX *c = SSL_CTX_new(TLS_client_method());
+
+    if (c == NULL)
+        return NULL;
+    set_up(c);
+    SSL_CTX_set1_cert_store(c, store);
+    SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_alpn_protos(c, http1, sizeof(http1) - 1);
+    SSL_CTX_set_read_ahead(c, 1); /* one read for a record's head and the record */
+    SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(c, keep_session);
+    return c;
 }
 
 /* A variable that is set and not empty, or NULL. */
@@ -74,7 +107,10 @@ int tls_trust_load(struct err *e)
 {
     assert(trust.store == NULL);
     trust.store = named_store(e); /* now, as what somebody has set may be wrong */
-    return trust.store != NULL ? 0 : -1;
+    if (trust.store == NULL)
+        return -1;
+    trust.context = client_context(trust.store);
+    return trust.context != NULL ? 0 : err_set(e, ERR_IO, "OpenSSL cannot start");
 }
 
 void tls_trust_expect(void)
@@ -85,8 +121,8 @@ void tls_trust_expect(void)
     pthread_mutex_unlock(&trust.lock);
 }
 
-/* The store, once it is read. */
-static X509_STORE *trusted(void)
+/* The context for all, once the store is read. */
+static SSL_CTX *trusting(void)
 {
     pthread_mutex_lock(&trust.lock);
     if (trust.system == READING)
@@ -95,14 +131,16 @@ static X509_STORE *trusted(void)
         add_system(trust.store);
     trust.system = READ;
     pthread_mutex_unlock(&trust.lock);
-    return trust.store;
+    return trust.context;
 }
 
 void tls_trust_free(void)
 {
     if (trust.system == READING)
         pthread_join(trust.reader, NULL);
+    SSL_CTX_free(trust.context);
     X509_STORE_free(trust.store);
+    trust.context = NULL;
     trust.store = NULL;
     trust.system = UNREAD;
 }
@@ -110,8 +148,8 @@ void tls_trust_free(void)
 /* ---- what one provider has of its own -------------------------------------------------------- */
 
 struct tls_own {
-    X509_STORE *store; /* NULL: the system's */
-    SSL_CTX *shown;    /* holds the certificate and its key; NULL: none */
+    SSL_CTX *context; /* its certificate and key, if it shows one, are there */
+    bool all;         /* only the system's certificates are trusted */
 };
 
 /* Why OpenSSL did not like it; the last word is the most precise one. */
@@ -136,31 +174,43 @@ static int read_pair(SSL_CTX *c, const char *cert, const char *key, const char *
     return 0;
 }
 
+/* The system's, what the variables name, and `ca`. NULL with *e. */
+static X509_STORE *store_with(const char *ca, struct err *e)
+{
+    X509_STORE *s = named_store(e);
+
+    if (s == NULL)
+        return NULL;
+    add_system(s);
+    if (X509_STORE_load_file(s, ca) == 1)
+        return s;
+    err_set(e, ERR_VALUE, "ca: no certificate in %s: %s", ca, reason());
+    X509_STORE_free(s);
+    return NULL;
+}
+
 int tls_own_new(const char *ca, const char *cert, const char *key, struct tls_own **out,
                 struct err *e)
 {
     struct tls_own *o = mem_zalloc(sizeof(*o));
+    X509_STORE *store = trust.store;
 
     ERR_clear_error();
+    o->all = ca == NULL;
     if (ca != NULL) {
-        o->store = named_store(e);
-        if (o->store == NULL)
-            goto failed;
-        add_system(o->store);
-        if (X509_STORE_load_file(o->store, ca) != 1) {
-            err_set(e, ERR_VALUE, "ca: no certificate in %s: %s", ca, reason());
-            goto failed;
-        }
-    }
-    if (cert != NULL) {
-        o->shown = SSL_CTX_new(TLS_client_method());
-        if (o->shown == NULL) {
-            err_set(e, ERR_IO, "OpenSSL cannot start");
-            goto failed;
-        }
-        if (read_pair(o->shown, cert, key, "client_", e) < 0)
+        store = store_with(ca, e);
+        if (store == NULL)
             goto failed;
     }
+    o->context = client_context(store);
+    if (ca != NULL)
+        X509_STORE_free(store); /* the context has it */
+    if (o->context == NULL) {
+        err_set(e, ERR_IO, "OpenSSL cannot start");
+        goto failed;
+    }
+    if (cert != NULL && read_pair(o->context, cert, key, "client_", e) < 0)
+        goto failed;
     *out = o;
     return 0;
 
@@ -173,80 +223,37 @@ void tls_own_free(struct tls_own *o)
 {
     if (o == NULL)
         return;
-    X509_STORE_free(o->store);
-    SSL_CTX_free(o->shown);
+    SSL_CTX_free(o->context);
     free(o);
+}
+
+/* What connects to such a provider, once the certificates that it needs are read. */
+static SSL_CTX *context_for(const struct tls_own *own)
+{
+    SSL_CTX *all = own == NULL || own->all ? trusting() : NULL;
+
+    return own == NULL ? all : own->context;
 }
 
 void tls_trust_use(void *ssl_ctx, const struct tls_own *own)
 {
+    SSL_CTX *c = context_for(own);
     STACK_OF(X509) *chain = NULL;
 
-    SSL_CTX_set1_cert_store(ssl_ctx, own != NULL && own->store != NULL ? own->store : trusted());
+    SSL_CTX_set1_cert_store(ssl_ctx, SSL_CTX_get_cert_store(c));
     set_up(ssl_ctx);
-    if (own == NULL || own->shown == NULL)
+    if (SSL_CTX_get0_certificate(c) == NULL)
         return;
-    SSL_CTX_get0_chain_certs(own->shown, &chain);
-    SSL_CTX_use_cert_and_key(ssl_ctx, SSL_CTX_get0_certificate(own->shown),
-                             SSL_CTX_get0_privatekey(own->shown), chain, 1);
+    SSL_CTX_get0_chain_certs(c, &chain);
+    SSL_CTX_use_cert_and_key(ssl_ctx, SSL_CTX_get0_certificate(c), SSL_CTX_get0_privatekey(c),
+                             chain, 1);
 }
 
-/* ---- towards clients ------------------------------------------------------------------------- */
-
-static SSL_CTX *context_of(struct tls_server *s)
-{
-    return (SSL_CTX *)s;
-}
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 static SSL *ssl_of(struct tls_session *t)
 {
     return (SSL *)t;
-}
-
-static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *n,
-                        const unsigned char *in, unsigned in_n, void *arg)
-{
-    static const unsigned char ours[] = "\x08http/1.1";
-
-    (void)ssl;
-    (void)arg;
-    return SSL_select_next_proto((unsigned char **)out, n, ours, sizeof(ours) - 1, in, in_n) ==
-                   OPENSSL_NPN_NEGOTIATED
-               ? SSL_TLSEXT_ERR_OK
-               : SSL_TLSEXT_ERR_NOACK;
-}
-
-int tls_server_new(const char *cert, const char *key, struct tls_server **out, struct err *e)
-{
-    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
-
-    ERR_clear_error();
-    if (c == NULL)
-        return err_set(e, ERR_IO, "tls: OpenSSL cannot start");
-    set_up(c);
-    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_alpn_select_cb(c, choose_http1, NULL);
-    if (read_pair(c, cert, key, "tls.", e) == 0) {
-        *out = (struct tls_server *)c;
-        return 0;
-    }
-    SSL_CTX_free(c);
-    return -1;
-}
-
-void tls_server_free(struct tls_server *s)
-{
-    SSL_CTX_free(context_of(s));
-}
-
-struct tls_session *tls_session_new(struct tls_server *s, int fd)
-{
-    SSL *ssl = SSL_new(context_of(s));
-
-    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
-        abort(); /* out of memory */
-    SSL_set_accept_state(ssl);
-    return (struct tls_session *)ssl;
 }
 
 void tls_session_free(struct tls_session *t)
@@ -311,4 +318,129 @@ void tls_bye(struct tls_session *t)
     ERR_clear_error();
     if (SSL_is_init_finished(ssl_of(t)))
         SSL_shutdown(ssl_of(t));
+}
+
+/* ---- towards providers ----------------------------------------------------------------------- */
+
+void tls_memory_release(struct tls_memory *m)
+{
+    SSL_SESSION_free(m->session);
+    m->session = NULL;
+}
+
+/* What the certificate must be for. A name is also told to the peer, an address never (RFC 6066 3).
+ */
+static bool expect_host(SSL *ssl, const char *host)
+{
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1)
+        return true;
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+struct tls_session *tls_session_open(const struct tls_own *own, int fd, const char *host,
+                                     struct tls_memory *m)
+{
+    SSL *ssl = SSL_new(context_for(own));
+
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || !expect_host(ssl, host))
+        abort(); /* out of memory */
+    SSL_set_app_data(ssl, m);
+    if (m->session != NULL)
+        SSL_set_session(ssl, m->session);
+    SSL_set_connect_state(ssl);
+    return (struct tls_session *)ssl;
+}
+
+/* Why a handshake has failed, for people. */
+static void tell_why(SSL *ssl, int saved_errno, char *text, size_t size)
+{
+    long verified = SSL_get_verify_result(ssl);
+    const char *name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(ssl), 0);
+    char *address = X509_VERIFY_PARAM_get1_ip_asc(SSL_get0_param(ssl));
+
+    if (verified == X509_V_ERR_HOSTNAME_MISMATCH || verified == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        snprintf(text, size,
+                 "SSL certificate problem: no alternative certificate subject name matches target "
+                 "host name '%s'",
+                 name != NULL ? name : address);
+    else if (verified != X509_V_OK)
+        snprintf(text, size, "SSL certificate problem: %s",
+                 X509_verify_cert_error_string(verified));
+    else if (ERR_peek_last_error() != 0)
+        snprintf(text, size, "the TLS handshake failed: %s", reason());
+    else
+        snprintf(text, size, "the TLS handshake was cut off: %s",
+                 saved_errno != 0 ? strerror(saved_errno) : "connection closed");
+    OPENSSL_free(address);
+}
+
+int tls_handshake(struct tls_session *t, char *text, size_t size)
+{
+    SSL *ssl = ssl_of(t);
+    int rc;
+
+    ERR_clear_error();
+    errno = 0;
+    rc = SSL_do_handshake(ssl);
+    if (rc == 1)
+        return 1;
+    rc = SSL_get_error(ssl, rc);
+    if (rc == SSL_ERROR_WANT_READ || rc == SSL_ERROR_WANT_WRITE)
+        return 0;
+    tell_why(ssl, errno, text, size);
+    return -1;
+}
+
+/* ---- towards clients ------------------------------------------------------------------------- */
+
+static SSL_CTX *context_of(struct tls_server *s)
+{
+    return (SSL_CTX *)s;
+}
+
+static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *n,
+                        const unsigned char *in, unsigned in_n, void *arg)
+{
+    static const unsigned char ours[] = "\x08http/1.1";
+
+    (void)ssl;
+    (void)arg;
+    return SSL_select_next_proto((unsigned char **)out, n, ours, sizeof(ours) - 1, in, in_n) ==
+                   OPENSSL_NPN_NEGOTIATED
+               ? SSL_TLSEXT_ERR_OK
+               : SSL_TLSEXT_ERR_NOACK;
+}
+
+int tls_server_new(const char *cert, const char *key, struct tls_server **out, struct err *e)
+{
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+
+    ERR_clear_error();
+    if (c == NULL)
+        return err_set(e, ERR_IO, "tls: OpenSSL cannot start");
+    set_up(c);
+    SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_alpn_select_cb(c, choose_http1, NULL);
+    if (read_pair(c, cert, key, "tls.", e) == 0) {
+        *out = (struct tls_server *)c;
+        return 0;
+    }
+    SSL_CTX_free(c);
+    return -1;
+}
+
+void tls_server_free(struct tls_server *s)
+{
+    SSL_CTX_free(context_of(s));
+}
+
+struct tls_session *tls_session_new(struct tls_server *s, int fd)
+{
+    SSL *ssl = SSL_new(context_of(s));
+
+    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
+        abort(); /* out of memory */
+    SSL_set_accept_state(ssl);
+    return (struct tls_session *)ssl;
 }

@@ -18,19 +18,21 @@
 #define STALE_MS     3600000 /* so long the last address of a name may stand in for its name server */
 #define SAY_AGAIN_MS 60000
 
-/* Where a peer was last found by its name. */
-struct last_address {
+/* What is remembered of a peer. */
+struct acquaintance {
     const char *origin; /* the peer's */
-    char text[INET6_ADDRSTRLEN];
+    const struct tls_own *own;
+    char address[INET6_ADDRSTRLEN]; /* where it was last found by its name; empty: never */
     uint64_t found_ms;
     uint64_t said_ms; /* when the log was last told that it stands in; 0: never */
-    struct last_address *next;
+    struct tls_memory tls;
+    struct acquaintance *next;
 };
 
 struct transport_space {
     struct loop *loop;
     CURLSH *share;
-    struct last_address *addresses; /* at most one for each origin of the configuration */
+    struct acquaintance *known; /* at most one for each peer of the configuration */
 };
 
 /* One of the sockets that libcurl watches while it connects: several addresses are tried side by
@@ -44,13 +46,16 @@ struct watched {
 
 struct transport {
     struct transport_space *space;
-    CURLM *multi;
-    CURL *easy;
+    CURLM *multi; /* NULL once it is not needed any more ... */
+    CURL *easy;   /* ... and this as well, unless it carries the bytes */
+    struct tls_session *tls;
+    struct loop_fd handshake; /* during ours; its fd is -1 at other times */
     const struct transport_peer *peer;
     struct curl_slist *stand_in; /* its last address, once its name did not resolve */
     bool done;                   /* a callback has been called */
     bool reached;                /* a name has been resolved: a connection is being made */
     bool detour;                 /* ... not to the peer's own port: a proxy stands between */
+    bool proxied;                /* the connection that was made goes through the proxy */
     bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
     struct loop_timer timer;
@@ -90,11 +95,12 @@ void transport_space_free(struct transport_space *s)
 {
     if (s == NULL)
         return;
-    while (s->addresses != NULL) {
-        struct last_address *next = s->addresses->next;
+    while (s->known != NULL) {
+        struct acquaintance *next = s->known->next;
 
-        free(s->addresses);
-        s->addresses = next;
+        tls_memory_release(&s->known->tls);
+        free(s->known);
+        s->known = next;
     }
     curl_share_cleanup(s->share);
     free(s);
@@ -221,6 +227,8 @@ static long tunnel_status(struct transport *t)
 /* Does it go through the proxy? NO_PROXY may have the host. */
 static bool is_through_proxy(struct transport *t)
 {
+    if (t->easy == NULL)
+        return t->proxied;
     return t->peer->egress != NULL && (t->detour || tunnel_status(t) != 0);
 }
 
@@ -267,77 +275,170 @@ static enum failure blame_ourselves(struct transport *t, enum failure f)
  * hour, its last address is tried; the certificate is still checked against the name.
  */
 
-static struct last_address *last_address_find(struct transport_space *s, const char *origin)
+static struct acquaintance *acquaintance_of(struct transport *t)
 {
-    struct last_address *a = s->addresses;
+    struct transport_space *s = t->space;
+    struct acquaintance *a = s->known;
 
-    while (a != NULL && strcmp(a->origin, origin) != 0)
+    while (a != NULL && (a->own != t->peer->own || strcmp(a->origin, t->peer->origin) != 0))
         a = a->next;
+    if (a == NULL) {
+        a = mem_zalloc(sizeof(*a));
+        a->origin = t->peer->origin;
+        a->own = t->peer->own;
+        a->next = s->known;
+        s->known = a;
+    }
     return a;
 }
 
 static void remember_address(struct transport *t)
 {
-    struct transport_space *s = t->space;
-    struct last_address *a = last_address_find(s, t->peer->origin);
+    struct acquaintance *a = acquaintance_of(t);
     const char *text = NULL;
 
     curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &text);
     if (t->stand_in != NULL || is_through_proxy(t) || text == NULL)
         return; /* not by its name, or not its own */
-    if (a == NULL) {
-        a = mem_zalloc(sizeof(*a));
-        a->origin = t->peer->origin;
-        a->next = s->addresses;
-        s->addresses = a;
-    }
-    snprintf(a->text, sizeof(a->text), "%s", text);
-    a->found_ms = loop_now_ms(s->loop);
+    snprintf(a->address, sizeof(a->address), "%s", text);
+    a->found_ms = loop_now_ms(t->space->loop);
 }
 
 /* Connects once more, to the last address. False where there is none, or it has been tried. */
 static bool stand_in(struct transport *t)
 {
-    struct last_address *a = last_address_find(t->space, t->peer->origin);
+    struct acquaintance *a = acquaintance_of(t);
     uint64_t now = loop_now_ms(t->space->loop);
     char to[INET6_ADDRSTRLEN + 8];
 
-    if (a == NULL || t->stand_in != NULL || now - a->found_ms > STALE_MS)
+    if (a->address[0] == '\0' || t->stand_in != NULL || now - a->found_ms > STALE_MS)
         return false;
-    snprintf(to, sizeof(to), strchr(a->text, ':') != NULL ? "::[%s]:" : "::%s:", a->text);
+    snprintf(to, sizeof(to), strchr(a->address, ':') != NULL ? "::[%s]:" : "::%s:", a->address);
     t->stand_in = curl_slist_append(NULL, to);
     curl_multi_remove_handle(t->multi, t->easy);
     curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->stand_in);
     t->error[0] = '\0';
     if (a->said_ms == 0 || now - a->said_ms >= SAY_AGAIN_MS) {
         a->said_ms = now;
-        log_warn("%s: its name does not resolve; its last address %s stands in", a->origin,
-                 a->text);
+        log_warn("%s: its name does not resolve; its last address %s stands in", t->peer->origin,
+                 a->address);
     }
     return curl_multi_add_handle(t->multi, t->easy) == CURLM_OK;
 }
 
 /* ---- the result ----------------------------------------------------------------------------- */
 
-static void give_up(struct transport *t, CURLcode rc)
+/* The end of the attempt: `words` say what has failed, for people. */
+static void fail(struct transport *t, enum failure f, const char *words)
 {
-    enum failure f = blame_ourselves(t, blame_proxy(t, failure_of(rc)));
     char mem[CURL_ERROR_SIZE + 400];
     struct strbuf text = strbuf_on(mem, sizeof(mem));
 
-    if (f == DNS && stand_in(t))
-        return;
     t->done = true;
     if (t->stand_in != NULL)
         strbuf_add(&text, "its name does not resolve; at its last address: ");
-    if (f == TLS_FAILED) /* of which libcurl does not say whose */
+    if (f == TLS_FAILED) /* of which the words do not say whose */
         strbuf_addf(&text, "%s: ", t->peer->origin);
     if (f == EGRESS_PROXY)
         strbuf_addf(&text, "proxy %s: ", t->peer->egress->name);
     else if (is_through_proxy(t))
         strbuf_addf(&text, "through proxy %s: ", t->peer->egress->name);
-    strbuf_add(&text, t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
+    strbuf_add(&text, words);
     t->failed(t->ctx, t->stand_in != NULL && f != LOCAL ? DNS : f, text.buf);
+}
+
+static void give_up(struct transport *t, CURLcode rc)
+{
+    enum failure f = blame_ourselves(t, blame_proxy(t, failure_of(rc)));
+
+    if (f != DNS || !stand_in(t))
+        fail(t, f, t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
+}
+
+static void is_up(struct transport *t)
+{
+    t->done = true;
+    t->up(t->ctx);
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------ */
+
+static void end_handshake(struct transport *t)
+{
+    if (t->handshake.fd < 0)
+        return;
+    loop_remove(t->space->loop, &t->handshake);
+    t->handshake.fd = -1;
+}
+
+static void go_on_with_handshake(struct transport *t)
+{
+    char why[300];
+    int rc = tls_handshake(t->tls, why, sizeof(why));
+
+    if (rc == 0)
+        return;
+    end_handshake(t);
+    if (rc > 0)
+        is_up(t);
+    else
+        fail(t, TLS_FAILED, why);
+}
+
+static void handshake_ready(struct loop_fd *f, uint32_t events)
+{
+    (void)events; /* whatever it is, OpenSSL finds it out */
+    go_on_with_handshake(CONTAINER_OF(f, struct transport, handshake));
+}
+
+/* The host of "https://host:443", without the brackets of an IPv6 address. */
+static void host_of(const char *origin, char *out, size_t size)
+{
+    const char *from = strstr(origin, "://") + 3, *to = strrchr(from, ':');
+
+    if (*from == '[') {
+        from++;
+        to--;
+    }
+    snprintf(out, size, "%.*s", (int)(to - from), from);
+}
+
+static void start_tls(struct transport *t)
+{
+    char host[256];
+
+    host_of(t->peer->origin, host, sizeof(host));
+    t->tls = tls_session_open(t->peer->own, t->fd, host, &acquaintance_of(t)->tls);
+    t->handshake.fd = t->fd;
+    if (loop_add(t->space->loop, &t->handshake, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+        t->handshake.fd = -1;
+        fail(t, LOCAL, "cannot watch another connection");
+        return;
+    }
+    go_on_with_handshake(t);
+}
+
+/* ---- what comes of it ----------------------------------------------------------------------- */
+
+/* Only libcurl can go on with it: it has a TLS session with the proxy, which all bytes pass. */
+static bool is_carried(const struct transport_peer *p)
+{
+    return p->egress != NULL && p->egress->tls;
+}
+
+/* What libcurl is no longer needed for. It leaves the socket t->fd alone. */
+static void release_curl(struct transport *t)
+{
+    loop_timer_clear(t->space->loop, &t->timer);
+    if (t->easy != NULL && t->multi != NULL)
+        curl_multi_remove_handle(t->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    t->easy = NULL;
+    while (t->watched != NULL)
+        unwatch(t, t->watched);
+    curl_multi_cleanup(t->multi);
+    t->multi = NULL;
+    loop_timer_clear(t->space->loop, &t->timer); /* taking down a multi may set it again */
 }
 
 static void look_for_result(struct loop_task *task)
@@ -347,7 +448,7 @@ static void look_for_result(struct loop_task *task)
     CURLMsg *msg;
     int left;
 
-    if (t->done)
+    if (t->done || t->multi == NULL)
         return;
     msg = curl_multi_info_read(t->multi, &left);
     if (msg == NULL || msg->msg != CURLMSG_DONE)
@@ -358,13 +459,21 @@ static void look_for_result(struct loop_task *task)
         give_up(t, msg->data.result);
         return;
     }
-    t->done = true;
     remember_address(t);
-    /* libcurl may still watch the socket; from here on it is the caller's to register. */
-    while (t->watched != NULL)
-        unwatch(t, t->watched);
+    t->proxied = is_through_proxy(t);
     t->fd = fd;
-    t->up(t->ctx);
+    if (is_carried(t->peer)) {
+        /* libcurl may still watch the socket; from here on it is the caller's to register. */
+        while (t->watched != NULL)
+            unwatch(t, t->watched);
+        is_up(t);
+        return;
+    }
+    release_curl(t);
+    if (t->peer->tls)
+        start_tls(t);
+    else
+        is_up(t);
 }
 
 /* A proxy has a port of its own, as a rule; libcurl 7.88 does not tell otherwise that there is one.
@@ -390,6 +499,14 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
+/* All but the one that goes on without libcurl. */
+static int close_socket(void *ctx, curl_socket_t fd)
+{
+    const struct transport *t = ctx;
+
+    return fd == t->fd && !is_carried(t->peer) ? 0 : close(fd);
+}
+
 static CURLcode trust_ours(CURL *easy, void *ssl_ctx, void *ctx)
 {
     (void)easy;
@@ -401,8 +518,11 @@ static void set_options(struct transport *t)
 {
     const struct transport_peer *p = t->peer;
     CURL *c = t->easy;
+    char plain[300];
 
-    curl_easy_setopt(c, CURLOPT_URL, p->origin);
+    /* "http": TLS is ours, and libcurl connects to whatever port is named. */
+    snprintf(plain, sizeof(plain), "http%s", strstr(p->origin, "://"));
+    curl_easy_setopt(c, CURLOPT_URL, is_carried(p) ? p->origin : plain);
     curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -413,6 +533,8 @@ static void set_options(struct transport *t)
                      300000L); /* the decision core has its own timers */
     curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, t);
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(c, CURLOPT_SHARE, t->space->share);
@@ -420,7 +542,7 @@ static void set_options(struct transport *t)
     curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(c, CURLOPT_PROXY, p->egress != NULL ? p->egress->url : ""); /* "": none */
-    if (p->tls) {
+    if (is_carried(p)) {
         curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
         curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
         curl_easy_setopt(c, CURLOPT_SSL_CTX_FUNCTION, trust_ours);
@@ -443,6 +565,7 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
     t->failed = failed;
     t->ctx = ctx;
     t->fd = -1;
+    t->handshake = (struct loop_fd){-1, handshake_ready};
     t->timer.on_due = timer_due;
     t->task.run = look_for_result;
     t->multi = curl_multi_init();
@@ -476,15 +599,14 @@ void transport_close(struct transport *t)
     if (t == NULL)
         return;
     t->done = true;
-    loop_timer_clear(t->space->loop, &t->timer);
-    if (t->easy != NULL && t->multi != NULL)
-        curl_multi_remove_handle(t->multi, t->easy);
-    curl_easy_cleanup(t->easy);
+    end_handshake(t);
+    if (t->tls != NULL)
+        tls_bye(t->tls);
+    tls_session_free(t->tls);
+    if (t->fd >= 0 && !is_carried(t->peer))
+        close(t->fd);
+    release_curl(t);
     curl_slist_free_all(t->stand_in);
-    while (t->watched != NULL)
-        unwatch(t, t->watched);
-    curl_multi_cleanup(t->multi);
-    loop_timer_clear(t->space->loop, &t->timer); /* taking down a multi may set it again */
     t->task.run = release;
     loop_soon(t->space->loop, &t->task); /* it may be queued already, and is freed after its turn */
 }
@@ -507,7 +629,7 @@ static bool is_connected(const struct transport *t)
 
 bool transport_tcp_up(struct transport *t)
 {
-    if (is_through_proxy(t) && !t->peer->egress->socks)
+    if (t->easy != NULL && is_through_proxy(t) && !t->peer->egress->socks)
         return tunnel_status(t) / 100 == 2;
     return is_connected(t);
 }
@@ -534,22 +656,40 @@ int transport_fd(const struct transport *t)
     return t->fd;
 }
 
+/* What became of curl_easy_send or curl_easy_recv. */
+static ssize_t carried(CURLcode rc, size_t n)
+{
+    if (rc == CURLE_OK)
+        return (ssize_t)n;
+    return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+}
+
+/* And of send or recv. */
+static ssize_t result(ssize_t n)
+{
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EINTR ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+}
+
 ssize_t transport_send(struct transport *t, const void *p, size_t n)
 {
     size_t sent = 0;
-    CURLcode rc = curl_easy_send(t->easy, p, n, &sent);
 
-    if (rc == CURLE_OK)
-        return (ssize_t)sent;
-    return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+    if (t->tls != NULL)
+        return result(tls_send(t->tls, p, n));
+    if (t->easy == NULL)
+        return result(send(t->fd, p, n, MSG_NOSIGNAL));
+    return carried(curl_easy_send(t->easy, p, n, &sent), sent);
 }
 
 ssize_t transport_recv(struct transport *t, void *p, size_t n)
 {
     size_t got = 0;
-    CURLcode rc = curl_easy_recv(t->easy, p, n, &got);
 
-    if (rc == CURLE_OK)
-        return (ssize_t)got;
-    return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
+    if (t->tls != NULL)
+        return result(tls_recv(t->tls, p, n));
+    if (t->easy == NULL)
+        return result(recv(t->fd, p, n, 0));
+    return carried(curl_easy_recv(t->easy, p, n, &got), got);
 }

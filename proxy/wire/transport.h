@@ -1,11 +1,14 @@
 /* transport.h - how a connection to a provider is opened, and its bytes.
  *
  * With ops/fetch the only place that knows libcurl. libcurl resolves the name, picks the address
- * that answers first, goes through the corporate proxy, does TLS and checks the certificate; after
- * that it only carries bytes (CURLOPT_CONNECT_ONLY), because its HTTP engine re-sends requests
- * unasked and calls a cut answer a success. Each connection has a private multi handle, driven from
- * the worker's loop: opening one never waits, not for DNS and not behind another one, and a send
- * costs the same however many are open.
+ * that answers first and goes through the corporate proxy; each attempt has a private multi handle,
+ * driven from the worker's loop, so that none waits, not for DNS and not behind another one. Then
+ * the socket is ours and libcurl's handles are gone: TLS is tls.h's, with one context for all and
+ * the last session with each peer remembered, and bytes are read and written without a detour. Its
+ * HTTP engine is not used: it re-sends requests unasked and calls a cut answer a success.
+ *
+ * One way is libcurl's to the end (CURLOPT_CONNECT_ONLY): through a proxy that is itself spoken to
+ * by TLS.
  */
 #ifndef HOLDFAST_WIRE_TRANSPORT_H
 #define HOLDFAST_WIRE_TRANSPORT_H
