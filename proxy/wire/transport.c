@@ -29,9 +29,18 @@ struct acquaintance {
     struct acquaintance *next;
 };
 
+/* A multi handle of libcurl, driven from the loop. */
+struct driver {
+    struct loop *loop;
+    CURLM *multi;
+    struct loop_timer timer;
+    struct loop_task task; /* looks for results */
+};
+
 struct transport_space {
     struct loop *loop;
     CURLSH *share;
+    struct driver *driver;      /* of all whose socket libcurl hands over; NULL before the first */
     struct acquaintance *known; /* at most one for each peer of the configuration */
 };
 
@@ -46,8 +55,8 @@ struct watched {
 
 struct transport {
     struct transport_space *space;
-    CURLM *multi; /* NULL once it is not needed any more ... */
-    CURL *easy;   /* ... and this as well, unless it carries the bytes */
+    struct driver *driver; /* the space's, or one of its own */
+    CURL *easy;            /* NULL once it is not needed any more */
     struct tls_session *tls;
     struct loop_fd handshake; /* during ours; its fd is -1 at other times */
     const struct transport_peer *peer;
@@ -58,14 +67,15 @@ struct transport {
     bool proxied;                /* the connection that was made goes through the proxy */
     bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
-    struct loop_timer timer;
-    struct loop_task task; /* looks for the result */
     int fd;
     void (*up)(void *);
     void (*failed)(void *, enum failure, const char *);
     void *ctx;
     char error[CURL_ERROR_SIZE];
 };
+
+static struct driver *driver_new(struct loop *l);
+static void driver_free(struct driver *d);
 
 int transport_global_start(struct err *e)
 {
@@ -102,18 +112,19 @@ void transport_space_free(struct transport_space *s)
         free(s->known);
         s->known = next;
     }
+    driver_free(s->driver);
     curl_share_cleanup(s->share);
     free(s);
 }
 
 /* ---- while connecting ----------------------------------------------------------------------- */
 
-static void drive(struct transport *t, curl_socket_t fd, int what)
+static void drive(struct driver *d, curl_socket_t fd, int what)
 {
     int running;
 
-    curl_multi_socket_action(t->multi, fd, what, &running);
-    loop_soon(t->space->loop, &t->task);
+    curl_multi_socket_action(d->multi, fd, what, &running);
+    loop_soon(d->loop, &d->task);
 }
 
 static void socket_ready(struct loop_fd *f, uint32_t events)
@@ -127,7 +138,7 @@ static void socket_ready(struct loop_fd *f, uint32_t events)
         what |= CURL_CSELECT_OUT;
     if (events & (EPOLLERR | EPOLLHUP))
         what |= CURL_CSELECT_ERR;
-    drive(w->transport, f->fd, what);
+    drive(w->transport->driver, f->fd, what);
 }
 
 static void unwatch(struct transport *t, struct watched *w)
@@ -138,20 +149,19 @@ static void unwatch(struct transport *t, struct watched *w)
         at = &(*at)->next;
     *at = w->next;
     loop_remove(t->space->loop, &w->lfd);
-    curl_multi_assign(t->multi, w->lfd.fd, NULL);
+    curl_multi_assign(t->driver->multi, w->lfd.fd, NULL);
     free(w);
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
 {
-    struct transport *t = ctx;
+    struct driver *d = ctx;
     struct watched *w = socket_ctx;
     uint32_t events = 0;
 
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (w != NULL)
-            unwatch(t, w);
+            unwatch(w->transport, w);
         return 0;
     }
     if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
@@ -161,32 +171,32 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
     if (w == NULL) {
         w = mem_zalloc(sizeof(*w));
         w->lfd = (struct loop_fd){fd, socket_ready};
-        w->transport = t;
-        w->next = t->watched;
-        t->watched = w;
-        loop_add(t->space->loop, &w->lfd, events);
-        curl_multi_assign(t->multi, fd, w);
+        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &w->transport);
+        w->next = w->transport->watched;
+        w->transport->watched = w;
+        loop_add(d->loop, &w->lfd, events);
+        curl_multi_assign(d->multi, fd, w);
     } else {
-        loop_change(t->space->loop, &w->lfd, events);
+        loop_change(d->loop, &w->lfd, events);
     }
     return 0;
 }
 
 static int on_timer(CURLM *multi, long ms, void *ctx)
 {
-    struct transport *t = ctx;
+    struct driver *d = ctx;
 
     (void)multi;
     if (ms < 0)
-        loop_timer_clear(t->space->loop, &t->timer);
+        loop_timer_clear(d->loop, &d->timer);
     else
-        loop_timer_set(t->space->loop, &t->timer, loop_now_ms(t->space->loop) + (uint64_t)ms);
+        loop_timer_set(d->loop, &d->timer, loop_now_ms(d->loop) + (uint64_t)ms);
     return 0;
 }
 
 static void timer_due(struct loop_timer *timer)
 {
-    drive(CONTAINER_OF(timer, struct transport, timer), CURL_SOCKET_TIMEOUT, 0);
+    drive(CONTAINER_OF(timer, struct driver, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static enum failure failure_of(CURLcode rc)
@@ -315,7 +325,7 @@ static bool stand_in(struct transport *t)
         return false;
     snprintf(to, sizeof(to), strchr(a->address, ':') != NULL ? "::[%s]:" : "::%s:", a->address);
     t->stand_in = curl_slist_append(NULL, to);
-    curl_multi_remove_handle(t->multi, t->easy);
+    curl_multi_remove_handle(t->driver->multi, t->easy);
     curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->stand_in);
     t->error[0] = '\0';
     if (a->said_ms == 0 || now - a->said_ms >= SAY_AGAIN_MS) {
@@ -323,7 +333,7 @@ static bool stand_in(struct transport *t)
         log_warn("%s: its name does not resolve; its last address %s stands in", t->peer->origin,
                  a->address);
     }
-    return curl_multi_add_handle(t->multi, t->easy) == CURLM_OK;
+    return curl_multi_add_handle(t->driver->multi, t->easy) == CURLM_OK;
 }
 
 /* ---- the result ----------------------------------------------------------------------------- */
@@ -426,39 +436,19 @@ static bool is_carried(const struct transport_peer *p)
     return p->egress != NULL && p->egress->tls;
 }
 
-/* What libcurl is no longer needed for. It leaves the socket t->fd alone. */
+/* libcurl is no longer needed. It leaves the socket t->fd alone. */
 static void release_curl(struct transport *t)
 {
-    loop_timer_clear(t->space->loop, &t->timer);
-    if (t->easy != NULL && t->multi != NULL)
-        curl_multi_remove_handle(t->multi, t->easy);
+    if (t->driver != NULL && t->easy != NULL)
+        curl_multi_remove_handle(t->driver->multi, t->easy);
     curl_easy_cleanup(t->easy);
     t->easy = NULL;
     while (t->watched != NULL)
         unwatch(t, t->watched);
-    curl_multi_cleanup(t->multi);
-    t->multi = NULL;
-    loop_timer_clear(t->space->loop, &t->timer); /* taking down a multi may set it again */
 }
 
-static void look_for_result(struct loop_task *task)
+static void is_connected_by_curl(struct transport *t, int fd)
 {
-    struct transport *t = CONTAINER_OF(task, struct transport, task);
-    curl_socket_t fd = CURL_SOCKET_BAD;
-    CURLMsg *msg;
-    int left;
-
-    if (t->done || t->multi == NULL)
-        return;
-    msg = curl_multi_info_read(t->multi, &left);
-    if (msg == NULL || msg->msg != CURLMSG_DONE)
-        return;
-    if (msg->data.result == CURLE_OK)
-        curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
-    if (fd == CURL_SOCKET_BAD) {
-        give_up(t, msg->data.result);
-        return;
-    }
     remember_address(t);
     t->proxied = is_through_proxy(t);
     t->fd = fd;
@@ -474,6 +464,64 @@ static void look_for_result(struct loop_task *task)
         start_tls(t);
     else
         is_up(t);
+}
+
+static void look_for_results(struct loop_task *task)
+{
+    struct driver *d = CONTAINER_OF(task, struct driver, task);
+    CURLMsg *msg;
+    int left;
+
+    /* The last of its transports may take the driver away. */
+    while (d->multi != NULL && (msg = curl_multi_info_read(d->multi, &left)) != NULL) {
+        CURLcode rc = msg->data.result;
+        curl_socket_t fd = CURL_SOCKET_BAD;
+        struct transport *t;
+
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
+        if (rc == CURLE_OK)
+            curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
+        if (fd == CURL_SOCKET_BAD)
+            give_up(t, rc);
+        else
+            is_connected_by_curl(t, fd);
+    }
+}
+
+/* NULL when there are no descriptors or there is no memory for it. */
+static struct driver *driver_new(struct loop *l)
+{
+    struct driver *d = mem_zalloc(sizeof(*d));
+
+    d->loop = l;
+    d->timer.on_due = timer_due;
+    d->task.run = look_for_results;
+    d->multi = curl_multi_init();
+    if (d->multi == NULL) {
+        free(d);
+        return NULL;
+    }
+    curl_multi_setopt(d->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(d->multi, CURLMOPT_SOCKETDATA, d);
+    curl_multi_setopt(d->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(d->multi, CURLMOPT_TIMERDATA, d);
+    return d;
+}
+
+static void driver_gone(struct loop_task *task)
+{
+    free(CONTAINER_OF(task, struct driver, task));
+}
+
+static void driver_free(struct driver *d)
+{
+    if (d == NULL)
+        return;
+    curl_multi_cleanup(d->multi);
+    d->multi = NULL;
+    loop_timer_clear(d->loop, &d->timer); /* taking down a multi may set it again */
+    d->task.run = driver_gone;
+    loop_soon(d->loop, &d->task); /* it may be queued already, and is freed after its turn */
 }
 
 /* A proxy has a port of its own, as a rule; libcurl 7.88 does not tell otherwise that there is one.
@@ -523,7 +571,9 @@ static void set_options(struct transport *t)
     /* "http": TLS is ours, and libcurl connects to whatever port is named. */
     snprintf(plain, sizeof(plain), "http%s", strstr(p->origin, "://"));
     curl_easy_setopt(c, CURLOPT_URL, is_carried(p) ? p->origin : plain);
+    curl_easy_setopt(c, CURLOPT_PRIVATE, t);
     curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -535,6 +585,7 @@ static void set_options(struct transport *t)
     curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
     curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, t);
+    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 1024L); /* its smallest: hardly anything goes there */
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(c, CURLOPT_SHARE, t->space->share);
@@ -552,6 +603,15 @@ static void set_options(struct transport *t)
     }
 }
 
+static struct driver *driver_for(struct transport_space *s, const struct transport_peer *p)
+{
+    if (is_carried(p))
+        return driver_new(s->loop);
+    if (s->driver == NULL)
+        s->driver = driver_new(s->loop);
+    return s->driver;
+}
+
 struct transport *transport_open(struct transport_space *s, const struct transport_peer *p,
                                  void (*up)(void *ctx),
                                  void (*failed)(void *ctx, enum failure why, const char *text),
@@ -566,32 +626,16 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
     t->ctx = ctx;
     t->fd = -1;
     t->handshake = (struct loop_fd){-1, handshake_ready};
-    t->timer.on_due = timer_due;
-    t->task.run = look_for_result;
-    t->multi = curl_multi_init();
     t->easy = curl_easy_init();
-    if (t->multi == NULL || t->easy == NULL) {
-        err_set(e, ERR_IO, "no descriptors or memory for another connection");
-        transport_close(t);
-        return NULL;
+    t->driver = driver_for(s, p);
+    if (t->easy != NULL && t->driver != NULL) {
+        set_options(t);
+        if (curl_multi_add_handle(t->driver->multi, t->easy) == CURLM_OK)
+            return t;
     }
-    set_options(t);
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, 1L);
-    if (curl_multi_add_handle(t->multi, t->easy) != CURLM_OK) {
-        err_set(e, ERR_IO, "no descriptors or memory for another connection");
-        transport_close(t);
-        return NULL;
-    }
-    return t;
-}
-
-static void release(struct loop_task *task)
-{
-    free(CONTAINER_OF(task, struct transport, task));
+    err_set(e, ERR_IO, "no descriptors or memory for another connection");
+    transport_close(t);
+    return NULL;
 }
 
 void transport_close(struct transport *t)
@@ -606,9 +650,10 @@ void transport_close(struct transport *t)
     if (t->fd >= 0 && !is_carried(t->peer))
         close(t->fd);
     release_curl(t);
+    if (is_carried(t->peer))
+        driver_free(t->driver);
     curl_slist_free_all(t->stand_in);
-    t->task.run = release;
-    loop_soon(t->space->loop, &t->task); /* it may be queued already, and is freed after its turn */
+    free(t);
 }
 
 /* ---- once up -------------------------------------------------------------------------------- */

@@ -1,14 +1,15 @@
 /* transport.h - how a connection to a provider is opened, and its bytes.
  *
  * With ops/fetch the only place that knows libcurl. libcurl resolves the name, picks the address
- * that answers first and goes through the corporate proxy; each attempt has a private multi handle,
- * driven from the worker's loop, so that none waits, not for DNS and not behind another one. Then
- * the socket is ours and libcurl's handles are gone: TLS is tls.h's, with one context for all and
- * the last session with each peer remembered, and bytes are read and written without a detour. Its
- * HTTP engine is not used: it re-sends requests unasked and calls a cut answer a success.
+ * that answers first and goes through the corporate proxy, driven from the worker's loop, so that
+ * nothing waits, not for DNS and not behind another connection. Then the socket is ours: TLS is
+ * tls.h's, with one context for all and the last session with each peer remembered, and bytes go
+ * without a detour. libcurl's HTTP engine is not used: it re-sends requests unasked and calls a cut
+ * answer a success.
  *
  * One way is libcurl's to the end (CURLOPT_CONNECT_ONLY): through a proxy that is itself spoken to
- * by TLS.
+ * by TLS. Such a transport has a multi handle of its own, because libcurl looks for its connection
+ * among all of a handle's at every send.
  */
 #ifndef HOLDFAST_WIRE_TRANSPORT_H
 #define HOLDFAST_WIRE_TRANSPORT_H
