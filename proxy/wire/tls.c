@@ -35,15 +35,24 @@ static void set_up(SSL_CTX *c)
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-/* A session that may be resumed, as soon as the provider has said so; OpenSSL's reference to it
- * becomes ours. */
+/* A session that may be resumed, as soon as the provider has said so. A copy of it, because OpenSSL
+ * spoils that of a connection that is cut, which is no ground since TLS 1.1 (RFC 4346 7.2.1). */
 static int keep_session(SSL *ssl, SSL_SESSION *session)
 {
     struct tls_memory *m = SSL_get_app_data(ssl);
 
     SSL_SESSION_free(m->session);
-    m->session = session;
-    return 1;
+    m->session = SSL_SESSION_dup(session);
+    return 0;
+}
+
+static void resume_session(SSL *ssl, const struct tls_memory *m)
+{
+    SSL_SESSION *copy = m->session != NULL ? SSL_SESSION_dup(m->session) : NULL;
+
+    if (copy != NULL)
+        SSL_set_session(ssl, copy);
+    SSL_SESSION_free(copy);
 }
 
 /* What all connections to providers with these certificates share. NULL: OpenSSL cannot start. */
@@ -346,8 +355,7 @@ struct tls_session *tls_session_open(const struct tls_own *own, int fd, const ch
     if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || !expect_host(ssl, host))
         abort(); /* out of memory */
     SSL_set_app_data(ssl, m);
-    if (m->session != NULL)
-        SSL_set_session(ssl, m->session);
+    resume_session(ssl, m);
     SSL_set_connect_state(ssl);
     return (struct tls_session *)ssl;
 }
@@ -389,6 +397,7 @@ int tls_handshake(struct tls_session *t, char *text, size_t size)
     if (rc == SSL_ERROR_WANT_READ || rc == SSL_ERROR_WANT_WRITE)
         return 0;
     tell_why(ssl, errno, text, size);
+    tls_memory_release(SSL_get_app_data(ssl)); /* the next one does without it */
     return -1;
 }
 

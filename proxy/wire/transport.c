@@ -720,21 +720,25 @@ static ssize_t result(ssize_t n)
 ssize_t transport_send(struct transport *t, const void *p, size_t n)
 {
     size_t sent = 0;
+    CURLcode rc;
 
     if (t->tls != NULL)
         return result(tls_send(t->tls, p, n));
     if (t->easy == NULL)
         return result(send(t->fd, p, n, MSG_NOSIGNAL));
-    return carried(curl_easy_send(t->easy, p, n, &sent), sent);
+    rc = curl_easy_send(t->easy, p, n, &sent);
+    return carried(rc, sent);
 }
 
 ssize_t transport_recv(struct transport *t, void *p, size_t n)
 {
     size_t got = 0;
+    CURLcode rc;
 
     if (t->tls != NULL)
         return result(tls_recv(t->tls, p, n));
     if (t->easy == NULL)
         return result(recv(t->fd, p, n, 0));
-    return carried(curl_easy_recv(t->easy, p, n, &got), got);
+    rc = curl_easy_recv(t->easy, p, n, &got);
+    return carried(rc, got);
 }

@@ -3,16 +3,22 @@
     mode   tunnel | 407 | 502 | close (without an answer) | silent | socks (it speaks SOCKS5)
     to     (host, port) where every tunnel leads, whatever name was asked for
     delay  seconds before CONNECT is answered
+    tls    a file with its key and certificate: it is spoken to by TLS
 """
 import select
 import socket
+import ssl
 import threading
 import time
 
 
 class ConnectProxy:
-    def __init__(self, to, mode="tunnel", delay=0.0):
+    def __init__(self, to, mode="tunnel", delay=0.0, tls=None):
         self.to, self.mode, self.delay = to, mode, delay
+        self.tls = None
+        if tls is not None:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(tls)
         self.log = []  # (monotonic seconds, request line, headers)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
@@ -27,7 +33,7 @@ class ConnectProxy:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def stop(self):
         self.stopping = True
@@ -43,6 +49,8 @@ class ConnectProxy:
 
     def _serve(self, sock):
         try:
+            if self.tls is not None:
+                sock = self.tls.wrap_socket(sock, server_side=True)
             if self.mode == "socks":
                 return self._serve_socks(sock)
             head = b""
@@ -92,7 +100,7 @@ class ConnectProxy:
             while not self.stopping:
                 for fd, _ in poll.poll(500):
                     source, sink = ways[fd]
-                    data = source.recv(65536)
+                    data = source.recv(65536)  # a TLS record has less, so that nothing stays behind
                     if not data:
                         return
                     sink.sendall(data)

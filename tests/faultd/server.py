@@ -32,6 +32,7 @@ class Connection:
     closed_at: float = None
     closed_by: str = None  # peer | peer_reset | us | us_reset
     tls_error: str = None
+    tls_resumed: bool = None  # a session of an earlier connection was taken up again
     alpn_offered: list = field(default_factory=list)
 
 
@@ -383,7 +384,9 @@ class Faultd:
             raise Hangup
         if kind == "slow":
             time.sleep(int(dict(parse_qsl(params))["ms"]) / 1000)
-        return self.context.wrap_socket(sock, server_side=True)
+        sock = self.context.wrap_socket(sock, server_side=True)
+        conn.tls_resumed = sock.session_reused
+        return sock
 
     def _until_gone(self, conn, sock):
         """Keeps quiet, reads nothing but the end."""

@@ -1,5 +1,6 @@
 """The outgoing proxy that the environment names, and what is said where no connection comes about."""
 import base64
+import concurrent.futures
 import json
 
 import pytest
@@ -67,6 +68,32 @@ def test_a_proxy_may_speak_socks(upstream, holdfast, connect_proxy, certs):
                              "SSL_CERT_FILE": certs.ca})
     assert p.chat().text.startswith("A:")
     assert office.log[0][1] == "SOCKS5 api.holdfast.test:443"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_may_be_spoken_to_by_tls(upstream, holdfast, connect_proxy, certs, scheme):
+    a = upstream("A", tls="good" if scheme == "https" else None)
+    office = connect_proxy(("127.0.0.1", a.port), tls=certs.path("good"))
+    p = holdfast(provider(f"{scheme}://api.holdfast.test/v1") | {"allow_http": True},
+                 env={"ALL_PROXY": office.url, "SSL_CERT_FILE": certs.ca})
+    for words in ("short", "long " * 40000):
+        for stream in (False, True, False):
+            answer = p.chat(messages=[{"role": "user", "content": words}], stream=stream)
+            assert answer.text.startswith("A:") and answer.done == stream
+    assert len(office.log) == 1, "one connection for all"
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: p.chat(stream=True), range(60)))
+    assert all(x.text.startswith("A:") and x.done for x in answers)
+
+
+def test_a_proxy_whose_certificate_is_not_trusted_gets_nothing(upstream, holdfast, connect_proxy, certs):
+    a = upstream("A", tls="good")
+    office = connect_proxy(("127.0.0.1", a.port), tls=certs.path("unknown_ca"))
+    p = holdfast(HTTPS, env={"HTTPS_PROXY": office.url, "SSL_CERT_FILE": certs.ca})
+    told = p.chat(headers=ALONE).error
+    assert told["code"] == "egress_proxy" and "certificate" in told["message"]
+    assert f"(proxy 127.0.0.1:{office.port} (HTTPS_PROXY): " in told["message"]
+    assert office.log == [] and a.connections == []
 
 
 # ---- its password ----
@@ -150,7 +177,8 @@ def test_a_certificate_that_came_through_the_proxy_is_told_so(upstream, holdfast
     ("silent", "no end of the TLS handshake")])
 def test_tls_failures_name_host_and_phase(upstream, holdfast, certs, tls, words):
     a = upstream("A", tls=tls)
-    told = holdfast(a, env={"SSL_CERT_FILE": certs.ca}, hasty="a").chat(headers=ALONE).error
+    hasty = "a" if tls == "silent" else ""
+    told = holdfast(a, env={"SSL_CERT_FILE": certs.ca}, hasty=hasty).chat(headers=ALONE).error
     assert told["code"] == "tls" and words in told["message"]
     assert f"(https://127.0.0.1:{a.port}: " in told["message"]
 
