@@ -172,6 +172,7 @@ struct config {
         uint64_t ttl;
         uint64_t answer, memory; /* bytes: of one, and of all together (0: nothing is kept) */
     } replay;
+    uint64_t keep_warm; /* connections to providers; 0: not */
     struct {
         uint64_t delay, timeout;
     } drain;

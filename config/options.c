@@ -222,6 +222,10 @@ static const struct option rows[] = {
     {"replay.memory", OPTION_SIZE, "64MiB", MIB, 1024 * GIB, IN(config, replay.memory), READY,
      .words = "off", .help = "all kept answers together; `off`: nothing is kept"},
 
+    {"keep_warm", OPTION_DURATION, "10m", 0, DAY, IN(config, keep_warm), READY,
+     .help = "for so long after the start, and after each request to a provider, a connection to it is "
+             "kept open, so that the next request does not wait for a TLS handshake; 0: never"},
+
     {"drain", OPTION_SECTION, READY, NOWHERE, .help = "how the program stops"},
     {"drain.delay", OPTION_DURATION, "3s", 0, HOUR, IN(config, drain.delay), READY,
      .help = "time between not being ready and taking no more connections"},

@@ -22,7 +22,7 @@ enum err_code {
 /* Lives on the caller's stack. Untouched on success, so one serves a whole chain of calls. */
 struct err {
     enum err_code code; /* what the program branches on */
-    char msg[256];      /* what a person reads, outermost context first */
+    char msg[320];      /* what a person reads, outermost context first */
 };
 
 /* Fills *e and returns -1, so that `return err_set(...)` is one step. */

@@ -53,7 +53,7 @@ enum inflate_result inflate_feed(struct inflate *z, struct span in,
         got = sizeof(piece) - z->z.avail_out;
         z->complete = rc == Z_STREAM_END;
         z->out += got;
-        if (z->out > INFLATE_FREE && z->out / INFLATE_MAX_RATIO > z->in)
+        if (z->out > INFLATE_FREE && z->out / INFLATE_MAX_RATIO > z->in - z->z.avail_in)
             return INFLATE_BOMB;
         if (got > 0 && !sink(ctx, (struct span){(char *)piece, got}))
             return INFLATE_STOPPED;

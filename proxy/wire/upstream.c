@@ -15,16 +15,21 @@
 #define READS_PER_EVENT 8    /* then others get a turn */
 #define MAX_LATER       (4 * 1024 * 1024)
 
-/* One connection: in a call, or idle in its lane. */
+#define RENEW_MS      5000 /* for so long an old idle connection stays beside the one that follows */
+#define WARM_EVERY_MS 5000  /* between two that are opened to have one ready ... */
+#define WARM_RETRY_MS 30000 /* ... and once that has failed */
+#define ADOPT_MS      1000  /* a call takes over one that is being opened, unless for longer */
+
+/* One connection: in a call, idle in its lane, or being opened to be that. */
 struct upstream_conn {
     struct loop_fd lfd;
     struct upstream_pool *pool;
     struct transport *transport;
-    struct upstream_call *call; /* NULL: idle */
+    struct upstream_call *call; /* NULL: idle, or not up yet */
     unsigned lane;
     struct upstream_conn *older, *newer; /* while idle */
     struct strbuf in;                    /* a head that is not complete yet */
-    uint64_t idle_since_ms;
+    uint64_t close_ms;                   /* when it has been idle for long enough */
     struct loop_timer idle_timer;
     struct loop_task more; /* goes on: after others had a turn, or because there is more to send */
     bool up;
@@ -32,12 +37,21 @@ struct upstream_conn {
 };
 
 struct lane {
+    struct upstream_pool *pool;
     struct upstream_conn *newest, *oldest; /* last in, first out: the warmest is used first */
+
+    /* To have one ready. */
+    const struct transport_peer *peer; /* NULL: not wanted so far */
+    struct upstream_conn *opening;     /* for nobody yet; NULL: none */
+    uint64_t warm_until_ms, opened_ms, next_ms;
+    struct loop_timer timer;
 };
 
 struct upstream_pool {
     struct loop *loop;
     struct transport_space *space;
+    uint64_t warm_ms;
+    bool ending;
     unsigned n_lanes;
     struct lane *lanes;
     struct http1_head head;      /* of the answer being read */
@@ -45,14 +59,22 @@ struct upstream_pool {
     char gather[GATHER_BYTES];   /* bytes being sent */
 };
 
-struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes)
+static void warm_due(struct loop_timer *t);
+
+struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes, uint64_t warm_ms)
 {
     struct upstream_pool *p = mem_alloc(sizeof(*p));
 
     p->loop = l;
     p->space = transport_space_new(l);
+    p->warm_ms = warm_ms;
+    p->ending = false;
     p->n_lanes = lanes;
     p->lanes = mem_zalloc(lanes * sizeof(*p->lanes));
+    for (unsigned i = 0; i < lanes; i++) {
+        p->lanes[i].pool = p;
+        p->lanes[i].timer.on_due = warm_due;
+    }
     return p;
 }
 
@@ -84,10 +106,12 @@ static void lane_put(struct upstream_conn *k)
     else
         lane->oldest = k;
     lane->newest = k;
-    k->idle_since_ms = loop_now_ms(k->pool->loop);
+    k->close_ms = loop_now_ms(k->pool->loop) + IDLE_MS;
     if (k->idle_timer.slot == 0)
-        loop_timer_set(k->pool->loop, &k->idle_timer, k->idle_since_ms + IDLE_MS);
+        loop_timer_set(k->pool->loop, &k->idle_timer, k->close_ms);
 }
+
+static void lane_warm(struct lane *lane);
 
 static void conn_free(struct loop_task *t)
 {
@@ -97,8 +121,11 @@ static void conn_free(struct loop_task *t)
 static void conn_close(struct upstream_conn *k)
 {
     struct loop *l = k->pool->loop;
+    struct lane *lane = &k->pool->lanes[k->lane];
 
-    if (k->call == NULL)
+    if (lane->opening == k)
+        lane->opening = NULL;
+    else if (k->call == NULL)
         lane_take(k);
     k->call = NULL; /* whose it was may go on with another one */
     if (k->up)
@@ -108,27 +135,44 @@ static void conn_close(struct upstream_conn *k)
     strbuf_release(&k->in);
     k->more.run = conn_free;
     loop_soon(l, &k->more);
+    lane_warm(lane);
 }
+
+static void lane_open(struct lane *lane);
+static bool lane_is_warm(const struct lane *lane);
 
 static void idle_due(struct loop_timer *t)
 {
     struct upstream_conn *k = CONTAINER_OF(t, struct upstream_conn, idle_timer);
+    struct lane *lane = &k->pool->lanes[k->lane];
+    uint64_t now = loop_now_ms(k->pool->loop);
 
     if (k->call != NULL)
         return; /* in use: set again when it comes back */
-    if (loop_now_ms(k->pool->loop) >= k->idle_since_ms + IDLE_MS)
+    if (now < k->close_ms) {
+        loop_timer_set(k->pool->loop, t, k->close_ms);
+    } else if (lane->newest == k && lane_is_warm(lane) && now < k->close_ms + RENEW_MS) {
+        loop_timer_set(k->pool->loop, t, k->close_ms + RENEW_MS);
+        lane_open(lane);
+    } else {
         conn_close(k);
-    else
-        loop_timer_set(k->pool->loop, t, k->idle_since_ms + IDLE_MS);
+    }
 }
 
 void upstream_pool_free(struct upstream_pool *p)
 {
     if (p == NULL)
         return;
-    for (unsigned i = 0; i < p->n_lanes; i++)
-        while (p->lanes[i].newest != NULL)
-            conn_close(p->lanes[i].newest);
+    p->ending = true;
+    for (unsigned i = 0; i < p->n_lanes; i++) {
+        struct lane *lane = &p->lanes[i];
+
+        loop_timer_clear(p->loop, &lane->timer);
+        if (lane->opening != NULL)
+            conn_close(lane->opening);
+        while (lane->newest != NULL)
+            conn_close(lane->newest);
+    }
     transport_space_free(p->space);
     free(p->lanes);
     free(p);
@@ -526,10 +570,18 @@ static void conn_up(void *ctx)
 
     k->lfd.fd = transport_fd(k->transport);
     if (loop_add(k->pool->loop, &k->lfd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
-        call_failed(c, LOCAL, "cannot watch another connection");
+        if (c != NULL)
+            call_failed(c, LOCAL, "cannot watch another connection");
+        else
+            conn_close(k);
         return;
     }
     k->up = true;
+    if (c == NULL) {
+        k->pool->lanes[k->lane].opening = NULL;
+        lane_put(k);
+        return;
+    }
     c->events->connected(c->ctx);
     if (c->live)
         send_on(c);
@@ -540,6 +592,13 @@ static void conn_failed(void *ctx, enum failure why, const char *text)
     struct upstream_conn *k = ctx;
     char copy[400];
 
+    if (k->call == NULL) { /* nobody has asked: the next one will hear of it */
+        struct lane *lane = &k->pool->lanes[k->lane];
+
+        lane->next_ms = loop_now_ms(k->pool->loop) + WARM_RETRY_MS;
+        conn_close(k);
+        return;
+    }
     snprintf(copy, sizeof(copy), "%s", text); /* it lives in what is closed now */
     call_failed(k->call, why, copy);
 }
@@ -562,29 +621,112 @@ static void begin_call(struct loop_task *t)
     }
 }
 
-static void open_fresh(struct upstream_call *c)
+/* A connection that is being opened; NULL with *e. */
+static struct upstream_conn *conn_open(struct upstream_pool *p, unsigned lane,
+                                       const struct transport_peer *peer, struct err *e)
 {
     struct upstream_conn *k = mem_zalloc(sizeof(*k));
-    struct err e;
 
-    k->pool = c->pool;
-    k->lane = c->lane;
+    k->pool = p;
+    k->lane = lane;
     k->in = strbuf_heap(HTTP1_MAX_HEAD + SCRATCH_BYTES);
     k->lfd.on_event = conn_event;
     k->idle_timer.on_due = idle_due;
     k->more.run = go_on;
-    k->call = c;
+    k->transport = transport_open(p->space, peer, conn_up, conn_failed, k, e);
+    if (k->transport == NULL) {
+        free(k);
+        return NULL;
+    }
+    return k;
+}
+
+/* The one that is being opened for nobody yet, if that has not taken long. */
+static struct upstream_conn *adopt(struct lane *lane)
+{
+    struct upstream_conn *k = lane->opening;
+
+    if (k == NULL || loop_now_ms(lane->pool->loop) - lane->opened_ms >= ADOPT_MS)
+        return NULL;
+    lane->opening = NULL;
+    return k;
+}
+
+static void open_fresh(struct upstream_call *c)
+{
+    struct upstream_conn *k = adopt(&c->pool->lanes[c->lane]);
+    struct err e;
+
     c->reused = false;
     c->sent = 0;
+    if (k == NULL)
+        k = conn_open(c->pool, c->lane, c->peer, &e);
     c->conn = k;
-    k->transport = transport_open(c->pool->space, c->peer, conn_up, conn_failed, k, &e);
-    if (k->transport == NULL) {
+    if (k != NULL) {
+        k->call = c;
+    } else {
         snprintf(c->reason, sizeof(c->reason), "%.*s", (int)sizeof(c->reason) - 1, e.msg);
-        c->conn = NULL;
-        free(k);
         loop_soon(c->pool->loop, &c->task);
     }
 }
+
+/* ---- to have one ready ---------------------------------------------------------------------- */
+
+static bool lane_is_warm(const struct lane *lane)
+{
+    return lane->peer != NULL && !lane->pool->ending &&
+           loop_now_ms(lane->pool->loop) < lane->warm_until_ms;
+}
+
+static void lane_open(struct lane *lane)
+{
+    struct upstream_pool *p = lane->pool;
+    struct err e;
+
+    if (lane->opening != NULL)
+        return;
+    lane->opened_ms = loop_now_ms(p->loop);
+    lane->next_ms = lane->opened_ms + WARM_EVERY_MS;
+    lane->opening = conn_open(p, (unsigned)(lane - p->lanes), lane->peer, &e);
+    if (lane->opening == NULL)
+        loop_timer_set(p->loop, &lane->timer, lane->next_ms);
+}
+
+/* Opens one where there is none, at once or as soon as it may. */
+static void lane_warm(struct lane *lane)
+{
+    struct loop *l = lane->pool->loop;
+
+    if (lane->newest != NULL || lane->opening != NULL || !lane_is_warm(lane))
+        return;
+    if (loop_now_ms(l) >= lane->next_ms)
+        lane_open(lane);
+    else
+        loop_timer_set(l, &lane->timer, lane->next_ms);
+}
+
+static void warm_due(struct loop_timer *t)
+{
+    lane_warm(CONTAINER_OF(t, struct lane, timer));
+}
+
+/* From now on, and for as long as the configuration has it. Only TLS makes it worth while. */
+static void lane_want(struct lane *lane, const struct transport_peer *peer)
+{
+    if (!peer->tls || lane->pool->warm_ms == 0)
+        return;
+    lane->peer = peer;
+    lane->warm_until_ms = loop_now_ms(lane->pool->loop) + lane->pool->warm_ms;
+}
+
+void upstream_warm(struct upstream_pool *p, unsigned lane, const struct transport_peer *peer)
+{
+    assert(lane < p->n_lanes);
+    lane_want(&p->lanes[lane], peer);
+    lane_warm(&p->lanes[lane]);
+}
+
+/* ---- a call --------------------------------------------------------------------------------- */
 
 /* The warmest idle connection of a lane, or NULL. What came with the last answer brings no event of
  * its own, so each is looked at once more. */
@@ -623,6 +765,7 @@ void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned l
     };
     for (size_t i = 0; i < UPSTREAM_MAX_PARTS; i++)
         c->total += request->parts[i].n;
+    lane_want(&p->lanes[lane], peer);
     k = request->open || request->fresh ? NULL : take_idle(p, lane);
     if (k == NULL) {
         open_fresh(c);

@@ -6,6 +6,9 @@
  * byte of an answer is replaced by a fresh one, once: the provider had closed it before our request
  * came.
  *
+ * Where TLS makes a connection dear, one is kept ready: it is opened before anybody asks for it,
+ * and another one before it is closed for its age.
+ *
  * A request may be open: its body is not there yet when the call starts, and follows with
  * upstream_write. As its bytes are not kept, it goes out on a fresh connection only.
  */
@@ -67,9 +70,13 @@ struct upstream_call {
     struct loop_task task;
 };
 
-/* One pool a worker; lanes keep what must not mix (provider and key) apart. */
-struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes);
+/* One pool a worker; lanes keep what must not mix (provider and key) apart. For warm_ms after the
+ * last call (or upstream_warm) of a lane a connection is kept ready in it; 0: never. */
+struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes, uint64_t warm_ms);
 void upstream_pool_free(struct upstream_pool *p); /* no calls may be live */
+
+/* Somebody may ask this peer before long. It must live as long as the pool. */
+void upstream_warm(struct upstream_pool *p, unsigned lane, const struct transport_peer *peer);
 
 void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
                     const struct transport_peer *peer, const struct upstream_request *request,

@@ -43,13 +43,24 @@ static struct client_limits limits_of(const struct service *s)
     };
 }
 
+/* The first request to a provider shall not wait for a handshake either. */
+static void warm_up(struct upstream_pool *pool, const struct service *s, const struct provider *p)
+{
+    const struct origin *o = &s->origins[p - s->targets->providers];
+
+    if (o->peer.origin != NULL)
+        upstream_warm(pool, o->lane, &o->peer);
+}
+
 /* Takes over the caller's use of the service. */
 static void add_generation(struct worker *w, struct service *s)
 {
     struct generation *g = mem_zalloc(sizeof(*g));
 
     g->service = s;
-    g->pool = upstream_pool_new(w->loop, s->lanes);
+    g->pool = upstream_pool_new(w->loop, s->lanes, s->config->keep_warm);
+    for (size_t i = 0; i < s->targets->n_targets; i++)
+        warm_up(g->pool, s, s->targets->targets[i].provider);
     exchange_space_init(&g->space, s, w->loop, g->pool);
     g->older = w->newest;
     w->newest = g;

@@ -56,7 +56,7 @@ def test_the_company_proxy_is_used_for_the_world_and_not_for_loopback(upstream, 
     office = connect_proxy(("127.0.0.1", world.port))
     p = holdfast(provider("https://api.holdfast.test/v1", "sk-world"), provider(near),
                  env={"SSL_CERT_FILE": certs.ca, "HTTPS_PROXY": office.url, "HTTP_PROXY": office.url},
-                 routes=[{"model": "near", "targets": ["b/x"]}, {"model": "*", "targets": ["a/x"]}])
+                 keep_warm="0s", routes=[{"model": "near", "targets": ["b/x"]}, {"model": "*", "targets": ["a/x"]}])
     assert p.chat("near").text.startswith("NEAR:") and office.log == []
     assert p.chat().text.startswith("WORLD:")
     assert office.log[0][1] == "CONNECT api.holdfast.test:443 HTTP/1.1"

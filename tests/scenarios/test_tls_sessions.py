@@ -1,8 +1,34 @@
-"""A TLS session with a provider is taken up again, with the same provider and nobody else."""
+"""What saves a TLS handshake: a connection that is ready, and a session that is taken up again."""
 import pytest
 
 from client import wait_for
 from conftest import provider
+
+
+def test_a_connection_is_ready_before_the_first_request(upstream, holdfast, certs):
+    a, b = upstream("A", tls="good"), upstream("B")
+    p = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca})
+    wait_for(lambda: a.connections and a.connections[0].tls_resumed is not None)
+    assert b.connections == [], "without TLS it is not worth while"
+    assert p.chat().text.startswith("A:")
+    assert len(a.connections) == 1
+
+
+def test_one_that_the_provider_has_closed_is_replaced(upstream, holdfast, certs):
+    a = upstream("A", tls="good", idle_close=0.05)
+    holdfast(a, env={"SSL_CERT_FILE": certs.ca})
+    wait_for(lambda: len(a.connections) >= 2 and a.connections[1].tls_resumed)
+    assert a.connections[1].accepted_at - a.connections[0].accepted_at > 4.5, "but not at once"
+    assert a.attempts == []
+
+
+def test_none_is_opened_where_that_is_not_wanted(upstream, holdfast, certs):
+    a, b = upstream("A", tls="good", idle_close=0.05), upstream("B", tls="good")
+    p = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}, keep_warm="0s")
+    assert p.chat().text.startswith("A:")
+    wait_for(lambda: not a.open_connections())
+    assert p.chat().text.startswith("A:")
+    assert len(a.connections) == 2 and b.connections == []
 
 
 def again(p, a, model):

@@ -619,10 +619,8 @@ TEST(a_first_token_limit_also_limits_whole_answers_at_its_level)
 
 #define KEYS                                                                                       \
     "listen, admin, providers, routes, passthrough, timeouts, failover, retry_budget, breaker, "   \
-    "hedge, "                                                                                      \
-    "overload, stream, replay, drain, limits, tls, clients, hosts, allow, origins, insecure, "     \
-    "log, "                                                                                        \
-    "workers"
+    "hedge, overload, stream, replay, keep_warm, drain, limits, tls, clients, hosts, allow, "      \
+    "origins, insecure, log, workers"
 
 TEST(mistakes_in_keys_are_named_with_their_place)
 {
