@@ -27,19 +27,20 @@ void attempt_tell(struct attempt *a, enum failover_event_kind kind)
  * this request's value that it does not know. */
 static bool mend(struct attempt *a, enum failure why)
 {
-    uint32_t refused = why == UNSUPPORTED && a->call.total != 0 ? params_blamed(&a->error) : 0;
+    uint32_t refused =
+        why == UNSUPPORTED && a->call.total != 0 ? params_blamed(&a->watch.error) : 0;
 
     if (refused == 0 || (a->without & refused) != 0)
         return false;
     a->refused = a->without | refused;
-    if (params_only_value(&a->error)) {
+    if (params_only_value(&a->watch.error)) {
         log_warn("%s: refuses a parameter's value and is asked once more without it: %s",
-                 a->target->name, a->error.message);
+                 a->target->name, a->watch.error.message);
         return true;
     }
     atomic_fetch_or_explicit(&a->target->without, refused, memory_order_relaxed);
     log_info("%s: refuses a parameter and is asked without it from now on: %s", a->target->name,
-             a->error.message);
+             a->watch.error.message);
     return true;
 }
 
@@ -51,7 +52,7 @@ static enum failure carry_refused(struct attempt *a, enum failure why)
         (why != BAD_REQUEST && why != UNSUPPORTED && why != CLIENT_ERROR))
         return why;
     if (a->stitch->join.way == SEAM_PREFILL &&
-        span_find_nocase(span_of(a->error.message), "prefill") != NULL)
+        span_find_nocase(span_of(a->watch.error.message), "prefill") != NULL)
         atomic_store_explicit(&a->target->no_prefill_ms, loop_now_ms(a->loop),
                               memory_order_relaxed);
     return CARRY_REFUSED;
@@ -76,17 +77,18 @@ void attempt_fail(struct attempt *a, enum failure why, const char *text)
 {
     size_t n;
 
-    snprintf(a->error.message, sizeof(a->error.message), "%s", text);
-    n = strlen(a->error.message);
-    secret_redact(a->error.message, &n);
-    a->error.message[n] = '\0';
+    if (a->watch.failure != FAILURE_NONE) /* not what the provider said, then */
+        a->watch.error = (struct chat_error){0};
+    snprintf(a->watch.error.message, sizeof(a->watch.error.message), "%s", text);
+    n = strlen(a->watch.error.message);
+    secret_redact(a->watch.error.message, &n);
+    a->watch.error.message[n] = '\0';
     fail(a, why);
 }
 
 /* An error inside an answer that began as a good one: `body` tells what its head could not. */
 static void fail_inside(struct attempt *a, struct span body)
 {
-    a->error = a->watch.error;
     a->retry_after_ms = retry_after_read(RETRY_AFTER_NONE, RETRY_AFTER_NONE, body);
     fail(a, a->watch.failure);
 }
@@ -595,15 +597,15 @@ static void judge_whole(struct attempt *a)
 void attempt_judge_error(struct attempt *a)
 {
     struct span type = a->html ? SPAN("text/html") : SPAN("");
-    enum failure f = a->dialect->classify(a->status, type, strbuf_span(&a->held), &a->error);
-    size_t n = strlen(a->error.message);
+    enum failure f = a->dialect->classify(a->status, type, strbuf_span(&a->held), &a->watch.error);
+    size_t n = strlen(a->watch.error.message);
 
     payload_take(&a->said_no, strbuf_span(&a->held));
     /* Of a path that we do not know it says nothing of what else the key may do. */
     if (a->raw && (f == AUTH || f == FORBIDDEN))
         f = KEY_SCOPE;
-    secret_redact(a->error.message, &n);
-    a->error.message[n] = '\0';
+    secret_redact(a->watch.error.message, &n);
+    a->watch.error.message[n] = '\0';
     a->retry_after_ms = retry_after_read(a->retry_after_ms, a->spent_ms, strbuf_span(&a->held));
     fail(a, f);
 }
@@ -782,7 +784,8 @@ static const struct upstream_events upstream_events = {
 /* ---- starting ---------------------------------------------------------------------------------
  */
 
-/* Writes the outgoing request. -1 where the target cannot be told what is asked: a->error says why.
+/* Writes the outgoing request. -1 where the target cannot be told what is asked: a->watch.error
+ * says why.
  */
 static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
                           const struct dialect_target *to)
@@ -794,8 +797,8 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
 
     a->outgoing.head_fields = strbuf_in(a->arena, HTTP1_MAX_HEAD);
     if (brief->unsayable != NULL) {
-        a->error.status = a->status = 400;
-        snprintf(a->error.message, sizeof(a->error.message), "%s", brief->unsayable);
+        a->watch.error.status = a->status = 400;
+        snprintf(a->watch.error.message, sizeof(a->watch.error.message), "%s", brief->unsayable);
         return -1;
     }
     if (!a->translating) {
@@ -803,20 +806,21 @@ static int write_outgoing(struct attempt *a, const struct attempt_brief *brief,
         a->dialect->write_request(a->request, to, a->arena, &a->outgoing, &drops);
         return 0;
     }
-    a->error.status = a->status = 400;
+    a->watch.error.status = a->status = 400;
     if (brief->conversation == NULL) {
-        snprintf(a->error.message, sizeof(a->error.message), "%s", brief->conversation_error);
+        snprintf(a->watch.error.message, sizeof(a->watch.error.message), "%s",
+                 brief->conversation_error);
         return -1;
     }
     fitting = *brief->conversation;
     params_leave_out(&fitting, a->without, &drops);
     if (a->dialect->write_conversation(&fitting, to, a->arena, &a->outgoing, &drops, &e) < 0) {
         name_for_client(fitting.names, &e);
-        snprintf(a->error.message, sizeof(a->error.message), "%s cannot serve this request: %s",
-                 a->target->provider->conf->name, e.msg);
+        snprintf(a->watch.error.message, sizeof(a->watch.error.message),
+                 "%s cannot serve this request: %s", a->target->provider->conf->name, e.msg);
         return -1;
     }
-    a->error.status = a->status = 0;
+    a->watch.error.status = a->status = 0;
     return 0;
 }
 

@@ -143,7 +143,7 @@ struct attempt {
     uint64_t spent_ms;
     struct strbuf fields; /* header lines of the answer that the client may see */
     struct sse sse;
-    struct chat_watch watch;
+    struct chat_watch watch;     /* its error: what the provider said, or what the network did */
     struct answer_writer writer; /* of an answer that is put into words here */
     struct fold whole;           /* of one that comes in one piece */
     struct strbuf words;         /* the client's bytes of the current event */
@@ -151,7 +151,6 @@ struct attempt {
     struct strbuf dropped;       /* paths of fields that the provider cannot be told */
     struct strbuf held;          /* whole events (or the whole answer) that nobody has seen */
     struct payload said_no;      /* for the log: the body of a provider's error */
-    struct chat_error error;     /* what the provider said, or what the network did */
 };
 
 /* Does the target speak another dialect than the client, so that the canonical form is needed? */

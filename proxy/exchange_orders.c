@@ -91,8 +91,8 @@ static void attempt_over(struct exchange *x, struct attempt *a)
 /* What the provider said, for the status page; once the failure itself has been written down. */
 static void note_error(const struct attempt *a)
 {
-    if (a->error.message[0] != '\0')
-        target_note(a->target, a->error.message);
+    if (a->watch.error.message[0] != '\0')
+        target_note(a->target, a->watch.error.message);
 }
 
 static void happened(struct attempt *a, const struct failover_event *ev)
@@ -353,7 +353,7 @@ static void drop_attempt(struct exchange *x, int try)
 
     if (why == CONNECT_TIMEOUT ||
         why == TLS_FAILED) /* our own timer; what fails itself, has ended */
-        upstream_waits_for(&a->call, a->error.message, sizeof(a->error.message));
+        upstream_waits_for(&a->call, a->watch.error.message, sizeof(a->watch.error.message));
     note_error(a);
     stop_attempt(x, a);
 }
@@ -567,7 +567,7 @@ static const struct chat_error *what_was_said(struct exchange *x)
     const struct failover *f = &x->failover;
     const struct failover_try *t = f->verdict >= 0 ? &f->tries[f->verdict] : NULL;
 
-    return t == NULL || t->skipped ? NULL : &find_attempt(x, f->verdict)->error;
+    return t == NULL || t->skipped ? NULL : &find_attempt(x, f->verdict)->watch.error;
 }
 
 /* After the first byte: the dialect's error inside the stream, then the connection breaks off. */

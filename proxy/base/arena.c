@@ -7,7 +7,7 @@
 
 #include "proxy/base/mem.h"
 
-#define BLOCK_BYTES 4096 /* with its header; covers an ordinary small exchange */
+#define BLOCK_BYTES 2048 /* with its header; an ordinary small exchange takes two or three */
 #define ALIGN       16
 
 struct arena_block {
@@ -28,22 +28,33 @@ static void open_block(struct arena *a, struct arena_block *b)
     a->end = (char *)b + b->size;
 }
 
+static void drop_block(struct arena *a, struct arena_block *b)
+{
+    if (b != NULL)
+        a->total -= b->size;
+    free(b);
+}
+
 void arena_reset(struct arena *a)
 {
-    struct arena_block *b = a->blocks;
+    struct arena_block *kept = NULL, *older;
 
-    while (b != NULL && (b->older != NULL || b->size > BLOCK_BYTES)) {
-        struct arena_block *older = b->older;
-
-        a->total -= b->size;
-        free(b);
-        b = older;
+    for (struct arena_block *b = a->blocks; b != NULL; b = older) {
+        older = b->older;
+        if (b->size == BLOCK_BYTES) {
+            drop_block(a, kept);
+            kept = b;
+        } else {
+            drop_block(a, b);
+        }
     }
-    a->blocks = b;
-    if (b != NULL)
-        open_block(a, b);
-    else
+    a->blocks = kept;
+    if (kept != NULL) {
+        kept->older = NULL;
+        open_block(a, kept);
+    } else {
         a->at = a->end = NULL;
+    }
 }
 
 void arena_release(struct arena *a)
@@ -57,19 +68,33 @@ void arena_release(struct arena *a)
     arena_init(a);
 }
 
+static struct arena_block *add_block(struct arena *a, size_t bytes)
+{
+    struct arena_block *b = mem_alloc(bytes);
+
+    b->older = a->blocks;
+    b->size = bytes;
+    a->blocks = b;
+    a->total += bytes;
+    return b;
+}
+
 void *arena_alloc(struct arena *a, size_t size)
 {
     size_t need = (size + ALIGN - 1) / ALIGN * ALIGN;
     char *p;
 
     if (need > (size_t)(a->end - a->at)) {
-        size_t bytes = need + HEADER_BYTES > BLOCK_BYTES ? need + HEADER_BYTES : BLOCK_BYTES;
-        struct arena_block *b = mem_alloc(bytes);
+        bool large = need + HEADER_BYTES > BLOCK_BYTES;
+        struct arena_block *b = add_block(a, large ? need + HEADER_BYTES : BLOCK_BYTES);
 
-        b->older = a->blocks;
-        b->size = bytes;
-        a->blocks = b;
-        a->total += bytes;
+        if (large && b->older != NULL) {
+            /* It fills its block: the one before it has room for others still. */
+            a->blocks = b->older;
+            b->older = a->blocks->older;
+            a->blocks->older = b;
+            return (char *)b + HEADER_BYTES;
+        }
         open_block(a, b);
     }
     p = a->at;

@@ -15,8 +15,8 @@
 struct arena_block;
 
 struct arena {
-    struct arena_block *blocks; /* newest first; the oldest is kept by arena_reset */
-    char *at, *end;             /* free room in the newest block */
+    struct arena_block *blocks; /* the one with room first */
+    char *at, *end;             /* free room in that */
     size_t total;               /* bytes asked from the system */
 };
 

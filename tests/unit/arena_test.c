@@ -50,6 +50,29 @@ TEST(a_reset_keeps_one_small_block_and_uses_it_again)
     CHECK_INT(a.total, 0);
 }
 
+TEST(a_large_piece_leaves_the_room_of_the_block_before_it)
+{
+    struct arena a;
+    char *small, *large, *next;
+    size_t total;
+
+    arena_init(&a);
+    small = arena_alloc(&a, 96);
+    large = arena_alloc(&a, 10000);
+    memset(large, 1, 10000);
+    total = a.total;
+    next = arena_alloc(&a, 1000);
+    memset(next, 2, 1000);
+    CHECK(next == small + 96);
+    CHECK_INT(a.total, total);
+    arena_alloc(&a, 4000); /* the next block, behind which both are still known */
+    CHECK(large[0] == 1 && large[9999] == 1);
+    arena_reset(&a);
+    CHECK(arena_alloc(&a, 96) == small);
+    arena_release(&a);
+    CHECK_INT(a.total, 0);
+}
+
 TEST(a_reset_keeps_no_large_block)
 {
     struct arena a;
