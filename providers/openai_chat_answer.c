@@ -171,7 +171,9 @@ static void open_chunk(struct strbuf *out, const struct answer_writer *w)
 static void open_delta(struct strbuf *out, const struct answer_writer *w, unsigned choice)
 {
     open_chunk(out, w);
-    strbuf_addf(out, ",\"choices\":[{\"index\":%u,\"delta\":{", choice);
+    strbuf_add(out, ",\"choices\":[{\"index\":");
+    strbuf_add_u64(out, choice);
+    strbuf_add(out, ",\"delta\":{");
 }
 
 static void close_delta(struct strbuf *out, const char *finish)
@@ -248,7 +250,9 @@ static void write_arguments(const struct answer_writer *w, const struct written_
 {
     call->arguments = true;
     open_delta(out, w, c->index);
-    strbuf_addf(out, "\"tool_calls\":[{\"index\":%u,\"function\":{", call->index);
+    strbuf_add(out, "\"tool_calls\":[{\"index\":");
+    strbuf_add_u64(out, call->index);
+    strbuf_add(out, ",\"function\":{");
     add_field(out, "arguments", piece);
     strbuf_add(out, "}}]");
     close_delta(out, NULL);

@@ -56,18 +56,22 @@ int request_expected_value(struct request_reader *r, struct span path, const cha
 
 /* ---- paths ---- */
 
+/* Nearly all of them are never shown, so they must cost little. */
 struct span request_path_of(struct request_reader *r, struct span parent, struct span key)
 {
     struct strbuf path = strbuf_in(r->arena, parent.n + MAX_KEY + 4);
+    struct span shown = {key.p, key.n < MAX_KEY ? key.n : MAX_KEY};
+    char *name;
 
+    strbuf_room(&path, parent.n + 1 + shown.n);
     strbuf_add_span(&path, parent);
     if (parent.n != 0)
         strbuf_add_char(&path, '.');
-    for (size_t i = 0; i < key.n && i < MAX_KEY; i++) {
-        bool plain = key.p[i] > ' ' && key.p[i] < 0x7f && key.p[i] != ',';
-
-        strbuf_add_char(&path, plain ? key.p[i] : '?');
-    }
+    name = path.buf + path.len;
+    strbuf_add_span(&path, shown);
+    for (size_t i = 0; i < shown.n; i++)
+        if (name[i] <= ' ' || name[i] >= 0x7f || name[i] == ',')
+            name[i] = '?';
     if (key.n > MAX_KEY)
         strbuf_add(&path, "...");
     return strbuf_span(&path);
@@ -80,7 +84,13 @@ struct span request_path(struct request_reader *r, struct span parent, const cha
 
 struct span request_path_at(struct request_reader *r, struct span parent, unsigned index)
 {
-    return span_of(arena_printf(r->arena, "%.*s[%u]", SPAN_ARG(parent), index));
+    struct strbuf path = strbuf_in(r->arena, parent.n + 16);
+
+    strbuf_add_span(&path, parent);
+    strbuf_add_char(&path, '[');
+    strbuf_add_u64(&path, index);
+    strbuf_add_char(&path, ']');
+    return strbuf_span(&path);
 }
 
 /* ---- objects ---- */
