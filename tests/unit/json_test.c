@@ -630,6 +630,51 @@ TEST(strings_are_decoded)
     check_text("\"\\u007f\\u0080\\u07ff\\u0800\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80");
 }
 
+/* Whatever stands at the edges of the blocks that are copied at once. */
+TEST(a_string_of_many_pieces_is_decoded_piece_by_piece)
+{
+    static const struct {
+        const char *raw, *text;
+    } pieces[] = {
+        {"a", "a"},
+        {"bc", "bc"},
+        {"\\n", "\n"},
+        {"\\\\", "\\"},
+        {"\\u0041", "A"},
+        {"\\ud83d\\ude00", "\xf0\x9f\x98\x80"},
+        {"\\/", "/"},
+        {"\xc3\xa9", "\xc3\xa9"},
+        {"0123456789abcde", "0123456789abcde"},
+    };
+    struct rng rng = {11};
+    char raw[512], want[512];
+
+    for (int round = 0; round < 20000; round++) {
+        struct strbuf r = strbuf_on(raw, sizeof(raw)), w = strbuf_on(want, sizeof(want));
+        size_t len = rng_between(&rng, 0, 120);
+        struct arena a;
+        char *copy;
+
+        arena_init(&a);
+        strbuf_add_char(&r, '"');
+        while (w.len < len) {
+            size_t i = rng_between(&rng, 0, ARRAY_LEN(pieces) - 1);
+
+            strbuf_add(&r, pieces[i].raw);
+            strbuf_add(&w, pieces[i].text);
+        }
+        strbuf_add_char(&r, '"');
+        copy = mem_alloc(r.len);
+        memcpy(copy, r.buf, r.len);
+        CHECK(span_eq(json_text((struct span){copy, r.len}, &a), strbuf_span(&w)));
+        CHECK(json_is_string((struct span){copy, r.len}, want));
+        want[0] ^= 1;
+        CHECK(w.len == 0 || !json_is_string((struct span){copy, r.len}, want));
+        free(copy);
+        arena_release(&a);
+    }
+}
+
 TEST(a_lone_surrogate_becomes_the_replacement_character)
 {
     check_text("\"\\ud800\"", "\xef\xbf\xbd");
