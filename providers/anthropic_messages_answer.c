@@ -46,7 +46,9 @@ static void add_head(struct strbuf *out, const struct answer_writer *w)
 
 static void add_field(struct strbuf *out, const char *name, struct span raw)
 {
-    strbuf_addf(out, ",\"%s\":", name);
+    strbuf_add(out, ",\"");
+    strbuf_add(out, name);
+    strbuf_add(out, "\":");
     if (json_type_of(raw) == JSON_STRING)
         strbuf_add_span(out, raw);
     else
@@ -165,7 +167,11 @@ static bool is_whole(const struct written_call *call)
 
 static void open_event(struct strbuf *out, const char *type)
 {
-    strbuf_addf(out, "event: %s\ndata: {\"type\":\"%s\"", type, type);
+    strbuf_add(out, "event: ");
+    strbuf_add(out, type);
+    strbuf_add(out, "\ndata: {\"type\":\"");
+    strbuf_add(out, type);
+    strbuf_add_char(out, '"');
 }
 
 static void close_event(struct strbuf *out)
@@ -191,7 +197,11 @@ static void begin(struct answer_writer *w, struct written *s, struct strbuf *out
 static void open_delta(const struct written *s, const char *type, struct strbuf *out)
 {
     open_event(out, "content_block_delta");
-    strbuf_addf(out, ",\"index\":%u,\"delta\":{\"type\":\"%s\"", s->index, type);
+    strbuf_add(out, ",\"index\":");
+    strbuf_add_u64(out, s->index);
+    strbuf_add(out, ",\"delta\":{\"type\":\"");
+    strbuf_add(out, type);
+    strbuf_add_char(out, '"');
 }
 
 static void add_delta(const struct written *s, const char *type, const char *field, struct span raw,

@@ -494,11 +494,48 @@ static enum dialect_event dispatch(struct reader *r, const struct found *f)
     return block ? start_block(r, &f->piece, block_index(f->index)) : add_piece(r, f);
 }
 
+/* Pieces of a block follow one another, and differ in nothing but themselves. */
+enum { LIKE_TEXT, LIKE_THINKING, LIKE_ARGUMENTS };
+
+/* Without its last brace, and the white space before it: Anthropic pads its events there. */
+static struct span to_compare(struct span data)
+{
+    if (data.n != 0 && data.p[data.n - 1] == '}')
+        data.n--;
+    return span_trim(data);
+}
+
+/* For an event that was output. */
+static void remember(struct chat_watch *w, struct span data, const struct found *f)
+{
+    const struct piece *p = &f->piece;
+    struct span values[LIKE_VALUES] = {0};
+
+    if (json_is_string(p->type, "text_delta"))
+        values[LIKE_TEXT] = p->text;
+    else if (json_is_string(p->type, "thinking_delta"))
+        values[LIKE_THINKING] = p->thinking;
+    else if (json_is_string(p->type, "input_json_delta"))
+        values[LIKE_ARGUMENTS] = p->partial_json;
+    like_learn(&w->like, to_compare(data), values);
+}
+
+/* As add_piece would. Nothing came between the two, so a piece of a call is of the same one. */
+static enum dialect_event add_like(struct reader *r, const struct span *values)
+{
+    if (values[LIKE_ARGUMENTS].n != 0)
+        return add_arguments(r, values[LIKE_ARGUMENTS]);
+    if (values[LIKE_THINKING].n != 0)
+        return tell_text(r, CHAT_REASONING, values[LIKE_THINKING]);
+    return tell_text(r, CHAT_TEXT, values[LIKE_TEXT]);
+}
+
 enum dialect_event anthropic_read_event(const struct sse_event *ev, struct chat_watch *watch,
                                         chat_sink *sink, void *ctx)
 {
     struct reader r = {watch, sink, ctx};
-    struct span data = span_trim(openai_chat_skip_lead(ev->data));
+    struct span data = span_trim(openai_chat_skip_lead(ev->data)), values[LIKE_VALUES];
+    enum dialect_event event;
     struct found f;
 
     if (watch->end)
@@ -512,11 +549,18 @@ enum dialect_event anthropic_read_event(const struct sse_event *ev, struct chat_
         return read_error(data, true, watch);
     if (span_is(data, "[DONE]")) /* a habit of gateways; no mark of this dialect */
         return EVENT_NOTHING;
+    if (like_is(&watch->like, to_compare(data), values) && data.p[data.n - 1] == '}')
+        return add_like(&r, values);
     if (data.p[0] != '{' || !look(data, &f))
         return EVENT_BAD;
     if (f.error || json_is_string(f.type, "error"))
         return read_error(data, true, watch);
-    return dispatch(&r, &f);
+    event = dispatch(&r, &f);
+    if (event == EVENT_OUTPUT)
+        remember(watch, data, &f);
+    else if (event != EVENT_BAD)
+        like_forget(&watch->like);
+    return event;
 }
 
 /* ---- an answer in one piece ---- */

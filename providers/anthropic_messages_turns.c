@@ -227,13 +227,17 @@ static struct span decode_base64(struct span data, struct arena *a)
 
 static void open_block(struct turns *t, const char *type)
 {
-    strbuf_addf(t->w->out, "%s{\"type\":\"%s\"", t->blocks ? "," : "", type);
+    strbuf_add(t->w->out, t->blocks ? ",{\"type\":\"" : "{\"type\":\"");
+    strbuf_add(t->w->out, type);
+    strbuf_add_char(t->w->out, '"');
     t->blocks = true;
 }
 
 static void add_field(struct turns *t, const char *name, struct span raw)
 {
-    strbuf_addf(t->w->out, ",\"%s\":", name);
+    strbuf_add(t->w->out, ",\"");
+    strbuf_add(t->w->out, name);
+    strbuf_add(t->w->out, "\":");
     strbuf_add_span(t->w->out, raw);
 }
 
@@ -615,8 +619,10 @@ static bool next_run(const struct message **at, struct run *run)
 
 static void open_message(struct turns *t, bool user)
 {
-    strbuf_addf(t->w->out, "%s{\"role\":\"%s\",\"content\":[", t->any ? "," : "",
-                user ? "user" : "assistant");
+    if (t->any)
+        strbuf_add_char(t->w->out, ',');
+    strbuf_add(t->w->out,
+               user ? "{\"role\":\"user\",\"content\":[" : "{\"role\":\"assistant\",\"content\":[");
     t->any = true;
     t->blocks = false;
 }

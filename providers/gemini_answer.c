@@ -210,7 +210,9 @@ static void open_fragment(struct strbuf *out)
 
 static void close_fragment(struct strbuf *out, const struct answer_writer *w, unsigned choice)
 {
-    strbuf_addf(out, "],\"role\":\"model\"},\"index\":%u}]", choice);
+    strbuf_add(out, "],\"role\":\"model\"},\"index\":");
+    strbuf_add_u64(out, choice);
+    strbuf_add(out, "}]");
     add_rest(out, w, false);
     strbuf_add(out, "\n\n");
 }

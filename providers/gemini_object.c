@@ -222,6 +222,10 @@ static void tell_part(struct reader *r, const struct part_read *p)
 {
     bool thought = json_type_of(p->thought) == JSON_TRUE;
 
+    r->found.told += is_text(p->text) + is_filled(p->image) + is_filled(p->code) +
+                     is_filled(p->code_result) + (p->call.n != 0) + is_text(p->signature);
+    r->found.text = p->text;
+    r->found.thought = thought;
     if (is_text(p->text)) {
         r->found.output = true;
         emit(r, (struct chat_event){.kind = thought ? CHAT_REASONING : CHAT_TEXT, .text = p->text});
@@ -450,11 +454,16 @@ static void read_feedback(struct reader *r)
     }
 }
 
-static uint64_t count(struct json *j)
+uint64_t gemini_count(struct span raw)
 {
     int64_t v;
 
-    return json_to_i64(json_take(j), &v) && v > 0 ? (uint64_t)v : 0;
+    return json_to_i64(raw, &v) && v > 0 ? (uint64_t)v : 0;
+}
+
+static uint64_t count(struct json *j)
+{
+    return gemini_count(json_take(j));
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)
@@ -478,11 +487,15 @@ static void read_usage(struct reader *r)
             u.input += count(&r->j);
             u.seen = true;
         } else if (span_is(key, "candidatesTokenCount")) {
-            u.output += count(&r->j);
+            r->found.n_candidates = json_take(&r->j);
+            u.output += gemini_count(r->found.n_candidates);
             u.seen = true;
         } else if (span_is(key, "thoughtsTokenCount")) {
-            u.reasoning = count(&r->j);
+            r->found.n_thoughts = json_take(&r->j);
+            u.reasoning = gemini_count(r->found.n_thoughts);
             u.seen = true;
+        } else if (span_is(key, "totalTokenCount")) {
+            r->found.n_total = json_take(&r->j);
         } else if (span_is(key, "cachedContentTokenCount")) {
             u.cached = count(&r->j);
         } else {

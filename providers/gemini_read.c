@@ -56,12 +56,59 @@ static enum dialect_event read_error(struct span text, bool certain, struct chat
     return EVENT_ERROR;
 }
 
+/* Nearly every fragment is a piece of text of the only candidate, with counts that grow. */
+enum { LIKE_TEXT, LIKE_REASONING, LIKE_CANDIDATES, LIKE_THOUGHTS, LIKE_TOTAL };
+
+static void remember(struct chat_watch *w, struct span data, const struct gemini_found *f)
+{
+    struct span values[LIKE_VALUES] = {[LIKE_CANDIDATES] = f->n_candidates,
+                                       [LIKE_THOUGHTS] = f->n_thoughts,
+                                       [LIKE_TOTAL] = f->n_total};
+    uint64_t thoughts = gemini_count(f->n_thoughts);
+    uint64_t output = gemini_count(f->n_candidates) + thoughts;
+
+    if (f->told != 1 || f->text.n <= 2 || f->begun != 1 || f->closed != 0)
+        return;
+    for (unsigned i = LIKE_CANDIDATES; i <= LIKE_TOTAL; i++)
+        if (json_type_of(values[i]) != JSON_NUMBER)
+            values[i] = (struct span){0};
+    /* Whatever makes the counts others than those two is too seldom. */
+    if (f->usage.seen && ((values[LIKE_CANDIDATES].n == 0 && values[LIKE_THOUGHTS].n == 0) ||
+                          f->usage.reasoning != thoughts || f->usage.output != output))
+        return;
+    values[f->thought ? LIKE_REASONING : LIKE_TEXT] = f->text;
+    like_learn(&w->like, data, values);
+}
+
+static void tell_like(struct chat_watch *w, const struct span *values, chat_sink *sink, void *ctx)
+{
+    bool thought = values[LIKE_REASONING].n != 0;
+    struct chat_event ev = {.kind = thought ? CHAT_REASONING : CHAT_TEXT,
+                            .text = values[thought ? LIKE_REASONING : LIKE_TEXT]};
+
+    if (sink != NULL)
+        sink(ctx, &ev);
+    if (values[LIKE_CANDIDATES].n == 0 && values[LIKE_THOUGHTS].n == 0)
+        return;
+    w->usage.reasoning = gemini_count(values[LIKE_THOUGHTS]);
+    w->usage.output = gemini_count(values[LIKE_CANDIDATES]) + w->usage.reasoning;
+    ev = (struct chat_event){.kind = CHAT_USAGE, .usage = w->usage};
+    if (sink != NULL)
+        sink(ctx, &ev);
+}
+
 static enum dialect_event read_fragment(struct span data, struct chat_watch *watch, chat_sink *sink,
                                         void *ctx)
 {
+    struct span values[LIKE_VALUES];
     struct gemini_found found;
     bool first_stop;
 
+    if (like_is(&watch->like, data, values) &&
+        (values[LIKE_TEXT].n > 2 || values[LIKE_REASONING].n > 2)) {
+        tell_like(watch, values, sink, ctx);
+        return EVENT_OUTPUT;
+    }
     if (!gemini_look(data, watch, &found))
         return EVENT_BAD;
     if (found.error || (!found.candidates && !found.blocked)) {
@@ -75,6 +122,8 @@ static enum dialect_event read_fragment(struct span data, struct chat_watch *wat
     first_stop = (found.closed & ~watch->closed) != 0;
     gemini_tell(data, watch, &found, sink, ctx);
     learn(watch, &found);
+    like_forget(&watch->like);
+    remember(watch, data, &found);
     if (found.output)
         return EVENT_OUTPUT;
     if (first_stop)

@@ -328,14 +328,25 @@ static struct span result_text(struct turns *t, const struct part *result)
     return strbuf_span(&text);
 }
 
+/* Can the text of a raw string be an object? Most results are none, and long. */
+static bool may_be_object(struct span raw)
+{
+    size_t i = 1;
+
+    while (raw.p[i] == ' ')
+        i++;
+    return raw.p[i] == '{' || raw.p[i] == '\\';
+}
+
 /* `response` must be an object: the one that the tool returned, or one made around its text. */
 static void add_response(struct turns *t, const struct part *result)
 {
-    struct span raw = result_text(t, result);
-    struct span text = span_trim(json_text(raw, t->w->arena));
+    struct span raw = result_text(t, result), text = {0};
 
+    if (!result->is_error && may_be_object(raw))
+        text = span_trim(json_text(raw, t->w->arena));
     strbuf_add(&t->w->out, ",\"response\":");
-    if (!result->is_error && span_starts(text, "{") && json_valid(text)) {
+    if (span_starts(text, "{") && json_valid(text)) {
         strbuf_add_span(&t->w->out, text);
         return;
     }

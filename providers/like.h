@@ -1,8 +1,8 @@
-/* like.h - an event that is like the one before but for its texts.
+/* like.h - an event that is like the one before but for its values.
  *
- * The pieces of an answer come in events that differ in the piece alone (and, at OpenAI, in some
- * padding). Who has read one knows what all that are like it mean: only the texts, which are
- * strings with nothing but themselves in them, have to be read again.
+ * The pieces of an answer come in events that differ in the piece alone, and in some padding, a
+ * number or a count. Who has read one knows what all that are like it mean: only those values,
+ * which are strings or numbers with nothing but themselves in them, have to be read again.
  */
 #ifndef HOLDFAST_PROVIDERS_LIKE_H
 #define HOLDFAST_PROVIDERS_LIKE_H
@@ -12,19 +12,24 @@
 
 #include "proxy/base/span.h"
 
-#define LIKE_BYTES 448 /* events with more beside their texts are not remembered */
-#define LIKE_TEXTS 2
+#define LIKE_BYTES  448 /* events with more beside their values are not remembered */
+#define LIKE_VALUES 5
 
 struct like {
-    unsigned n_texts;                /* 0: nothing is remembered */
-    unsigned pieces[LIKE_TEXTS + 1]; /* lengths of what stands before, between and behind them */
-    char bytes[LIKE_BYTES];          /* the pieces */
+    unsigned n;                       /* values; 0: nothing is remembered */
+    unsigned which[LIKE_VALUES];      /* each one's place in values[], as they stand in the event */
+    bool number[LIKE_VALUES];         /* ... and whether it is one, or a string */
+    unsigned pieces[LIKE_VALUES + 1]; /* lengths of what stands before, between and behind them */
+    char bytes[LIKE_BYTES];           /* the pieces */
 };
 
-/* Remembers an event. The texts are raw JSON strings in it, in their order. */
-void like_learn(struct like *l, struct span event, const struct span *texts, unsigned n_texts);
+/* Remembers an event in place of the one before. What each of the values is, its reader knows by
+ * its place; they are raw strings and numbers in the event, in any order, or empty. */
+void like_learn(struct like *l, struct span event, const struct span values[LIKE_VALUES]);
 
-/* Is this one like it? Then texts[] gets its own; they are valid. */
-bool like_is(const struct like *l, struct span event, struct span *texts);
+void like_forget(struct like *l);
+
+/* Is this one like it? Then values[] gets its own, each where it stood before; they are valid. */
+bool like_is(const struct like *l, struct span event, struct span values[LIKE_VALUES]);
 
 #endif

@@ -137,6 +137,9 @@ struct written_call {
 struct written_choice {
     struct written_choice *next;
     unsigned index;
+    struct span head; /* what all of its chunks begin with; empty until the first one */
+    struct span head_id, head_model; /* of the answer that it was made for */
+    uint64_t head_created;
     bool stopped;
     unsigned n_calls, n_details;
     struct written_call *calls, *last_call;
@@ -168,10 +171,32 @@ static void open_chunk(struct strbuf *out, const struct answer_writer *w)
     openai_chat_add_head(out, w, "chat.completion.chunk");
 }
 
-static void open_delta(struct strbuf *out, const struct answer_writer *w, unsigned choice)
+static void make_head(const struct answer_writer *w, struct written_choice *c)
 {
-    open_chunk(out, w);
-    strbuf_addf(out, ",\"choices\":[{\"index\":%u,\"delta\":{", choice);
+    struct strbuf head = strbuf_in(w->arena, 6 * (w->id.n + w->model.n) + 256);
+
+    open_chunk(&head, w);
+    strbuf_add(&head, ",\"choices\":[{\"index\":");
+    strbuf_add_u64(&head, c->index);
+    strbuf_add(&head, ",\"delta\":{");
+    c->head = strbuf_span(&head);
+    c->head_id = w->id;
+    c->head_model = w->model;
+    c->head_created = w->created;
+}
+
+static bool is_same(struct span a, struct span b)
+{
+    return a.p == b.p && a.n == b.n;
+}
+
+/* Whoever carries the answer on may have another model, and shares the state. */
+static void open_delta(struct strbuf *out, const struct answer_writer *w, struct written_choice *c)
+{
+    if (c->head.n == 0 || !is_same(c->head_id, w->id) || !is_same(c->head_model, w->model) ||
+        c->head_created != w->created)
+        make_head(w, c);
+    strbuf_add_span(out, c->head);
 }
 
 static void close_delta(struct strbuf *out, const char *finish)
@@ -195,16 +220,16 @@ static struct written_choice *get_choice(struct answer_writer *w, unsigned index
     c->index = index;
     c->next = w->state;
     w->state = c;
-    open_delta(out, w, index);
+    open_delta(out, w, c);
     strbuf_add(out, "\"role\":\"assistant\",\"content\":\"\"");
     close_delta(out, NULL);
     return c;
 }
 
-static void write_text(const struct answer_writer *w, const struct chat_event *ev, const char *name,
-                       struct strbuf *out)
+static void write_text(const struct answer_writer *w, struct written_choice *c,
+                       const struct chat_event *ev, const char *name, struct strbuf *out)
 {
-    open_delta(out, w, ev->choice);
+    open_delta(out, w, c);
     add_field(out, name, ev->text);
     close_delta(out, NULL);
 }
@@ -234,7 +259,7 @@ static void write_call(struct answer_writer *w, struct written_choice *c,
     else
         c->calls = call;
     c->last_call = call;
-    open_delta(out, w, c->index);
+    open_delta(out, w, c);
     strbuf_addf(out, "\"tool_calls\":[{\"index\":%u,", call->index);
     add_field(out, "id", call->id);
     strbuf_add(out, ",\"type\":\"function\",\"function\":{");
@@ -243,12 +268,14 @@ static void write_call(struct answer_writer *w, struct written_choice *c,
     close_delta(out, NULL);
 }
 
-static void write_arguments(const struct answer_writer *w, const struct written_choice *c,
+static void write_arguments(const struct answer_writer *w, struct written_choice *c,
                             struct written_call *call, struct span piece, struct strbuf *out)
 {
     call->arguments = true;
-    open_delta(out, w, c->index);
-    strbuf_addf(out, "\"tool_calls\":[{\"index\":%u,\"function\":{", call->index);
+    open_delta(out, w, c);
+    strbuf_add(out, "\"tool_calls\":[{\"index\":");
+    strbuf_add_u64(out, call->index);
+    strbuf_add(out, ",\"function\":{");
     add_field(out, "arguments", piece);
     strbuf_add(out, "}}]");
     close_delta(out, NULL);
@@ -264,14 +291,14 @@ static void write_signature(struct answer_writer *w, struct written_choice *c,
 
         if (call == NULL)
             return;
-        open_delta(out, w, c->index);
+        open_delta(out, w, c);
         /* Clients look for `function` in every piece of a call. */
         strbuf_addf(out, "\"tool_calls\":[{\"index\":%u,\"function\":{\"arguments\":\"\"}",
                     call->index);
         add_call_signature(out, ev->text);
         strbuf_add(out, "}]");
     } else {
-        open_delta(out, w, c->index);
+        open_delta(out, w, c);
         strbuf_add(out, "\"reasoning_details\":[");
         add_detail(out, redacted, (struct span){0}, ev->text, ev->id, c->n_details++);
         strbuf_add_char(out, ']');
@@ -290,7 +317,7 @@ static void write_stop(struct answer_writer *w, struct written_choice *c, struct
     for (struct written_call *call = c->calls; call != NULL; call = call->next)
         if (!call->arguments && strcmp(finish, "length") != 0)
             write_arguments(w, c, call, SPAN("\"{}\""), out);
-    open_delta(out, w, c->index);
+    open_delta(out, w, c);
     close_delta(out, finish);
     c->stopped = true;
 }
@@ -314,13 +341,13 @@ static void write_of_choice(struct answer_writer *w, const struct chat_event *ev
 
     switch (ev->kind) {
     case CHAT_TEXT:
-        write_text(w, ev, "content", out);
+        write_text(w, c, ev, "content", out);
         break;
     case CHAT_REASONING:
-        write_text(w, ev, "reasoning_content", out);
+        write_text(w, c, ev, "reasoning_content", out);
         break;
     case CHAT_REFUSAL:
-        write_text(w, ev, "refusal", out);
+        write_text(w, c, ev, "refusal", out);
         break;
     case CHAT_TOOL_START:
         write_call(w, c, ev, out);

@@ -13,6 +13,7 @@
 #define HOLDFAST_PROVIDERS_OPENAI_CHAT_CONVERSATION_H
 
 #include "providers/dialect.h"
+#include "proxy/base/json.h"
 
 struct request_reader {
     struct arena *arena;
@@ -52,6 +53,11 @@ void request_other(struct request_reader *r, struct span path);
  * object. */
 int request_object(struct request_reader *r, struct span raw, struct span path,
                    const char *const *names, struct span *values);
+
+/* The same where the reader stands: items of a list are read without being taken first, as their
+ * bytes would then be walked twice. The list is known to be well-formed. */
+int request_object_at(struct request_reader *r, struct json *j, struct span path,
+                      const char *const *names, struct span *values);
 
 /* Members of such an object: right type, or absent. */
 int request_string(struct request_reader *r, struct span raw, struct span parent, const char *name,

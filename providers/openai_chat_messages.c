@@ -182,14 +182,14 @@ static const struct {
     {"thinking", PART_REASONING, THINKING, read_thinking},
 };
 
-static int read_part(struct request_reader *r, struct span raw, struct span path, struct parts *to)
+static int read_part(struct request_reader *r, struct json *j, struct span path, struct parts *to)
 {
     struct other_field **others = r->last_other;
-    struct span v[PART_FIELDS] = {0}, at;
+    struct span v[PART_FIELDS] = {0}, raw, at;
     struct part *p;
     size_t i = 0;
 
-    if (request_object(r, raw, path, part_fields, v) < 0)
+    if (request_object_at(r, j, path, part_fields, v) < 0)
         return -1;
     if (json_type_of(v[TYPE]) != JSON_STRING)
         return request_expected(r, request_path(r, path, "type"), "the part's type, a string",
@@ -231,7 +231,7 @@ static int read_content(struct request_reader *r, struct span raw, struct span p
     if (!json_enter(&j, JSON_ARRAY))
         return request_expected(r, at, "a string or an array of parts", raw);
     for (unsigned i = 0; json_item(&j); i++)
-        if (read_part(r, json_take(&j), request_path_at(r, at, i), to) < 0)
+        if (read_part(r, &j, request_path_at(r, at, i), to) < 0)
             return -1;
     return 0;
 }
@@ -359,6 +359,8 @@ static int read_reasoning(struct request_reader *r, struct span content, struct 
     struct span beside, other;
     struct detail *details = NULL;
 
+    if (content.n == 0 && plain.n == 0 && raw_details.n == 0)
+        return 0;
     if (request_string(r, content, path, "reasoning_content", &beside) < 0 ||
         request_string(r, plain, path, "reasoning", &other) < 0 ||
         read_details(r, raw_details, request_path(r, path, "reasoning_details"), &details) < 0)
@@ -445,7 +447,7 @@ static int read_called(struct request_reader *r, struct span raw, struct span pa
     return 0;
 }
 
-static int read_call(struct request_reader *r, struct span raw, struct span path, struct parts *to)
+static int read_call(struct request_reader *r, struct json *j, struct span path, struct parts *to)
 {
     enum { ID, KIND, FUNCTION, CUSTOM, EXTRA, INDEX, CACHE_, FIELDS };
     static const char *const names[] = {
@@ -454,7 +456,7 @@ static int read_call(struct request_reader *r, struct span raw, struct span path
     struct part *p = add_part(r, to, PART_TOOL_CALL, path);
     bool custom;
 
-    if (request_object(r, raw, path, names, v) < 0)
+    if (request_object_at(r, j, path, names, v) < 0)
         return -1;
     if (json_type_of(v[ID]) != JSON_STRING)
         return request_expected(r, request_path(r, path, "id"), "the call's id, a string", v[ID]);
@@ -476,12 +478,10 @@ static int read_calls(struct request_reader *r, struct span raw, struct span pat
 {
     struct json j = json_read(raw);
 
-    if (raw.n == 0)
-        return 0;
     if (!json_enter(&j, JSON_ARRAY))
         return request_expected(r, path, "an array", raw);
     for (unsigned i = 0; json_item(&j); i++)
-        if (read_call(r, json_take(&j), request_path_at(r, path, i), to) < 0)
+        if (read_call(r, &j, request_path_at(r, path, i), to) < 0)
             return -1;
     return 0;
 }
@@ -490,11 +490,8 @@ static int read_calls(struct request_reader *r, struct span raw, struct span pat
 static int read_function_call(struct request_reader *r, struct span raw, struct span path,
                               unsigned message, struct parts *to)
 {
-    struct part *p;
+    struct part *p = add_part(r, to, PART_TOOL_CALL, path);
 
-    if (raw.n == 0)
-        return 0;
-    p = add_part(r, to, PART_TOOL_CALL, path);
     if (read_called(r, raw, path, false, p) < 0)
         return -1;
     p->id = span_of(arena_printf(r->arena, "\"call_message_%u\"", message));
@@ -545,8 +542,11 @@ static int read_assistant(struct request_reader *r, const struct span *v, struct
         request_other(r, request_path(r, path, "audio"));
         request_pin(r, request_path(r, path, "audio"));
     }
-    if (read_calls(r, v[TOOL_CALLS], request_path(r, path, "tool_calls"), to) < 0)
+    if (v[TOOL_CALLS].n != 0 &&
+        read_calls(r, v[TOOL_CALLS], request_path(r, path, "tool_calls"), to) < 0)
         return -1;
+    if (v[FUNCTION_CALL].n == 0)
+        return 0;
     return read_function_call(r, v[FUNCTION_CALL], request_path(r, path, "function_call"), index,
                               to);
 }
@@ -644,14 +644,13 @@ static void put_cache(struct request_reader *r, struct span raw, struct span pat
     }
 }
 
-static int read_message(struct request_reader *r, struct span raw, unsigned index,
-                        struct message *m)
+static int read_message(struct request_reader *r, struct json *j, unsigned index, struct message *m)
 {
     struct span v[MESSAGE_FIELDS] = {0};
     struct parts parts = {.last = &m->parts};
 
     m->path = request_path_at(r, SPAN("messages"), index);
-    if (request_object(r, raw, m->path, message_fields, v) < 0 ||
+    if (request_object_at(r, j, m->path, message_fields, v) < 0 ||
         read_role(r, v[ROLE], m->path, &m->role) < 0 ||
         request_string(r, v[NAME], m->path, "name", &m->name) < 0)
         return -1;
@@ -671,7 +670,7 @@ int request_messages(struct request_reader *r, struct span raw)
         return request_expected(r, SPAN("messages"), "an array with at least one message", raw);
     for (unsigned i = 0; json_item(&j); i++) {
         *last = arena_zalloc(r->arena, sizeof(**last));
-        if (read_message(r, json_take(&j), i, *last) < 0)
+        if (read_message(r, &j, i, *last) < 0)
             return -1;
         last = &(*last)->next;
     }

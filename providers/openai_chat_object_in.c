@@ -56,31 +56,46 @@ int request_expected_value(struct request_reader *r, struct span path, const cha
 
 /* ---- paths ---- */
 
-struct span request_path_of(struct request_reader *r, struct span parent, struct span key)
-{
-    struct strbuf path = strbuf_in(r->arena, parent.n + MAX_KEY + 4);
-
-    strbuf_add_span(&path, parent);
-    if (parent.n != 0)
-        strbuf_add_char(&path, '.');
-    for (size_t i = 0; i < key.n && i < MAX_KEY; i++) {
-        bool plain = key.p[i] > ' ' && key.p[i] < 0x7f && key.p[i] != ',';
-
-        strbuf_add_char(&path, plain ? key.p[i] : '?');
-    }
-    if (key.n > MAX_KEY)
-        strbuf_add(&path, "...");
-    return strbuf_span(&path);
-}
-
+/* Nearly all of them are never shown, so they must cost little. */
 struct span request_path(struct request_reader *r, struct span parent, const char *name)
 {
-    return request_path_of(r, parent, span_of(name));
+    struct span key = span_of(name);
+    char *path = arena_alloc(r->arena, parent.n + 1 + key.n), *to = path;
+
+    if (parent.n != 0) {
+        memcpy(path, parent.p, parent.n);
+        path[parent.n] = '.';
+        to += parent.n + 1;
+    }
+    memcpy(to, key.p, key.n);
+    return (struct span){path, (size_t)(to - path) + key.n};
+}
+
+struct span request_path_of(struct request_reader *r, struct span parent, struct span key)
+{
+    char name[MAX_KEY + sizeof("...")];
+    size_t n = key.n < MAX_KEY ? key.n : MAX_KEY;
+
+    for (size_t i = 0; i < n; i++) {
+        bool plain = key.p[i] > ' ' && key.p[i] < 0x7f && key.p[i] != ',';
+
+        name[i] = plain ? key.p[i] : '?';
+    }
+    memcpy(name + n, "...", sizeof("..."));
+    if (key.n <= MAX_KEY)
+        name[n] = '\0';
+    return request_path(r, parent, name);
 }
 
 struct span request_path_at(struct request_reader *r, struct span parent, unsigned index)
 {
-    return span_of(arena_printf(r->arena, "%.*s[%u]", SPAN_ARG(parent), index));
+    struct strbuf path = strbuf_in(r->arena, parent.n + 16);
+
+    strbuf_add_span(&path, parent);
+    strbuf_add_char(&path, '[');
+    strbuf_add_u64(&path, index);
+    strbuf_add_char(&path, ']');
+    return strbuf_span(&path);
 }
 
 /* ---- objects ---- */
@@ -106,26 +121,27 @@ static bool is_empty(struct span raw)
            !(type == JSON_OBJECT ? json_member(&j, &key) : json_item(&j));
 }
 
-int request_object(struct request_reader *r, struct span raw, struct span path,
-                   const char *const *names, struct span *values)
+int request_object_at(struct request_reader *r, struct json *j, struct span path,
+                      const char *const *names, struct span *values)
 {
-    struct json j = json_read(raw);
     uint64_t seen = 0;
     struct span key;
 
-    if (!json_enter(&j, JSON_OBJECT))
-        return request_expected(r, path, "an object", raw);
-    while (json_member(&j, &key)) {
+    if (!json_enter(j, JSON_OBJECT))
+        return request_expected(r, path, "an object", json_take(j));
+    while (json_member(j, &key)) {
         size_t i = 0;
         struct span value;
+        char first = key.n != 0 ? key.p[0] : '\0';
 
         while (names[i] != NULL &&
-               !(r->snake ? gemini_is_name(key, names[i]) : span_is(key, names[i])))
+               (names[i][0] != first ||
+                !(r->snake ? gemini_is_name(key, names[i]) : span_is(key, names[i]))))
             i++;
         if (names[i] == NULL) {
             struct span other = request_path_of(r, path, key);
 
-            if (!is_empty(json_take(&j)))
+            if (!is_empty(json_take(j)))
                 request_other(r, other);
             continue;
         }
@@ -133,10 +149,20 @@ int request_object(struct request_reader *r, struct span raw, struct span path,
             return err_set(r->e, ERR_VALUE, "%.*s: stands twice in the request, expected once",
                            SPAN_ARG(request_path_of(r, path, key)));
         seen |= (uint64_t)1 << i;
-        value = json_take(&j);
+        value = json_take(j);
         if (json_type_of(value) != JSON_NULL)
             values[i] = value;
     }
+    return 0;
+}
+
+int request_object(struct request_reader *r, struct span raw, struct span path,
+                   const char *const *names, struct span *values)
+{
+    struct json j = json_read(raw);
+
+    if (request_object_at(r, &j, path, names, values) < 0)
+        return -1;
     return json_end(&j) ? 0 : json_error(&j, r->e);
 }
 

@@ -47,23 +47,26 @@ static bool is_only_text(const struct openai_chat_found *f, const struct chat_wa
            !f->usage.seen;
 }
 
+enum { LIKE_TEXT, LIKE_PADDING };
+
 static void remember(struct like *l, struct span data, const struct openai_chat_found *f)
 {
-    bool padded = json_type_of(f->padding) == JSON_STRING && f->padding.p > f->text.p;
-    struct span texts[LIKE_TEXTS] = {f->text, f->padding};
+    struct span values[LIKE_VALUES] = {[LIKE_TEXT] = f->text};
 
-    like_learn(l, data, texts, padded ? 2 : 1);
+    if (json_type_of(f->padding) == JSON_STRING)
+        values[LIKE_PADDING] = f->padding;
+    like_learn(l, data, values);
 }
 
 static enum dialect_event read_chunk(struct span data, struct chat_watch *watch, chat_sink *sink,
                                      void *ctx)
 {
     struct openai_chat_found found;
-    struct span texts[LIKE_TEXTS];
+    struct span values[LIKE_VALUES];
 
-    if (like_is(&watch->like, data, texts) && texts[0].n > 2) {
+    if (like_is(&watch->like, data, values) && values[LIKE_TEXT].n > 2) {
         if (sink != NULL)
-            sink(ctx, &(struct chat_event){.kind = CHAT_TEXT, .text = texts[0]});
+            sink(ctx, &(struct chat_event){.kind = CHAT_TEXT, .text = values[LIKE_TEXT]});
         return EVENT_OUTPUT;
     }
     if (!openai_chat_look(data, false, watch, &found))

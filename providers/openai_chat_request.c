@@ -109,7 +109,9 @@ static int add_audio(struct writer *w, const struct part *p)
 
 static void add_text(struct writer *w, const char *type, const char *name, struct span raw)
 {
-    strbuf_addf(w->out, "{\"type\":\"%s\"", type);
+    strbuf_add(w->out, "{\"type\":\"");
+    strbuf_add(w->out, type);
+    strbuf_add_char(w->out, '"');
     add_field(w, name, raw);
     strbuf_add_char(w->out, '}');
 }

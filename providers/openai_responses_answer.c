@@ -39,7 +39,9 @@ struct stream {
 
 static void add_raw(struct strbuf *out, const char *name, struct span raw)
 {
-    strbuf_addf(out, ",\"%s\":", name);
+    strbuf_add(out, ",\"");
+    strbuf_add(out, name);
+    strbuf_add(out, "\":");
     strbuf_add_span(out, raw);
 }
 
@@ -276,7 +278,11 @@ static struct stream *stream_of(struct answer_writer *w)
 
 static void open_event(struct stream *s, const char *type, struct strbuf *out)
 {
-    strbuf_addf(out, "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":", type, type);
+    strbuf_add(out, "event: ");
+    strbuf_add(out, type);
+    strbuf_add(out, "\ndata: {\"type\":\"");
+    strbuf_add(out, type);
+    strbuf_add(out, "\",\"sequence_number\":");
     strbuf_add_u64(out, s->sequence++);
 }
 
@@ -305,13 +311,15 @@ static void open_of_item(struct stream *s, const char *type, struct strbuf *out)
 {
     open_event(s, type, out);
     add_raw(out, "item_id", s->id);
-    strbuf_addf(out, ",\"output_index\":%u", s->items - 1);
+    strbuf_add(out, ",\"output_index\":");
+    strbuf_add_u64(out, s->items - 1);
 }
 
 static void open_of_part(struct stream *s, const char *type, struct strbuf *out)
 {
     open_of_item(s, type, out);
-    strbuf_addf(out, ",\"content_index\":%u", s->parts - 1);
+    strbuf_add(out, ",\"content_index\":");
+    strbuf_add_u64(out, s->parts - 1);
 }
 
 static void open_of_summary(struct stream *s, const char *type, struct strbuf *out)

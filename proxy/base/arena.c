@@ -130,14 +130,16 @@ char *arena_strdup(struct arena *a, struct span s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+    char *here = a->at, *p;
     va_list ap;
     int n;
-    char *p;
 
     va_start(ap, fmt);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(here, (size_t)(a->end - here), fmt, ap);
     va_end(ap);
     p = arena_alloc(a, (size_t)n + 1);
+    if (p == here)
+        return p; /* it had room, and stands there already */
     va_start(ap, fmt);
     vsnprintf(p, (size_t)n + 1, fmt, ap);
     va_end(ap);

@@ -52,11 +52,54 @@ static inline const char *skip_escape(struct json *j, const char *p)
     return p;
 }
 
+#if USE_SSE2
+/* Behind a backslash, with room for what may stand there. */
+static inline bool is_escape(const char *p)
+{
+    return one_letter[(unsigned char)*p] || (*p == 'u' && (hex_digit(p[1]) | hex_digit(p[2]) |
+                                                           hex_digit(p[3]) | hex_digit(p[4])) >= 0);
+}
+
+/* Inside a string, over 64 bytes at a time. Stops at the closing quote, or before a block that is
+ * not well-formed or too near to the end. */
+static const char *skip_blocks(const char *p, const char *end)
+{
+    while (end - p >= 64 + 8) { /* an escape or a character may begin at the last byte */
+        struct json_marks m = marks_at(p);
+        uint64_t escapes = escaping(m.slashes), escaped = escapes << 1;
+        uint64_t quotes = m.quotes & ~escaped, inside = (quotes - 1) & ~quotes;
+        uint64_t others = inside & ((escaped & ~m.usual) | m.odd);
+        size_t next = 64 - (escapes >> 63); /* what its last byte escapes is seen with it */
+
+        while (others != 0) {
+            size_t at = (size_t)__builtin_ctzll(others), n = 1;
+
+            if ((escaped >> at & 1) != 0
+                    ? !is_escape(p + at)
+                    : (unsigned char)p[at] < 0x80 || (n = utf8_length(p + at, end)) == 0)
+                return p;
+            if (at + n >= 64) {
+                next = at + n;
+                break;
+            }
+            others &= ~(uint64_t)0 << (at + n);
+        }
+        if (quotes != 0)
+            return p + __builtin_ctzll(quotes);
+        p += next;
+    }
+    return p;
+}
+#endif
+
 /* Inside a string, at a byte that is not plain or at the end. */
 static const char *skip_rest(struct json *j, const char *p)
 {
     const char *end = j->end;
 
+#if USE_SSE2
+    p = skip_plain(skip_blocks(p, end), end);
+#endif
     for (;; p = skip_plain(p, end)) {
         if (p == end)
             return fail(j, p, "unfinished string");

@@ -56,7 +56,63 @@ static inline bool is_plain(char c)
     return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
 }
 
-#if !USE_SSE2
+#if USE_SSE2
+/* Which of the sixteen bytes at p are not plain, as bits. */
+static inline uint64_t specials_16(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i low = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20)); /* controls, and 0x80 and above */
+    __m128i special =
+        _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')), _mm_cmpeq_epi8(x, _mm_set1_epi8('\\')));
+
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, special));
+}
+
+/* What stands where among 64 bytes, as bits. */
+struct json_marks {
+    uint64_t quotes, slashes;
+    uint64_t usual; /* what is escaped most: quotes, backslashes, n and t */
+    uint64_t odd;   /* controls, and 0x80 and above */
+};
+
+static inline void mark_16(struct json_marks *m, const char *p, unsigned shift)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i quotes = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
+    __m128i slashes = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
+    __m128i letters =
+        _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('n')), _mm_cmpeq_epi8(x, _mm_set1_epi8('t')));
+    __m128i usual = _mm_or_si128(_mm_or_si128(quotes, slashes), letters);
+    __m128i odd = _mm_cmplt_epi8(x, _mm_set1_epi8(0x20));
+
+    m->quotes |= (uint64_t)(unsigned)_mm_movemask_epi8(quotes) << shift;
+    m->slashes |= (uint64_t)(unsigned)_mm_movemask_epi8(slashes) << shift;
+    m->usual |= (uint64_t)(unsigned)_mm_movemask_epi8(usual) << shift;
+    m->odd |= (uint64_t)(unsigned)_mm_movemask_epi8(odd) << shift;
+}
+
+static inline struct json_marks marks_at(const char *p)
+{
+    struct json_marks m = {0};
+
+    mark_16(&m, p, 0);
+    mark_16(&m, p + 16, 16);
+    mark_16(&m, p + 32, 32);
+    mark_16(&m, p + 48, 48);
+    return m;
+}
+
+/* Which of these backslashes begin an escape, the one before them being none: every second of
+ * those that stand in a row. Adding its first one clears a row. */
+static inline uint64_t escaping(uint64_t slashes)
+{
+    const uint64_t even = 0x5555555555555555u;
+    uint64_t firsts = slashes & ~(slashes << 1);
+    uint64_t from_even = slashes & ~(slashes + (firsts & even));
+
+    return (from_even & even) | (slashes & ~from_even & ~even);
+}
+#else
 /* Is any of the eight bytes not plain? A byte b is below n (n <= 128) where b - n borrows and b has
  * no high bit; the borrow of one byte can spoil only bytes above one that is itself below n, so
  * the answer for the whole word is exact. */
@@ -75,17 +131,11 @@ static inline bool has_special(uint64_t word)
 static inline const char *skip_plain(const char *p, const char *end)
 {
 #if USE_SSE2
-    const __m128i space = _mm_set1_epi8(0x20), quote = _mm_set1_epi8('"');
-    const __m128i slash = _mm_set1_epi8('\\');
-
     while (end - p >= 16) {
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i low = _mm_cmplt_epi8(x, space); /* signed: controls, and 0x80 and above */
-        __m128i special = _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash));
-        int mask = _mm_movemask_epi8(_mm_or_si128(low, special));
+        uint64_t special = specials_16(p);
 
-        if (mask != 0)
-            return p + __builtin_ctz((unsigned)mask);
+        if (special != 0)
+            return p + __builtin_ctzll(special);
         p += 16;
     }
 #else

@@ -13,25 +13,55 @@ bool span_is_nocase(struct span a, const char *s)
     return a.n == n && (n == 0 || strncasecmp(a.p, s, n) == 0);
 }
 
+#ifdef __SSE2__
+/* At which of the sixteen bytes at p do these two stand, one behind the other? */
+static inline __m128i pairs(const char *p, __m128i first, __m128i second)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
+
+    return _mm_and_si128(_mm_cmpeq_epi8(x, first), _mm_cmpeq_epi8(y, second));
+}
+
+/* The needle at one of the first 16 * n places at p, if it ends before `end`. */
+static const char *find_near(const char *p, unsigned n, const char *end, struct span needle)
+{
+    const __m128i first = _mm_set1_epi8(needle.p[0]), second = _mm_set1_epi8(needle.p[1]);
+
+    for (; n > 0; n--, p += 16)
+        for (unsigned at = (unsigned)_mm_movemask_epi8(pairs(p, first, second)); at != 0;
+             at &= at - 1) {
+            const char *here = p + __builtin_ctz(at);
+
+            if ((size_t)(end - here) >= needle.n && memcmp(here, needle.p, needle.n) == 0)
+                return here;
+        }
+    return NULL;
+}
+#endif
+
 const char *span_find(struct span a, const char *needle)
 {
     size_t n = strlen(needle), i = 0;
 
 #ifdef __SSE2__
-    /* Sixteen places at once, by the needle's first two bytes: most texts have those seldom. */
-    for (; n >= 2 && a.n >= n && i + 17 <= a.n; i += 16) {
-        const char *p = a.p + i;
-        __m128i first = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i second = _mm_loadu_si128((const __m128i *)(const void *)(p + 1));
-        __m128i both = _mm_and_si128(_mm_cmpeq_epi8(first, _mm_set1_epi8(needle[0])),
-                                     _mm_cmpeq_epi8(second, _mm_set1_epi8(needle[1])));
+    /* 64 places at once, by the needle's first two bytes: most texts have those seldom. */
+    if (n >= 2 && a.n >= n) {
+        const __m128i first = _mm_set1_epi8(needle[0]), second = _mm_set1_epi8(needle[1]);
+        const char *end = a.p + a.n, *found = NULL;
 
-        for (unsigned at = (unsigned)_mm_movemask_epi8(both); at != 0; at &= at - 1) {
-            const char *here = p + __builtin_ctz(at);
+        for (; i + 64 + 1 <= a.n && found == NULL; i += 64) {
+            const char *p = a.p + i;
+            __m128i low = _mm_or_si128(pairs(p, first, second), pairs(p + 16, first, second));
+            __m128i high = _mm_or_si128(pairs(p + 32, first, second), pairs(p + 48, first, second));
 
-            if ((size_t)(a.p + a.n - here) >= n && memcmp(here, needle, n) == 0)
-                return here;
+            if (_mm_movemask_epi8(_mm_or_si128(low, high)) != 0)
+                found = find_near(p, 4, end, (struct span){needle, n});
         }
+        for (; i + 16 + 1 <= a.n && found == NULL; i += 16)
+            found = find_near(a.p + i, 1, end, (struct span){needle, n});
+        if (found != NULL)
+            return found;
     }
 #endif
     return a.n == 0 ? NULL : memmem(a.p + i, a.n - i, needle, n);

@@ -82,32 +82,6 @@ void strbuf_added(struct strbuf *s, size_t n)
     s->buf[s->len] = '\0';
 }
 
-void strbuf_add_n(struct strbuf *s, const void *p, size_t n)
-{
-    char *to = strbuf_room(s, n);
-
-    if (to == NULL)
-        return;
-    if (n > 0)
-        memcpy(to, p, n);
-    strbuf_added(s, n);
-}
-
-void strbuf_add(struct strbuf *s, const char *text)
-{
-    strbuf_add_n(s, text, strlen(text));
-}
-
-void strbuf_add_span(struct strbuf *s, struct span text)
-{
-    strbuf_add_n(s, text.p, text.n);
-}
-
-void strbuf_add_char(struct strbuf *s, char c)
-{
-    strbuf_add_n(s, &c, 1);
-}
-
 void strbuf_add_u64(struct strbuf *s, uint64_t v)
 {
     char digits[20];
@@ -122,14 +96,21 @@ void strbuf_add_u64(struct strbuf *s, uint64_t v)
 
 void strbuf_addf(struct strbuf *s, const char *fmt, ...)
 {
+    size_t room = s->failed ? 0 : s->cap - s->len;
     va_list ap;
     int n;
     char *to;
 
     va_start(ap, fmt);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    n = vsnprintf(room > 0 ? s->buf + s->len : NULL, room, fmt, ap);
     va_end(ap);
     assert(n >= 0);
+    if ((size_t)n < room) {
+        s->len += (size_t)n;
+        return;
+    }
+    if (room > 0)
+        s->buf[s->len] = '\0';
     to = strbuf_room(s, (size_t)n);
     if (to == NULL)
         return;

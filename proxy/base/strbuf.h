@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "proxy/base/arena.h"
 #include "proxy/base/span.h"
@@ -29,10 +30,10 @@ struct strbuf strbuf_on(char *mem, size_t size); /* caller's memory of `size` by
 void strbuf_release(struct strbuf *s);           /* frees a heap buffer; empty and usable after */
 
 void strbuf_clear(struct strbuf *s); /* empty again, memory kept, `failed` forgotten */
-void strbuf_add_n(struct strbuf *s, const void *p, size_t n);
-void strbuf_add(struct strbuf *s, const char *text);
-void strbuf_add_span(struct strbuf *s, struct span text);
-void strbuf_add_char(struct strbuf *s, char c);
+static inline void strbuf_add_n(struct strbuf *s, const void *p, size_t n);
+static inline void strbuf_add(struct strbuf *s, const char *text);
+static inline void strbuf_add_span(struct strbuf *s, struct span text);
+static inline void strbuf_add_char(struct strbuf *s, char c);
 void strbuf_add_u64(struct strbuf *s, uint64_t v);
 void strbuf_addf(struct strbuf *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -47,6 +48,37 @@ void strbuf_drop_front(struct strbuf *s, size_t n);
 static inline struct span strbuf_span(const struct strbuf *s)
 {
     return (struct span){s->buf, s->len};
+}
+
+/* Nearly everything that is written goes through here in small pieces whose lengths the compiler
+ * knows, and there nearly always is room: hence inline. */
+static inline void strbuf_add_n(struct strbuf *s, const void *p, size_t n)
+{
+    char *to;
+
+    if (s->cap - s->len > n && !s->failed) /* with cap == 0 there is no room for n == 0 either */
+        to = s->buf + s->len;
+    else if ((to = strbuf_room(s, n)) == NULL)
+        return;
+    if (n > 0)
+        memcpy(to, p, n);
+    to[n] = '\0';
+    s->len += n;
+}
+
+static inline void strbuf_add(struct strbuf *s, const char *text)
+{
+    strbuf_add_n(s, text, strlen(text));
+}
+
+static inline void strbuf_add_span(struct strbuf *s, struct span text)
+{
+    strbuf_add_n(s, text.p, text.n);
+}
+
+static inline void strbuf_add_char(struct strbuf *s, char c)
+{
+    strbuf_add_n(s, &c, 1);
 }
 
 #endif

@@ -1,10 +1,12 @@
 #include "tests/unit/check.h"
 
+#include <ctype.h>
 #include <dirent.h>
 
 #include "proxy/base/arena.h"
 #include "proxy/base/json.h"
 #include "proxy/base/mem.h"
+#include "proxy/base/rng.h"
 #include "proxy/base/strbuf.h"
 
 /* In memory of exactly its size, so that AddressSanitizer sees a read behind the end. */
@@ -143,6 +145,116 @@ TEST(a_special_byte_is_seen_wherever_it_stands_in_a_string)
             text[at] = (char)c;
             CHECK(valid_n(text, sizeof(text)) == ok);
         }
+}
+
+/* How many bytes the character at s has, by the plain reading of RFC 3629; 0: it is none. */
+static size_t plain_character(const unsigned char *s, const unsigned char *end)
+{
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t code = n <= 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+
+    if (n == 0 || s[0] >= 0xf8 || (size_t)(end - s) < n)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    return (n > 1 && code < smallest[n]) || (code >= 0xd800 && code < 0xe000) || code > 0x10ffff
+               ? 0
+               : n;
+}
+
+/* The string at the front, one byte after the other: true with its length, false with the offset of
+ * what is wrong. */
+static bool plain_string(struct span text, size_t *at)
+{
+    const unsigned char *s = (const unsigned char *)text.p, *end = s + text.n, *p = s + 1;
+    bool good = false;
+
+    for (size_t n; p < end && *p >= 0x20; p += n) {
+        if (*p == '"') {
+            p++;
+            good = true;
+            break;
+        }
+        n = plain_character(p, end);
+        if (n == 0)
+            break;
+        if (*p != '\\')
+            continue;
+        p++;
+        if (p == end || *p == '\0' || strchr("\"\\/bfnrtu", *p) == NULL)
+            break;
+        if (*p != 'u')
+            continue;
+        for (n = 1; n <= 4 && p + n < end && isxdigit(p[n]); n++)
+            ;
+        if (n <= 4) {
+            p += n;
+            break;
+        }
+    }
+    *at = (size_t)(p - s);
+    return good;
+}
+
+/* Whatever is read many bytes at once must be read as one byte after the other would be. */
+TEST(a_string_is_read_as_if_byte_by_byte)
+{
+    static const char *const pieces[] = {
+        "x",
+        "n",
+        "u",
+        "0f",
+        " ",
+        "/",
+        "plain text",
+        "\\n",
+        "\\t",
+        "\\\"",
+        "\\\\",
+        "\\/",
+        "\\b",
+        "\\u00e9",
+        "\\ud83d",
+        "\xc3\xa9",
+        "\xe2\x82\xac",
+        "\xf0\x9f\x98\x80",
+        "\\\\\\\\\\\\",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    };
+    static const char *const ends[] = {"\"",       "\"",           "\\",       "\\x",
+                                       "\\u12g4",  "\\u1",         "\x1f",     "\x80",
+                                       "\xe2\x82", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80",
+                                       "\xff",     "\x7f\"",       "\\\n",     "\\\x80"};
+    struct rng rng = {7};
+    char text[512];
+
+    for (int round = 0; round < 60000; round++) {
+        struct strbuf s = strbuf_on(text, sizeof(text));
+        size_t len = rng_between(&rng, 0, 200), at;
+        struct json j;
+        struct span raw;
+        char *copy;
+        bool good;
+
+        strbuf_add_char(&s, '"');
+        while (s.len < len)
+            strbuf_add(&s, pieces[rng_between(&rng, 0, ARRAY_LEN(pieces) - 1)]);
+        strbuf_add(&s, ends[rng_between(&rng, 0, ARRAY_LEN(ends) - 1)]);
+        for (size_t n = rng_between(&rng, 0, 1) * rng_between(&rng, 0, 100); n > 0; n--)
+            strbuf_add_char(&s, ' ');
+        copy = mem_alloc(s.len);
+        memcpy(copy, s.buf, s.len);
+        good = plain_string((struct span){copy, s.len}, &at);
+        j = json_read((struct span){copy, s.len});
+        raw = json_take(&j);
+        CHECK((raw.p != NULL) == good);
+        CHECK_INT(j.at - copy, at);
+        free(copy);
+    }
 }
 
 TEST(strings_must_be_well_formed_utf8)
@@ -516,6 +628,51 @@ TEST(strings_are_decoded)
     check_text("\"\\ud83d\\ude00!\"", "\xf0\x9f\x98\x80!");
     check_text("\"\\uDBFF\\uDFFF\"", "\xf4\x8f\xbf\xbf");
     check_text("\"\\u007f\\u0080\\u07ff\\u0800\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80");
+}
+
+/* Whatever stands at the edges of the blocks that are copied at once. */
+TEST(a_string_of_many_pieces_is_decoded_piece_by_piece)
+{
+    static const struct {
+        const char *raw, *text;
+    } pieces[] = {
+        {"a", "a"},
+        {"bc", "bc"},
+        {"\\n", "\n"},
+        {"\\\\", "\\"},
+        {"\\u0041", "A"},
+        {"\\ud83d\\ude00", "\xf0\x9f\x98\x80"},
+        {"\\/", "/"},
+        {"\xc3\xa9", "\xc3\xa9"},
+        {"0123456789abcde", "0123456789abcde"},
+    };
+    struct rng rng = {11};
+    char raw[512], want[512];
+
+    for (int round = 0; round < 20000; round++) {
+        struct strbuf r = strbuf_on(raw, sizeof(raw)), w = strbuf_on(want, sizeof(want));
+        size_t len = rng_between(&rng, 0, 120);
+        struct arena a;
+        char *copy;
+
+        arena_init(&a);
+        strbuf_add_char(&r, '"');
+        while (w.len < len) {
+            size_t i = rng_between(&rng, 0, ARRAY_LEN(pieces) - 1);
+
+            strbuf_add(&r, pieces[i].raw);
+            strbuf_add(&w, pieces[i].text);
+        }
+        strbuf_add_char(&r, '"');
+        copy = mem_alloc(r.len);
+        memcpy(copy, r.buf, r.len);
+        CHECK(span_eq(json_text((struct span){copy, r.len}, &a), strbuf_span(&w)));
+        CHECK(json_is_string((struct span){copy, r.len}, want));
+        want[0] ^= 1;
+        CHECK(w.len == 0 || !json_is_string((struct span){copy, r.len}, want));
+        free(copy);
+        arena_release(&a);
+    }
 }
 
 TEST(a_lone_surrogate_becomes_the_replacement_character)

@@ -355,6 +355,18 @@ TEST(a_stream_goes_on_under_its_id_and_without_a_second_role)
     check_event(of(CHAT_TEXT, "\"b\""), GOES_ON("theirs-1", "99"));
 }
 
+TEST(whoever_carries_a_stream_on_is_named)
+{
+    begin();
+    check_event(of(CHAT_START, ""), DELTA(ROLE));
+    check_event(of(CHAT_TEXT, "\"a\""), DELTA("\"content\":\"a\""));
+    w.model = SPAN("n");
+    check_event(of(CHAT_TEXT, "\"b\""),
+                "data: {\"id\":\"i\",\"object\":\"chat.completion.chunk\",\"created\":7,"
+                "\"model\":\"n\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"},"
+                "\"logprobs\":null,\"finish_reason\":null}]}\n\n");
+}
+
 TEST(the_first_chunk_tells_the_id)
 {
     begin_following();

@@ -1,5 +1,10 @@
 #include "tests/unit/check.h"
 
+#include <stdlib.h>
+
+#include "proxy/base/attributes.h"
+#include "proxy/base/mem.h"
+#include "proxy/base/rng.h"
 #include "proxy/base/span.h"
 
 TEST(spans_are_equal_by_their_bytes)
@@ -43,6 +48,27 @@ TEST(a_needle_is_found_at_its_first_place_and_not_behind_the_end)
     CHECK(span_find_nocase(text, "CHUNKE") == text.p + 4);
     CHECK(span_find_nocase(text, "CHUNKED") == NULL);
     CHECK(span_find_nocase(SPAN("ab"), "abc") == NULL);
+}
+
+/* In few letters, so that beginnings of the needle are everywhere, and in memory of its size. */
+TEST(a_needle_is_found_as_if_byte_by_byte)
+{
+    static const char *const needles[] = {"b", "ab", "aab", "abab", "aaaaaaaaaaaaaaaab"};
+    struct rng rng = {3};
+
+    for (int round = 0; round < 20000; round++) {
+        size_t n = rng_between(&rng, 0, 200);
+        const char *needle = needles[rng_between(&rng, 0, ARRAY_LEN(needles) - 1)];
+        char *text = mem_alloc(n);
+
+        for (size_t i = 0; i < n; i++)
+            text[i] = rng_between(&rng, 0, 15) == 0   ? 'b'
+                      : rng_between(&rng, 0, 15) == 0 ? 'c'
+                                                      : 'a';
+        CHECK(span_find((struct span){text, n}, needle) ==
+              (n != 0 ? memmem(text, n, needle, strlen(needle)) : NULL));
+        free(text);
+    }
 }
 
 TEST(trimming_takes_spaces_and_tabs_off_both_ends_only)

@@ -25,6 +25,24 @@ TEST(text_grows_and_is_terminated)
     strbuf_release(&s);
 }
 
+TEST(a_formatted_text_that_does_not_fit_leaves_no_trace)
+{
+    char mem[8];
+    struct strbuf s = strbuf_on(mem, sizeof(mem));
+
+    strbuf_add(&s, "abc");
+    strbuf_addf(&s, "%s", "defg"); /* to the last byte */
+    CHECK(!s.failed);
+    CHECK_STR(s.buf, "abcdefg");
+    strbuf_clear(&s);
+    strbuf_add(&s, "abc");
+    strbuf_addf(&s, "%s", "defgh");
+    CHECK(s.failed);
+    CHECK_STR(s.buf, "abc");
+    strbuf_addf(&s, "%s", "d");
+    CHECK_STR(s.buf, "abc");
+}
+
 TEST(nothing_is_added_after_the_cap_was_passed)
 {
     struct strbuf s = strbuf_heap(5);
