@@ -620,17 +620,10 @@ static void on_connected(void *ctx)
 
 bool attempt_shows(const struct attempt *a, struct span name)
 {
-    static const char *const fields[] = {"openai-processing-ms", "openai-version", "openai-model"};
-    static const char *const limits[] = {"x-ratelimit-", "anthropic-ratelimit-"};
-
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (span_is_nocase(name, fields[i]))
-            return true;
-    for (size_t i = 0; i < ARRAY_LEN(limits) && !a->own_limits; i++)
-        if (name.n > strlen(limits[i]) &&
-            span_is_nocase((struct span){name.p, strlen(limits[i])}, limits[i]))
-            return true;
-    return false;
+    return span_is_nocase(name, "openai-processing-ms") || span_is_nocase(name, "openai-version") ||
+           span_is_nocase(name, "openai-model") ||
+           (!a->own_limits && (span_starts_nocase(name, "x-ratelimit-") ||
+                               span_starts_nocase(name, "anthropic-ratelimit-")));
 }
 
 void attempt_keep_field(struct attempt *a, const struct http1_header *h)

@@ -65,6 +65,9 @@ static bool same_path(struct span path, const char *wanted)
 {
     struct span rest = span_of(wanted);
 
+    path = skip_slashes(path);
+    if (path.n == 0 || path.p[0] != rest.p[0] || span_eq(path, rest))
+        return span_eq(path, rest);
     while (path.n > 0 && rest.n > 0)
         if (!span_eq(segment(&path), segment(&rest)))
             return false;

@@ -10,9 +10,11 @@
 /* As in the trail: with the model, also where that is the client's own. */
 static struct span name_for_log(struct exchange *x, const struct target *t)
 {
+    struct arena *a = &x->arena;
+
     if (t->model.p != NULL)
         return span_of(t->name);
-    return span_of(arena_printf(&x->arena, "%s/%.*s", t->name, SPAN_ARG(x->request.model)));
+    return arena_join(a, arena_join(a, span_of(t->name), SPAN("/")), x->request.model);
 }
 
 static size_t attempts_for_log(struct exchange *x, struct access_attempt *out)

@@ -66,17 +66,23 @@ struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
 {
     struct strbuf out = strbuf_in(&x->arena, 8192);
 
-    for (; *names != NULL; names++)
+    for (; *names != NULL; names++) {
+        struct span name = span_of(*names);
+
+        if ((h->marks & http1_mark(name)) == 0)
+            continue;
         for (unsigned i = 0; i < h->n; i++) {
             struct span value = h->headers[i].value;
 
-            if (!span_is_nocase(h->headers[i].name, *names) || value.n == 0 || value.n > 1024 ||
-                strlen(*names) + value.n + 4 > out.max - out.len)
+            if (!span_eq_nocase(h->headers[i].name, name) || value.n == 0 || value.n > 1024 ||
+                name.n + value.n + 4 > out.max - out.len)
                 continue; /* a line goes on whole or not at all */
-            strbuf_addf(&out, "%s: ", *names);
+            strbuf_add_span(&out, name);
+            strbuf_add(&out, ": ");
             strbuf_add_span(&out, value);
             strbuf_add(&out, "\r\n");
         }
+    }
     return strbuf_span(&out);
 }
 

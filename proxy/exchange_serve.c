@@ -151,7 +151,7 @@ void exchange_serve_chat(struct exchange *x)
         policy.total_ms = x->timeout_ms;
     if (x->no_failover)
         policy.max_attempts = policy.per_target = 1;
-    x->answer_id = span_of(arena_printf(&x->arena, "%s%s", x->dialect->id_prefix, x->id));
+    x->answer_id = arena_join(&x->arena, span_of(x->dialect->id_prefix), span_of(x->id));
     failover_init(&x->failover, &policy, (unsigned)x->route->n_targets, rng_next(&x->space->rng),
                   &x->arena);
     route_plan(s->config, x->route, s->targets, &x->request, x->dialect, x->no_failover,

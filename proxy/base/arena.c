@@ -128,6 +128,15 @@ char *arena_strdup(struct arena *a, struct span s)
     return p;
 }
 
+struct span arena_join(struct arena *a, struct span first, struct span then)
+{
+    char *p = arena_alloc(a, first.n + then.n);
+
+    memcpy(p, first.p, first.n);
+    memcpy(p + first.n, then.p, then.n);
+    return (struct span){p, first.n + then.n};
+}
+
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
     char *here = a->at, *p;

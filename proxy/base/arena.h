@@ -28,6 +28,7 @@ void *arena_alloc(struct arena *a, size_t size);  /* uninitialised, 16-byte alig
 void *arena_zalloc(struct arena *a, size_t size); /* zeroed */
 struct span arena_copy(struct arena *a, struct span s);
 char *arena_strdup(struct arena *a, struct span s); /* NUL-terminated */
+struct span arena_join(struct arena *a, struct span first, struct span then);
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #endif

@@ -6,13 +6,6 @@
 #include <emmintrin.h>
 #endif
 
-bool span_is_nocase(struct span a, const char *s)
-{
-    size_t n = strlen(s);
-
-    return a.n == n && (n == 0 || strncasecmp(a.p, s, n) == 0);
-}
-
 #ifdef __SSE2__
 /* At which of the sixteen bytes at p do these two stand, one behind the other? */
 static inline __m128i pairs(const char *p, __m128i first, __m128i second)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 struct span {
     const char *p;
@@ -41,7 +42,23 @@ static inline bool span_starts(struct span a, const char *s)
 }
 
 /* ASCII letters compare equal in either case; used for header names and tokens (RFC 9110 5.1). */
-bool span_is_nocase(struct span a, const char *s);
+static inline bool span_eq_nocase(struct span a, struct span b)
+{
+    return a.n == b.n &&
+           (a.n == 0 || (((a.p[0] ^ b.p[0]) & 0xdf) == 0 && strncasecmp(a.p, b.p, a.n) == 0));
+}
+
+static inline bool span_is_nocase(struct span a, const char *s)
+{
+    return span_eq_nocase(a, span_of(s));
+}
+
+static inline bool span_starts_nocase(struct span a, const char *s)
+{
+    size_t n = strlen(s);
+
+    return a.n >= n && span_eq_nocase((struct span){a.p, n}, (struct span){s, n});
+}
 
 /* The first place of `needle` in `a`, or NULL. The second form ignores ASCII case. */
 const char *span_find(struct span a, const char *needle);

@@ -97,15 +97,12 @@ void events_add(struct events *e, const struct event *ev, uint64_t now_ms)
 
 static size_t series_of(struct events *e, const char *target)
 {
-    char name[MAX_NAME];
-
-    copy_name(name, target);
     for (size_t i = 0; i < e->n_series; i++)
-        if (strcmp(e->series[i], name) == 0)
+        if (strncmp(e->series[i], target, MAX_NAME - 1) == 0)
             return i;
     if (e->n_series == MAX_SERIES)
         return MAX_SERIES - 1;
-    copy_name(e->series[e->n_series], e->n_series < MAX_SERIES - 1 ? name : "others");
+    copy_name(e->series[e->n_series], e->n_series < MAX_SERIES - 1 ? target : "others");
     return e->n_series++;
 }
 

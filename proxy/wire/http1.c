@@ -240,7 +240,10 @@ static bool parse_line(size_t number, struct span line, bool request, struct htt
         return (request ? parse_request_line : parse_status_line)(line, head, why);
     if (number > HTTP1_MAX_HEADERS)
         return bad(why, 431, "header_too_large", "the message has more than 128 header fields");
-    return parse_header(line, &head->headers[number - 1], why);
+    if (!parse_header(line, &head->headers[number - 1], why))
+        return false;
+    head->marks |= http1_mark(head->headers[number - 1].name);
+    return true;
 }
 
 /* Goes through the head line by line. Each line is checked when its end is found, in the order of
@@ -554,12 +557,10 @@ enum http1_result http1_read_answer(struct span in, size_t *scanned, struct span
     return r == HTTP1_DONE && !judge_answer(head, method, why) ? HTTP1_BAD : r;
 }
 
-struct span http1_find(const struct http1_head *head, const char *name)
+struct span http1_find_among(const struct http1_head *head, struct span name)
 {
-    const size_t n = strlen(name);
-
     for (unsigned i = 0; i < head->n; i++)
-        if (head->headers[i].name.n == n && strncasecmp(head->headers[i].name.p, name, n) == 0)
+        if (span_eq_nocase(head->headers[i].name, name))
             return head->headers[i].value;
     return (struct span){NULL, 0};
 }

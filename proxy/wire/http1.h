@@ -51,6 +51,7 @@ struct http1_head {
     bool keep_alive;      /* may another message follow on this connection? */
     bool expect_continue; /* requests: Expect: 100-continue (never in HTTP/1.0) */
     unsigned n;
+    uint64_t marks; /* of the headers' names: see http1_find */
     struct http1_header headers[HTTP1_MAX_HEADERS];
 };
 
@@ -104,7 +105,23 @@ enum http1_result http1_read_answer(struct span in, size_t *scanned, struct span
 /* The value of the first header with this name, in any case; an empty span with p == NULL where
  * there is none (the value of a header that is there never has p == NULL). For the names whose
  * duplicates are refused it is the only one. */
-struct span http1_find(const struct http1_head *head, const char *name);
+struct span http1_find_among(const struct http1_head *head, struct span name);
+
+/* A name's mark, one bit of 64. Most names that are looked for are not there, and nearly always
+ * that shows at once. */
+static inline uint64_t http1_mark(struct span name)
+{
+    return (uint64_t)1 << ((name.n * 5 + ((unsigned char)name.p[0] | 0x20)) & 63);
+}
+
+static inline struct span http1_find(const struct http1_head *head, const char *name)
+{
+    struct span wanted = span_of(name);
+
+    if ((head->marks & http1_mark(wanted)) == 0)
+        return (struct span){NULL, 0};
+    return http1_find_among(head, wanted);
+}
 
 /* Reads a body piece by piece. */
 struct http1_body {

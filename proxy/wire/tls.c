@@ -260,14 +260,80 @@ void tls_trust_use(void *ssl_ctx, const struct tls_own *own)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
-static SSL *ssl_of(struct tls_session *t)
+struct tls_session {
+    SSL *ssl;
+    int fd;
+    bool drained; /* the last read from fd took all there was */
+};
+
+/* OpenSSL's own socket would not tell whether something stayed behind. */
+static int socket_read(BIO *b, char *p, int n)
 {
-    return (SSL *)t;
+    struct tls_session *t = BIO_get_data(b);
+    ssize_t got = recv(t->fd, p, (size_t)n, 0);
+
+    BIO_clear_retry_flags(b);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_read(b);
+    t->drained = got < n;
+    return (int)got;
+}
+
+static int socket_write(BIO *b, const char *p, int n)
+{
+    struct tls_session *t = BIO_get_data(b);
+    ssize_t sent = send(t->fd, p, (size_t)n, MSG_NOSIGNAL);
+
+    BIO_clear_retry_flags(b);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+        BIO_set_retry_write(b);
+    return (int)sent;
+}
+
+static long socket_control(BIO *b, int what, long n, void *p)
+{
+    (void)b, (void)n, (void)p;
+    return what == BIO_CTRL_FLUSH; /* nothing is held back here */
+}
+
+static struct {
+    pthread_once_t once;
+    BIO_METHOD *method;
+} sockets = {.once = PTHREAD_ONCE_INIT};
+
+static void make_method(void)
+{
+    sockets.method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "holdfast socket");
+    if (sockets.method == NULL)
+        abort(); /* out of memory */
+    BIO_meth_set_read(sockets.method, socket_read);
+    BIO_meth_set_write(sockets.method, socket_write);
+    BIO_meth_set_ctrl(sockets.method, socket_control);
+}
+
+static struct tls_session *session_new(SSL_CTX *c, int fd)
+{
+    struct tls_session *t = mem_zalloc(sizeof(*t));
+    BIO *b;
+
+    pthread_once(&sockets.once, make_method);
+    b = BIO_new(sockets.method);
+    t->fd = fd;
+    t->ssl = SSL_new(c);
+    if (b == NULL || t->ssl == NULL)
+        abort(); /* out of memory */
+    BIO_set_data(b, t);
+    BIO_set_init(b, 1);
+    SSL_set_bio(t->ssl, b, b);
+    return t;
 }
 
 void tls_session_free(struct tls_session *t)
 {
-    SSL_free(ssl_of(t));
+    if (t == NULL)
+        return;
+    SSL_free(t->ssl);
+    free(t);
 }
 
 /* Whoever speaks plain HTTP here learns what to do. */
@@ -277,13 +343,13 @@ static void answer_plainly(struct tls_session *t)
                                "Content-Length: 46\r\nConnection: close\r\n\r\n"
                                "this port speaks TLS: use https:// in the URL\n";
 
-    send(SSL_get_fd(ssl_of(t)), text, sizeof(text) - 1, MSG_NOSIGNAL);
+    send(t->fd, text, sizeof(text) - 1, MSG_NOSIGNAL);
 }
 
 /* errno and the result of recv or send for what OpenSSL says. */
 static ssize_t result(struct tls_session *t, int rc)
 {
-    switch (SSL_get_error(ssl_of(t), rc)) {
+    switch (SSL_get_error(t->ssl, rc)) {
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
         errno = EAGAIN;
@@ -308,7 +374,7 @@ ssize_t tls_recv(struct tls_session *t, void *p, size_t n)
 
     ERR_clear_error();
     errno = 0;
-    rc = SSL_read(ssl_of(t), p, n > INT_MAX ? INT_MAX : (int)n);
+    rc = SSL_read(t->ssl, p, n > INT_MAX ? INT_MAX : (int)n);
     return rc > 0 ? rc : result(t, rc);
 }
 
@@ -318,15 +384,20 @@ ssize_t tls_send(struct tls_session *t, const void *p, size_t n)
 
     ERR_clear_error();
     errno = 0;
-    rc = SSL_write(ssl_of(t), p, n > INT_MAX ? INT_MAX : (int)n);
+    rc = SSL_write(t->ssl, p, n > INT_MAX ? INT_MAX : (int)n);
     return rc > 0 ? rc : result(t, rc);
+}
+
+bool tls_drained(const struct tls_session *t)
+{
+    return t->drained && SSL_has_pending(t->ssl) == 0;
 }
 
 void tls_bye(struct tls_session *t)
 {
     ERR_clear_error();
-    if (SSL_is_init_finished(ssl_of(t)))
-        SSL_shutdown(ssl_of(t));
+    if (SSL_is_init_finished(t->ssl))
+        SSL_shutdown(t->ssl);
 }
 
 /* ---- towards providers ----------------------------------------------------------------------- */
@@ -350,14 +421,14 @@ static bool expect_host(SSL *ssl, const char *host)
 struct tls_session *tls_session_open(const struct tls_own *own, int fd, const char *host,
                                      struct tls_memory *m)
 {
-    SSL *ssl = SSL_new(context_for(own));
+    struct tls_session *t = session_new(context_for(own), fd);
 
-    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || !expect_host(ssl, host))
+    if (!expect_host(t->ssl, host))
         abort(); /* out of memory */
-    SSL_set_app_data(ssl, m);
-    resume_session(ssl, m);
-    SSL_set_connect_state(ssl);
-    return (struct tls_session *)ssl;
+    SSL_set_app_data(t->ssl, m);
+    resume_session(t->ssl, m);
+    SSL_set_connect_state(t->ssl);
+    return t;
 }
 
 /* Why a handshake has failed, for people. */
@@ -385,7 +456,7 @@ static void tell_why(SSL *ssl, int saved_errno, char *text, size_t size)
 
 int tls_handshake(struct tls_session *t, char *text, size_t size)
 {
-    SSL *ssl = ssl_of(t);
+    SSL *ssl = t->ssl;
     int rc;
 
     ERR_clear_error();
@@ -446,10 +517,8 @@ void tls_server_free(struct tls_server *s)
 
 struct tls_session *tls_session_new(struct tls_server *s, int fd)
 {
-    SSL *ssl = SSL_new(context_of(s));
+    struct tls_session *t = session_new(context_of(s), fd);
 
-    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
-        abort(); /* out of memory */
-    SSL_set_accept_state(ssl);
-    return (struct tls_session *)ssl;
+    SSL_set_accept_state(t->ssl);
+    return t;
 }

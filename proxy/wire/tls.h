@@ -8,6 +8,7 @@
 #ifndef HOLDFAST_WIRE_TLS_H
 #define HOLDFAST_WIRE_TLS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -48,6 +49,9 @@ void tls_session_free(struct tls_session *t); /* NULL is fine; the descriptor st
  * ones first, from wherever they then are. Read until EAGAIN: a record may be buffered. */
 ssize_t tls_recv(struct tls_session *t, void *p, size_t n);
 ssize_t tls_send(struct tls_session *t, const void *p, size_t n);
+
+/* Has the last tls_recv left nothing behind? Then what comes is an event of its own. */
+bool tls_drained(const struct tls_session *t);
 
 /* Tells the peer that no more comes, so that the end cannot be taken for a cut. */
 void tls_bye(struct tls_session *t);

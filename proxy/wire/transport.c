@@ -68,6 +68,7 @@ struct transport {
     bool short_of; /* there was no socket to be had: our own lack, which libcurl does not report */
     struct watched *watched;
     int fd;
+    bool drained; /* see transport_drained, without TLS */
     void (*up)(void *);
     void (*failed)(void *, enum failure, const char *);
     void *ctx;
@@ -702,10 +703,10 @@ int transport_fd(const struct transport *t)
 }
 
 /* What became of curl_easy_send or curl_easy_recv. */
-static ssize_t carried(CURLcode rc, size_t n)
+static ssize_t carried(CURLcode rc, const size_t *n)
 {
     if (rc == CURLE_OK)
-        return (ssize_t)n;
+        return (ssize_t)*n;
     return rc == CURLE_AGAIN ? TRANSPORT_AGAIN : TRANSPORT_ERROR;
 }
 
@@ -720,25 +721,32 @@ static ssize_t result(ssize_t n)
 ssize_t transport_send(struct transport *t, const void *p, size_t n)
 {
     size_t sent = 0;
-    CURLcode rc;
 
     if (t->tls != NULL)
         return result(tls_send(t->tls, p, n));
     if (t->easy == NULL)
         return result(send(t->fd, p, n, MSG_NOSIGNAL));
-    rc = curl_easy_send(t->easy, p, n, &sent);
-    return carried(rc, sent);
+    return carried(curl_easy_send(t->easy, p, n, &sent), &sent);
 }
 
 ssize_t transport_recv(struct transport *t, void *p, size_t n)
 {
     size_t got = 0;
-    CURLcode rc;
+    ssize_t rc;
 
     if (t->tls != NULL)
         return result(tls_recv(t->tls, p, n));
-    if (t->easy == NULL)
-        return result(recv(t->fd, p, n, 0));
-    rc = curl_easy_recv(t->easy, p, n, &got);
-    return carried(rc, got);
+    if (t->easy == NULL) {
+        rc = result(recv(t->fd, p, n, 0));
+        t->drained = rc < (ssize_t)n;
+        return rc;
+    }
+    rc = carried(curl_easy_recv(t->easy, p, n, &got), &got);
+    t->drained = rc == TRANSPORT_AGAIN; /* libcurl may hold a part of a record */
+    return rc;
+}
+
+bool transport_drained(const struct transport *t)
+{
+    return t->tls != NULL ? tls_drained(t->tls) : t->drained;
 }

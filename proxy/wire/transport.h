@@ -62,9 +62,13 @@ bool transport_tcp_up(struct transport *t);
 void transport_waits_for(struct transport *t, char *out, size_t size);
 
 /* Once up: the socket, for the caller to register edge-triggered; and its bytes. TRANSPORT_AGAIN
- * when nothing goes now; over TLS read until it says so, because a record may be buffered. */
+ * when nothing goes now. */
 int transport_fd(const struct transport *t);
 ssize_t transport_send(struct transport *t, const void *p, size_t n);
 ssize_t transport_recv(struct transport *t, void *p, size_t n);
+
+/* Has the last transport_recv left nothing behind? Then whatever comes now, also the end, is an
+ * event of its own. */
+bool transport_drained(const struct transport *t);
 
 #endif

@@ -414,6 +414,8 @@ static void conn_readable(struct upstream_conn *k)
         if (!consume(k->call, (struct span){k->pool->scratch, (size_t)n}))
             return;
         k->call->events->pause(k->call->ctx);
+        if (k->call != NULL && !k->closing && transport_drained(k->transport))
+            return;
     }
 }
 
@@ -728,14 +730,14 @@ void upstream_warm(struct upstream_pool *p, unsigned lane, const struct transpor
 
 /* ---- a call --------------------------------------------------------------------------------- */
 
-/* The warmest idle connection of a lane, or NULL. What came with the last answer brings no event of
- * its own, so each is looked at once more. */
+/* The warmest idle connection of a lane, or NULL. What the last read may have left behind brings no
+ * event of its own, so it is looked for. */
 static struct upstream_conn *take_idle(struct upstream_pool *p, unsigned lane)
 {
     struct upstream_conn *k;
 
     while ((k = p->lanes[lane].newest) != NULL) {
-        if (is_quiet(k)) {
+        if (transport_drained(k->transport) || is_quiet(k)) {
             lane_take(k);
             return k;
         }

@@ -182,6 +182,11 @@ ssize_t transport_recv(struct transport *t, void *p, size_t n)
     return t->gone ? TRANSPORT_EOF : TRANSPORT_AGAIN;
 }
 
+bool transport_drained(const struct transport *t)
+{
+    return !t->gone;
+}
+
 static void comes_up(struct transport *t)
 {
     t->is_up = true;
