@@ -340,7 +340,7 @@ build() {
 
     say "building"
     for tool in provider load; do
-        cc -std=gnu17 -O2 -Wall -Wextra -I"$root" -o "$tmp/$tool" "$root/bench/$tool.c" "$root/bench/tool.c" ||
+        cc -std=gnu17 -O2 -Wall -Wextra -I"$root" -o "$tmp/$tool" "$root/bench/$tool.c" "$root/bench/tool.c" -lssl -lcrypto ||
             die 1 "bench/$tool.c does not build"
     done
     if ((with_holdfast)) && [[ -z $holdfast_bin ]]; then
