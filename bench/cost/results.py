@@ -1,0 +1,211 @@
+"""What the figures say: medians, ratios, the targets, and the tables."""
+from dataclasses import dataclass
+from statistics import median
+
+from .workloads import ROWS
+
+
+def values(figures, workload, name, metric):
+    return [v for v in figures.get(workload, {}).get(name, {}).get(metric, []) if v is not None]
+
+
+def middle(figures, workload, name, metric):
+    found = values(figures, workload, name, metric)
+    return median(found) if found else None
+
+
+def ratios(figures, metric, above, below):
+    """One a round: what was measured side by side is compared, so that a machine that gets slower
+    meanwhile does not count. `above`, `below`: (workload, name)."""
+    a, b = (figures.get(w, {}).get(n, {}).get(metric, []) for w, n in (above, below))
+    return [x / y for x, y in zip(a, b) if x is not None and y]
+
+
+def ratio(figures, metric, above, below):
+    found = ratios(figures, metric, above, below)
+    return median(found) if found else None
+
+
+@dataclass(frozen=True)
+class Target:
+    what: str
+    unit: str
+    must: float
+    aim: float
+    value: object  # of the figures; None where it was not measured
+
+    def verdict(self, value):
+        return "aim" if value <= self.aim else "must" if value <= self.must else "NO"
+
+
+def to_nginx(workload, name="holdfast", metric="cpu"):
+    return lambda f: ratio(f, metric, (workload, name), (workload, "nginx"))
+
+
+def added(workload, name, metric):
+    """Microseconds more than nginx, round by round."""
+    def value(figures):
+        a, b = (figures.get(workload, {}).get(n, {}).get(metric, []) for n in (name, "nginx"))
+        found = [x - y for x, y in zip(a, b) if x is not None and y is not None]
+        return median(found) if found else None
+    return value
+
+
+def of(workload, metric, divisor):
+    def value(figures):
+        found = middle(figures, workload, "holdfast", metric)
+        return None if found is None else found / divisor
+    return value
+
+
+NGINX = "x nginx"
+TARGETS = [
+    Target("small pass-through, 1 connection", NGINX, 1.1, 0.75, to_nginx("small-1")),
+    Target("small pass-through, 64 connections", NGINX, 1.1, 0.75, to_nginx("small-64")),
+    Target("the same over TLS, 1 connection", NGINX, 1.1, 0.75, to_nginx("small-1-tls")),
+    Target("the same over TLS, 64 connections", NGINX, 1.1, 0.75, to_nginx("small-64-tls")),
+    *(Target(f"small, translated {to}, {conns} connection{'s' * (conns > 1)}", NGINX, 2.2, 1.3,
+             to_nginx(f"small-{conns}", to)) for to in ("to Anthropic", "to Gemini") for conns in (1, 64)),
+    Target("200 KB, pass-through", NGINX, 2, 1.1, to_nginx("body-200k")),
+    Target("200 KB, translated to Anthropic", NGINX, 8, 4, to_nginx("body-200k", "to Anthropic")),
+    Target("200 KB, translated to Gemini", NGINX, 8, 4, to_nginx("body-200k", "to Gemini")),
+    Target("streamed event, fast, pass-through", NGINX, 1.2, 0.95, to_nginx("stream-fast")),
+    Target("streamed event, paced, pass-through", NGINX, 1.2, 0.95, to_nginx("stream-paced")),
+    *(Target(f"streamed event, {pace}, translated {to}", NGINX, 2, 1.4, to_nginx(f"stream-{pace}", to))
+      for to in ("to Anthropic", "to Gemini") for pace in ("fast", "paced")),
+    Target("event with 5,000 open streams against 500", "x own", 1.3, 1.1,
+           lambda f: ratio(f, "cpu", ("stream-5000", "holdfast"), ("stream-500", "holdfast"))),
+    Target("memory per slow stream, plain", NGINX, 1.7, 0.7, to_nginx("memory-plain", metric="stream_bytes")),
+    Target("memory per slow stream, TLS", NGINX, 1.4, 0.8, to_nginx("memory-tls", metric="stream_bytes")),
+    Target("added p50 at 1 connection, beyond nginx's", "us", 10, 0, added("small-1", "holdfast", "p50")),
+    Target("idle memory", "MB", 14, 8, of("idle-used", "rss", 1e6)),
+    Target("memory per idle connection, used once", "KB", 2, 0.7, of("idle-used", "conn_bytes", 1e3)),
+    Target("memory per idle connection, never used", "KB", 2, 0.7, of("idle-fresh", "conn_bytes", 1e3)),
+    Target("start to first answer", "ms", 40, 15, of("start", "ms", 1)),
+    Target("dead target in front, breaker open", "x own", 1.05, 1.0,
+           lambda f: ratio(f, "cpu", ("dead-target", "dead"), ("dead-target", "healthy"))),
+]
+
+
+def judged(figures):
+    """[(target, value, verdict)] of those that were measured."""
+    measured = [(t, t.value(figures)) for t in TARGETS]
+    return [(t, v, t.verdict(v)) for t, v in measured if v is not None]
+
+
+# -- tables, as Markdown --
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def number(value, digits=2):
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def names_of(figures, workloads, first="direct"):
+    """The columns: everybody who was measured, in the order they were."""
+    names = [n for w in workloads for n in figures.get(w, {})]
+    return [n for n in dict.fromkeys(names) if n != "direct" or first == "direct"]
+
+
+def spread(figures, workload, names):
+    """How far the rounds of a ratio to nginx lie apart, of the worst, in percent."""
+    worst = 0
+    for name in names:
+        found = ratios(figures, "cpu", (workload, name), (workload, "nginx"))
+        if len(found) > 1:
+            worst = max(worst, (max(found) - min(found)) / median(found))
+    return f"{100 * worst:.0f} %"
+
+
+COST = ["small-1", "small-64", "small-1-tls", "small-64-tls", "body-200k", "stream-fast", "stream-paced",
+        "stream-500", "stream-5000"]
+WORDS = {"stream-500": "500 open streams, 10,000 events/s together",
+         "stream-5000": "5,000 open streams, 10,000 events/s together",
+         "memory-plain": "KB per stream, 1,000 slow ones", "memory-tls": "the same, the provider speaks TLS",
+         "dead-target": "CPU us per answer, a dead target in front / healthy alone"}
+
+
+def words(workload):
+    return f"{workload}: {WORDS.get(workload) or ROWS[workload][1]}"
+
+
+def cpu_table(figures):
+    workloads = [w for w in COST if w in figures]
+    names = names_of(figures, workloads, "nginx")
+    others = [n for n in names if n != "nginx"]
+    rows = []
+    for w in workloads:
+        cells = [number(middle(figures, w, n, "cpu")) for n in names]
+        cells += [number(ratio(figures, "cpu", (w, n), (w, "nginx"))) for n in others]
+        rows.append([words(w), *cells, spread(figures, w, others), "event" if "stream" in w else "answer"])
+    return table(["workload", *(f"{n} us" for n in names), *(f"{n} / nginx" for n in others), "spread", "per"],
+                 rows)
+
+
+def delay_table(figures):
+    """Beyond what it takes without a proxy."""
+    names = names_of(figures, [w for w in ("small-1", "small-1-tls", "stream-paced") if w in figures], "nginx")
+    rows = []
+    for w in ("small-1", "small-1-tls", "stream-paced"):
+        if w not in figures:
+            continue
+        row = [w]
+        for metric in ("p50", "p99"):
+            direct = middle(figures, w, "direct", metric)
+            row.append(number(direct, 1))
+            for name in names:
+                own = middle(figures, w, name, metric)
+                row.append(number(None if own is None or direct is None else own - direct, 1))
+        rows.append(row)
+    return table(["workload", *(h for p in ("p50", "p99") for h in (f"direct {p} us", *(
+        f"{n} +{p}" for n in names)))], rows)
+
+
+def rate_table(figures):
+    workloads = [w for w in COST if w in figures and "stream-5" not in w and w != "stream-paced"]
+    names = names_of(figures, workloads)
+    return table(["workload", *(f"{n} /s" for n in names)],
+                 [[w, *(number(middle(figures, w, n, "rate"), 0) for n in names)] for w in workloads])
+
+
+def small_table(figures):
+    """Memory and start."""
+    lines = (("memory-plain", "stream_bytes", 1e3, "KB per stream: 1,000 streams, 2 events/s each"),
+             ("memory-tls", "stream_bytes", 1e3, "the same, the provider speaks TLS"),
+             ("idle-used", "rss", 1e6, "MB with nothing to do, after one answer"),
+             ("idle-used", "conn_bytes", 1e3, "KB per idle connection, used once"),
+             ("idle-fresh", "conn_bytes", 1e3, "KB per idle connection, never used"),
+             ("start", "ms", 1, "ms from the start of the process to the first answer"))
+    lines = [line for line in lines if line[0] in figures]
+    names = names_of(figures, [line[0] for line in lines], "nginx")
+    rows = []
+    for workload, metric, divisor, what in lines:
+        found = [middle(figures, workload, n, metric) for n in names]
+        rows.append([what, *(number(None if v is None else v / divisor) for v in found)])
+    return table(["", *names], rows)
+
+
+def target_table(figures):
+    return table(["target", "measured", "must", "aim", "holds"], [
+        [t.what, f"{number(v)} {t.unit}", number(t.must), number(t.aim), verdict]
+        for t, v, verdict in judged(figures)])
+
+
+def report(figures):
+    """All tables that there are figures for."""
+    parts = []
+    if any(w in figures for w in COST):
+        parts += ["CPU time of the proxy.\n", cpu_table(figures)]
+    if any(w in figures for w in ("small-1", "small-1-tls", "stream-paced")):
+        parts += ["\nDelay, and what each adds to it.\n", delay_table(figures)]
+    if any(w in figures for w in COST[:6]):
+        parts += ["\nWhat the one CPU carried together with client and provider.\n", rate_table(figures)]
+    if any(w in figures for w in ("memory-plain", "idle-used", "start")):
+        parts += ["\nMemory and start.\n", small_table(figures)]
+    if judged(figures):
+        parts += ["\nHoldfast's targets. \"must\" holds, \"aim\" is reached too, NO neither.\n",
+                  target_table(figures)]
+    return "\n".join(parts)
