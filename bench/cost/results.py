@@ -32,65 +32,72 @@ class Target:
     unit: str
     must: float
     aim: float
-    value: object  # of the figures; None where it was not measured
+    value: object  # of the figures; None where a measurement failed
+    workload: str
+    name: str = "holdfast"
 
     def verdict(self, value):
+        if value is None:
+            return "FAILED"
         return "aim" if value <= self.aim else "must" if value <= self.must else "NO"
 
 
-def to_nginx(workload, name="holdfast", metric="cpu"):
-    return lambda f: ratio(f, metric, (workload, name), (workload, "nginx"))
+def to_nginx(what, must, aim, workload, name="holdfast", metric="cpu"):
+    return Target(what, "x nginx", must, aim, lambda f: ratio(f, metric, (workload, name), (workload, "nginx")),
+                  workload, name)
 
 
-def added(workload, name, metric):
-    """Microseconds more than nginx, round by round."""
-    def value(figures):
-        a, b = (figures.get(workload, {}).get(n, {}).get(metric, []) for n in (name, "nginx"))
-        found = [x - y for x, y in zip(a, b) if x is not None and y is not None]
-        return median(found) if found else None
-    return value
+def own(what, must, aim, above, below):
+    return Target(what, "x own", must, aim, lambda f: ratio(f, "cpu", above, below), *above)
 
 
-def of(workload, metric, divisor):
+def plain(what, unit, must, aim, workload, metric, divisor=1):
     def value(figures):
         found = middle(figures, workload, "holdfast", metric)
         return None if found is None else found / divisor
-    return value
+    return Target(what, unit, must, aim, value, workload)
 
 
-NGINX = "x nginx"
+def beyond_nginx(what, must, aim, workload, metric):
+    """Microseconds more than nginx, round by round."""
+    def value(figures):
+        a, b = (figures[workload].get(n, {}).get(metric, []) for n in ("holdfast", "nginx"))
+        found = [x - y for x, y in zip(a, b) if x is not None and y is not None]
+        return median(found) if found else None
+    return Target(what, "us", must, aim, value, workload)
+
+
+TRANSLATED = ("to Anthropic", "to Gemini")
 TARGETS = [
-    Target("small pass-through, 1 connection", NGINX, 1.1, 0.75, to_nginx("small-1")),
-    Target("small pass-through, 64 connections", NGINX, 1.1, 0.75, to_nginx("small-64")),
-    Target("the same over TLS, 1 connection", NGINX, 1.1, 0.75, to_nginx("small-1-tls")),
-    Target("the same over TLS, 64 connections", NGINX, 1.1, 0.75, to_nginx("small-64-tls")),
-    *(Target(f"small, translated {to}, {conns} connection{'s' * (conns > 1)}", NGINX, 2.2, 1.3,
-             to_nginx(f"small-{conns}", to)) for to in ("to Anthropic", "to Gemini") for conns in (1, 64)),
-    Target("200 KB, pass-through", NGINX, 2, 1.1, to_nginx("body-200k")),
-    Target("200 KB, translated to Anthropic", NGINX, 8, 4, to_nginx("body-200k", "to Anthropic")),
-    Target("200 KB, translated to Gemini", NGINX, 8, 4, to_nginx("body-200k", "to Gemini")),
-    Target("streamed event, fast, pass-through", NGINX, 1.2, 0.95, to_nginx("stream-fast")),
-    Target("streamed event, paced, pass-through", NGINX, 1.2, 0.95, to_nginx("stream-paced")),
-    *(Target(f"streamed event, {pace}, translated {to}", NGINX, 2, 1.4, to_nginx(f"stream-{pace}", to))
-      for to in ("to Anthropic", "to Gemini") for pace in ("fast", "paced")),
-    Target("event with 5,000 open streams against 500", "x own", 1.3, 1.1,
-           lambda f: ratio(f, "cpu", ("stream-5000", "holdfast"), ("stream-500", "holdfast"))),
-    Target("memory per slow stream, plain", NGINX, 1.7, 0.7, to_nginx("memory-plain", metric="stream_bytes")),
-    Target("memory per slow stream, TLS", NGINX, 1.4, 0.8, to_nginx("memory-tls", metric="stream_bytes")),
-    Target("added p50 at 1 connection, beyond nginx's", "us", 10, 0, added("small-1", "holdfast", "p50")),
-    Target("idle memory", "MB", 14, 8, of("idle-used", "rss", 1e6)),
-    Target("memory per idle connection, used once", "KB", 2, 0.7, of("idle-used", "conn_bytes", 1e3)),
-    Target("memory per idle connection, never used", "KB", 2, 0.7, of("idle-fresh", "conn_bytes", 1e3)),
-    Target("start to first answer", "ms", 40, 15, of("start", "ms", 1)),
-    Target("dead target in front, breaker open", "x own", 1.05, 1.0,
-           lambda f: ratio(f, "cpu", ("dead-target", "dead"), ("dead-target", "healthy"))),
+    to_nginx("small pass-through, 1 connection", 1.1, 0.75, "small-1"),
+    to_nginx("small pass-through, 64 connections", 1.1, 0.75, "small-64"),
+    to_nginx("the same, TLS provider, 1 connection", 1.1, 0.75, "small-1-tls"),
+    to_nginx("the same, TLS provider, 64 connections", 1.1, 0.75, "small-64-tls"),
+    *(to_nginx(f"small, translated {to}, {what}", 2.2, 1.3, workload, to) for to in TRANSLATED
+      for what, workload in (("1 connection", "small-1"), ("64 connections", "small-64"))),
+    to_nginx("200 KB, pass-through", 2, 1.1, "body-200k"),
+    *(to_nginx(f"200 KB, translated {to}", 8, 4, "body-200k", to) for to in TRANSLATED),
+    to_nginx("streamed event, fast, pass-through", 1.2, 0.95, "stream-fast"),
+    to_nginx("streamed event, paced, pass-through", 1.2, 0.95, "stream-paced"),
+    *(to_nginx(f"streamed event, {pace}, translated {to}", 2, 1.4, f"stream-{pace}", to) for to in TRANSLATED
+      for pace in ("fast", "paced")),
+    own("event with 5,000 open streams against 500", 1.3, 1.1, ("stream-5000", "holdfast"),
+        ("stream-500", "holdfast")),
+    to_nginx("memory per slow stream, plain provider", 1.7, 0.7, "memory-plain", metric="stream_bytes"),
+    to_nginx("memory per slow stream, TLS provider", 1.4, 0.8, "memory-tls", metric="stream_bytes"),
+    beyond_nginx("p50 at 1 connection, beyond nginx's", 10, 0, "small-1", "p50"),
+    plain("idle memory", "MB", 14, 8, "idle-used", "rss", 1e6),
+    plain("memory per idle connection, used once", "KB", 2, 0.7, "idle-used", "conn_bytes", 1e3),
+    plain("memory per idle connection, never used", "KB", 2, 0.7, "idle-fresh", "conn_bytes", 1e3),
+    plain("start to first answer", "ms", 40, 15, "start", "ms"),
+    own("dead target in front, breaker open", 1.05, 1.0, ("dead-target", "dead"), ("dead-target", "healthy")),
 ]
 
 
 def judged(figures):
-    """[(target, value, verdict)] of those that were measured."""
-    measured = [(t, t.value(figures)) for t in TARGETS]
-    return [(t, v, t.verdict(v)) for t, v in measured if v is not None]
+    """[(target, value, verdict)] of those that were measured, or should have been."""
+    measured = [(t, t.value(figures)) for t in TARGETS if t.name in figures.get(t.workload, {})]
+    return [(t, v, t.verdict(v)) for t, v in measured]
 
 
 # -- tables, as Markdown --
@@ -102,6 +109,16 @@ def table(head, rows):
 
 def number(value, digits=2):
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def measured(figures, workload, name, metric, digits=2, divisor=1):
+    """The median, as a cell of a table; it says where a round failed."""
+    row = figures.get(workload, {}).get(name)
+    if row is None:
+        return "-"
+    found = middle(figures, workload, name, metric)
+    failed = found is None or None in row[metric]
+    return ("FAILED " * failed + ("" if found is None else f"{found / divisor:.{digits}f}")).strip()
 
 
 def names_of(figures, workloads, first="direct"):
@@ -122,8 +139,8 @@ def spread(figures, workload, names):
 
 COST = ["small-1", "small-64", "small-1-tls", "small-64-tls", "body-200k", "stream-fast", "stream-paced",
         "stream-500", "stream-5000"]
-WORDS = {"stream-500": "500 open streams, 10,000 events/s together",
-         "stream-5000": "5,000 open streams, 10,000 events/s together",
+WORDS = {"stream-500": "500 open streams, 5,000 events/s together",
+         "stream-5000": "5,000 open streams, 5,000 events/s together",
          "memory-plain": "KB per stream, 1,000 slow ones", "memory-tls": "the same, the provider speaks TLS",
          "dead-target": "CPU us per answer, a dead target in front / healthy alone"}
 
@@ -138,7 +155,7 @@ def cpu_table(figures):
     others = [n for n in names if n != "nginx"]
     rows = []
     for w in workloads:
-        cells = [number(middle(figures, w, n, "cpu")) for n in names]
+        cells = [measured(figures, w, n, "cpu") for n in names]
         cells += [number(ratio(figures, "cpu", (w, n), (w, "nginx"))) for n in others]
         rows.append([words(w), *cells, spread(figures, w, others), "event" if "stream" in w else "answer"])
     return table(["workload", *(f"{n} us" for n in names), *(f"{n} / nginx" for n in others), "spread", "per"],
@@ -168,7 +185,7 @@ def rate_table(figures):
     workloads = [w for w in COST if w in figures and "stream-5" not in w and w != "stream-paced"]
     names = names_of(figures, workloads)
     return table(["workload", *(f"{n} /s" for n in names)],
-                 [[w, *(number(middle(figures, w, n, "rate"), 0) for n in names)] for w in workloads])
+                 [[w, *(measured(figures, w, n, "rate", 0) for n in names)] for w in workloads])
 
 
 def small_table(figures):
@@ -181,11 +198,8 @@ def small_table(figures):
              ("start", "ms", 1, "ms from the start of the process to the first answer"))
     lines = [line for line in lines if line[0] in figures]
     names = names_of(figures, [line[0] for line in lines], "nginx")
-    rows = []
-    for workload, metric, divisor, what in lines:
-        found = [middle(figures, workload, n, metric) for n in names]
-        rows.append([what, *(number(None if v is None else v / divisor) for v in found)])
-    return table(["", *names], rows)
+    return table(["", *names], [[what, *(measured(figures, w, n, metric, 2, divisor) for n in names)]
+                                for w, metric, divisor, what in lines])
 
 
 def target_table(figures):
