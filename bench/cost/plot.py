@@ -67,7 +67,7 @@ def draw_lines(axes, figures, kind, title):
 
 def draw_workers(axes, figures):
     """Answers a second, one worker and two."""
-    kinds = [w.removeprefix("workers-").removesuffix("-1") for w in figures if w.startswith("workers-") and w[-1] == "1"]
+    kinds = dict.fromkeys(w.removeprefix("workers-")[:-2] for w in figures if w.startswith("workers-"))
     bars = [(kind, name) for kind in kinds for name in figures[f"workers-{kind}-1"]]
     for x, (kind, name) in enumerate(bars):
         one, two = (middle(figures, f"workers-{kind}-{n}", name, "rate") for n in (1, 2))

@@ -22,6 +22,7 @@ STOP = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 3), (signal.SIGKILL, 3))  # a se
 FEW = 4096  # connections for nginx and haproxy, which reserve memory for them
 # Where node's packages are put, with versions that work together: later ones of hono break its streams.
 PORTKEY = ROOT / "build/bench-peers/portkey"
+PORTKEY_START = "node_modules/@portkey-ai/gateway/build/start-server.js"
 PORTKEY_PACKAGE = {
     "private": True,
     "dependencies": {"@portkey-ai/gateway": "1.15.2"},
@@ -42,13 +43,16 @@ def is_open(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def free_port(given=set()):
+_given = set()
+
+
+def free_port():
     """One of 127.0.0.1 that nobody listens on, below those the kernel gives to clients; another
     each time."""
     while True:
         port = random.randint(18000, 25999)
-        if port not in given and not is_open(port):
-            given.add(port)
+        if port not in _given and not is_open(port):
+            _given.add(port)
             return port
 
 
@@ -330,21 +334,27 @@ class Stage:
                       {(leg, "answer"): port for leg in ("plain", "tls")}, env=env,
                       cores=self.cores(spread), options=options, wait=wait)
 
-    def _portkey(self, wait=True):
+    def _portkey(self):
         install_portkey()
         port, upstream = free_port(), self.provider_ports(False)["plain"]
-        server = PORTKEY / "node_modules/@portkey-ai/gateway/build/start-server.js"
-        return Server("portkey", ["node", str(server), "--headless", f"--port={port}"],
-                      {("plain", "answer"): port}, self.tmp / "portkey.log",
-                      env={**os.environ, "NODE_ENV": "production"}, wait=wait,
-                      options=["-l", "-H", "x-portkey-provider: openai",
-                               "-H", f"x-portkey-custom-host: http://127.0.0.1:{upstream}/v1"])
+        return self.warmed_up(Server(
+            "portkey", ["node", str(PORTKEY / PORTKEY_START), "--headless", f"--port={port}"],
+            {("plain", "answer"): port}, self.tmp / "portkey.log", env={**os.environ, "NODE_ENV": "production"},
+            options=["-l", "-H", "x-portkey-provider: openai",
+                     "-H", f"x-portkey-custom-host: http://127.0.0.1:{upstream}/v1"]))
 
-    def _peer(self, wait=True):
+    def _peer(self):
         upstream = self.provider_ports(False)["plain"]
-        return Server("peer", ["bash", "-c", self.options.peer],
-                      {("plain", "answer"): self.options.peer_port}, self.tmp / "peer.log",
-                      env={**os.environ, "UPSTREAM_PORT": str(upstream)}, options=["-l"], wait=wait)
+        return self.warmed_up(Server(
+            "peer", ["bash", "-c", self.options.peer], {("plain", "answer"): self.options.peer_port},
+            self.tmp / "peer.log", env={**os.environ, "UPSTREAM_PORT": str(upstream)}, options=["-l"]))
+
+    def warmed_up(self, server):
+        """What compiles its code while it runs is measured after that. Wrong answers show later."""
+        say(f"{server.name} warms up")
+        subprocess.run([self.tmp / "load", *server.options, "-c", "16", "-n", "3000", "-t", "0.1" if
+                        self.options.short else "20", str(server.port())], capture_output=True, check=False)
+        return server
 
 
 def run(command, **how):
@@ -357,7 +367,7 @@ def run(command, **how):
 
 
 def install_portkey():
-    if (PORTKEY / "node_modules/@portkey-ai/gateway/build/start-server.js").exists():
+    if (PORTKEY / PORTKEY_START).exists():
         return
     if not shutil.which("npm"):
         raise Broken("--portkey: npm is not installed")

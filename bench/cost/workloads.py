@@ -43,8 +43,9 @@ class Bench:
 
     def fail(self, workload, name, why):
         say(f"{workload} {name}: FAILED {why}")
-        self.figures.setdefault(workload, {}).setdefault(name, {})
         self.failures.append(f"{workload} {name}: {why}")
+        if name:
+            self.figures.setdefault(workload, {}).setdefault(name, {})
 
     def load(self, cell):
         """Runs bench/load.c; its line as a dict of numbers."""
