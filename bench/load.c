@@ -104,7 +104,7 @@ static uint64_t now; /* ns; read after every wait and before every look at an an
 /* Totals: `wrong` and `reconnects` of the whole run, the others of the window. */
 static uint64_t wrong, reconnects, answers, events;
 static unsigned busy_count;
-static uint32_t *samples; /* ns */
+static uint64_t *samples; /* ns */
 static size_t sample_count;
 
 /* What an agent says of its tools, in every request. */
@@ -219,7 +219,7 @@ static void write_request(void)
 static void keep_sample(uint64_t ns)
 {
     if (phase == WINDOW && sample_count < MAX_SAMPLES)
-        samples[sample_count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
+        samples[sample_count++] = ns;
 }
 
 /* One line of a stream, without its line end. */
@@ -567,7 +567,7 @@ static void run(struct edges *e)
 
 static int by_size(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return (x > y) - (x < y);
 }
@@ -584,8 +584,8 @@ static void print_results(const struct edges *e)
            (unsigned long long)events, (unsigned long long)wrong, (unsigned long long)reconnects,
            (double)counted / seconds);
     if (sample_count > 0)
-        printf(" p50_us=%.1f p99_us=%.1f", samples[sample_count / 2] / 1e3,
-               samples[sample_count * 99 / 100] / 1e3);
+        printf(" p50_us=%.1f p99_us=%.1f", (double)samples[sample_count / 2] / 1e3,
+               (double)samples[sample_count * 99 / 100] / 1e3);
     if (opt.pid_count > 0) {
         printf(" cpu_us=%.0f", cpu);
         if (answers > 0)

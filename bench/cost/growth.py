@@ -17,14 +17,14 @@ def connections(bench):
         else:  # each of them asks several times
             load = ("-c", count, "-u", count / 2500, "-w", 0.3 + count / 1000, "-t", 0.6 + count / 1000)
         bench.measure_rounds([Cell(f"connections-{count}", name, bench.stage.kept_up(name, many=True),
-                                   "answer", load) for name in rivals(bench)])
+                                   "answer", load) for name in rivals(bench)], bench.few_rounds)
 
 
 def streams(bench):
     most = bench.most_streams(STREAMS[-1])
     for count in sorted({min(count, most) for count in STREAMS}):
         bench.measure_rounds([Cell(f"streams-{count}", name, bench.stage.kept_up(name, many=True), "event",
-                                   bench.many(count)) for name in rivals(bench)])
+                                   bench.many(count)) for name in rivals(bench)], bench.few_rounds)
 
 
 def workers(bench):
@@ -56,11 +56,16 @@ def series(figures, kind):
 
 def growth_table(figures, kind, unit):
     rows = series(figures, kind)
-    names = list(rows[0][1])
-    return table([kind, *(f"{n} us per {unit}" for n in names), *(f"{n} / at {rows[0][0]}" for n in names)], [
-        [f"{count:,}", *(number(cpu[n]) for n in names),
-         *(number(cpu[n] / rows[0][1][n] if cpu[n] and rows[0][1][n] else None) for n in names)]
-        for count, cpu in rows])
+    names, first = list(rows[0][1]), rows[0][0]
+    head = [kind, *(f"{n} us per {unit}" for n in names), *(f"{n} / at {first}" for n in names),
+            *(f"{n} p99 ms" for n in names)]
+    cells = []
+    for count, cpu in rows:
+        grown = [cpu[n] / rows[0][1][n] if cpu[n] and rows[0][1][n] else None for n in names]
+        cells.append([f"{count:,}", *(measured(figures, f"{kind}-{count}", n, "cpu") for n in names),
+                      *map(number, grown),
+                      *(measured(figures, f"{kind}-{count}", n, "p99", 1, 1000) for n in names)])
+    return table(head, cells)
 
 
 def workers_table(figures):

@@ -1,6 +1,6 @@
 """What the figures say: medians, ratios, the targets, and the tables."""
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from .workloads import ROWS
 
@@ -128,12 +128,13 @@ def names_of(figures, workloads, first="direct"):
 
 
 def spread(figures, workload, names):
-    """How far the rounds of a ratio to nginx lie apart, of the worst, in percent."""
+    """How far the middle half of the rounds' ratios to nginx reaches, of the worst, in percent."""
     worst = 0
     for name in names:
         found = ratios(figures, "cpu", (workload, name), (workload, "nginx"))
         if len(found) > 1:
-            worst = max(worst, (max(found) - min(found)) / median(found))
+            low, middle_one, high = quantiles(found, method="inclusive")
+            worst = max(worst, (high - low) / middle_one)
     return f"{100 * worst:.0f} %"
 
 

@@ -3,7 +3,7 @@ import re
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from .servers import START_S, Broken, Server, ask_once, open_stream, say
@@ -32,6 +32,7 @@ class Bench:
     def __init__(self, stage, rounds, short):
         self.stage, self.rounds, self.short = stage, rounds, short
         self.figures, self.failures, self.notes = {}, [], []
+        self.few_rounds = (rounds + 2) // 3  # for what takes long
         self.with_holdfast = bool(stage.options.holdfast)
 
     # -- one measurement --
@@ -82,11 +83,11 @@ class Bench:
 
     # -- loads, as options of bench/load.c --
 
-    def window(self, warm=0.25, window=0.6):
-        return ("-w", warm / 5, "-t", 0.1) if self.short else ("-w", warm, "-t", window)
+    def window(self, warm=0.15, window=0.3):
+        return ("-w", 0.05, "-t", 0.1) if self.short else ("-w", warm, "-t", window)
 
-    def answers(self, conns, *more, warm=0.25):
-        return (*self.window(warm), "-c", conns, *more)
+    def answers(self, conns, *more):
+        return (*self.window(), "-c", conns, *more)
 
     def paced(self, streams, gap_s, ramp_s=0, window_s=2):
         """Streams that are all open before the window and end after it."""
@@ -141,10 +142,17 @@ class Bench:
             found.append(("peer", up("peer")))
         return found
 
-    def everybody(self, workload, unit, load, leg="plain"):
+    def everybody(self, workload, unit, load, leg="plain", without=None, rounds=None):
         # The client speaks no TLS itself: nobody in between is always the plain provider.
-        self.measure_rounds([Cell(workload, name, server, unit, load, "plain" if name == "direct" else leg)
-                             for name, server in self.contestants(leg)])
+        cells = [Cell(workload, name, server, unit, load, "plain" if name == "direct" else leg)
+                 for name, server in self.contestants(leg) if name != without]
+        if leg == "tls":
+            self.warm_up(cells)  # the handshakes
+        self.measure_rounds(cells, rounds)
+
+    def warm_up(self, cells):
+        for cell in cells:
+            self.load(replace(cell, load=("-c", 64, "-w", 0.1 if self.short else 1, "-t", 0.5)))
 
     def small_1(self):
         self.everybody("small-1", "answer", self.answers(1))
@@ -153,19 +161,21 @@ class Bench:
         self.everybody("small-64", "answer", self.answers(64))
 
     def small_1_tls(self):
-        self.everybody("small-1-tls", "answer", self.answers(1, warm=1), "tls")
+        self.everybody("small-1-tls", "answer", self.answers(1), "tls")
 
     def small_64_tls(self):
-        self.everybody("small-64-tls", "answer", self.answers(16 if self.short else 64, warm=2), "tls")
+        self.everybody("small-64-tls", "answer", self.answers(64), "tls")
 
     def body_200k(self):
         self.everybody("body-200k", "answer", self.answers(8, "-b", 204800))
 
     def stream_fast(self):
-        self.everybody("stream-fast", "event", (*self.window(0.3, 1.0), "-c", 64, "-e", 100))
+        self.everybody("stream-fast", "event", (*self.window(0.2, 0.5), "-c", 64, "-e", 100))
 
     def stream_paced(self):
-        self.everybody("stream-paced", "event", self.paced(200, 0.05, window_s=1.5))
+        # Portkey does not keep up with so many events a second.
+        self.everybody("stream-paced", "event", self.paced(200, 0.05, window_s=1.5), without="portkey",
+                       rounds=self.few_rounds)
 
     # -- rows of a shape of their own --
 
@@ -180,7 +190,7 @@ class Bench:
             load = self.many(min(streams, most))
             cells += [Cell(f"stream-{streams}", name, self.stage.kept_up(name, many=True), "event", load)
                       for name in ("nginx", "holdfast") if name in self.rivals()]
-        self.measure_rounds(cells, (self.rounds + 1) // 2)
+        self.measure_rounds(cells, self.few_rounds)
 
     def dead_target(self):
         """A refused target with its breaker open in front of a healthy one, against that alone."""
@@ -190,10 +200,10 @@ class Bench:
         dead = self.stage.kept_up("holdfast", targets=("dead/gpt-4o-mini", "sim"))
         for _ in range(20):
             ask_once(dead.port())  # its breaker opens
-        # A target that others fall over to gets only a few requests at first; that is over after the warm-up.
-        self.measure_rounds([Cell("dead-target", name, server, "answer", self.answers(64, warm=1))
-                             for name, server in (("healthy", healthy), ("dead", dead))],
-                            self.rounds if self.short else 3 * self.rounds)
+        cells = [Cell("dead-target", name, server, "answer", self.answers(64))
+                 for name, server in (("healthy", healthy), ("dead", dead))]
+        self.warm_up(cells)  # a target that others fall over to gets only a few requests at first
+        self.measure_rounds(cells, 1 if self.short else 3 * self.rounds)
 
     def memory(self):
         """Of a new process, per slow stream."""
