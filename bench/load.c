@@ -57,6 +57,7 @@ enum {
     MAX_PIDS = 64,
     MAX_SAMPLES = 4000000, /* times beyond these are not kept */
     DRAIN_EXTRA_S = 10,    /* beyond the length of a stream */
+    PATIENCE_S = 10,       /* beyond warm-up and window, where they must be longer */
     MAX_TOLD = 5,          /* wrong answers that are described */
     WRONG_ENOUGH = 1000,   /* and that end the run at once */
     STREAM_OTHERS = 2,     /* a stream's data events that hold no word: role and finish */
@@ -79,6 +80,7 @@ enum phase { WARM, WINDOW, DRAIN };
 struct conn {
     int fd;            /* -1: not opened yet, or closed for good */
     bool busy;         /* a request is under way */
+    bool heard;        /* a word has come in whichever answer */
     uint64_t asked_ns; /* when it started */
     size_t sent;       /* bytes of it */
     struct message m;
@@ -99,6 +101,7 @@ static char *request;
 static size_t request_len;
 static int epoll_fd;
 static enum phase phase;
+static uint64_t started_ns;
 static uint64_t now; /* ns; read after every wait and before every look at an answer */
 
 /* Totals: `wrong` and `reconnects` of the whole run, the others of the window. */
@@ -249,6 +252,7 @@ static void read_line(struct conn *c, const char *p, size_t n)
         return;
     }
     c->words++;
+    c->heard = true;
     memcpy(sent, at + mark_len, 16);
     sent[16] = '\0';
     keep_sample(now - strtoull(sent, NULL, 10) * 1000);
@@ -480,39 +484,46 @@ struct edges {
     uint64_t rss_kib; /* at its end, with all connections open */
 };
 
-/* A stream that is paced must show a word before the window opens, or it would be measured while
- * it connects. */
-static void check_streams_run(void)
+/* Streams that are paced must all have shown a word before the window opens, or they would be
+ * measured while they connect. */
+static bool streams_run(void)
 {
-    unsigned late = 0;
+    unsigned silent = 0;
 
     if (opt.gap_us == 0)
-        return;
+        return true;
     for (unsigned i = 0; i < opt.conns; i++)
-        late += conns[i].words == 0;
-    if (late > 0)
-        die("%u of %u streams had sent nothing when the window opened: a longer -w is needed", late,
-            opt.conns);
+        silent += !conns[i].heard;
+    if (silent > 0 && now > started_ns + opt.warm_ns + PATIENCE_S * S)
+        die("%u of %u streams have not begun: a longer -w is needed", silent, opt.conns);
+    return silent == 0;
+}
+
+/* A machine that stands still must not make the window an empty one. */
+static bool window_is_over(uint64_t from_ns)
+{
+    if (opt.answers > 0 && answers >= opt.answers)
+        return true;
+    return now >= from_ns + opt.window_ns &&
+           (answers + events > 0 || now > from_ns + opt.window_ns + PATIENCE_S * S);
 }
 
 /* Goes to the next phase when it is time. Returns when to look again. */
-static uint64_t step_phase(struct edges *e, uint64_t start)
+static uint64_t step_phase(struct edges *e)
 {
-    if (phase == WARM && now >= start + opt.warm_ns) {
-        check_streams_run();
+    if (phase == WARM && now >= started_ns + opt.warm_ns && streams_run()) {
         phase = WINDOW;
         e->cpu_from = cpu_us();
         e->from_ns = now = now_ns();
     }
-    if (phase == WINDOW &&
-        (now >= e->from_ns + opt.window_ns || (opt.answers > 0 && answers >= opt.answers))) {
+    if (phase == WINDOW && window_is_over(e->from_ns)) {
         e->cpu_to = cpu_us();
         e->to_ns = now = now_ns();
         e->rss_kib = rss_kib();
         phase = DRAIN;
     }
     if (phase == WARM)
-        return start + opt.warm_ns;
+        return started_ns + opt.warm_ns;
     if (phase == WINDOW)
         return e->from_ns + opt.window_ns;
     return e->to_ns + opt.words * opt.gap_us * 1000 + DRAIN_EXTRA_S * S;
@@ -520,32 +531,31 @@ static uint64_t step_phase(struct edges *e, uint64_t start)
 
 /* They begin one after another; streams over a whole number of gaps, so that they do not beat in
  * step. */
-static uint64_t start_at(unsigned i, uint64_t start)
+static uint64_t start_at(unsigned i)
 {
-    return start + opt.ramp_ns * i / opt.conns;
+    return started_ns + opt.ramp_ns * i / opt.conns;
 }
 
 static void run(struct edges *e)
 {
     struct epoll_event evs[256];
-    uint64_t start, look;
+    uint64_t look;
     unsigned started = 0;
 
-    start = now = now_ns();
+    started_ns = now = now_ns();
     while (phase != DRAIN || busy_count > 0) {
         int n;
 
-        for (; started < opt.conns && phase != DRAIN && start_at(started, start) <= now;
-             started++) {
+        for (; started < opt.conns && phase != DRAIN && start_at(started) <= now; started++) {
             conn_open(&conns[started]);
             ask(&conns[started]);
         }
-        look = step_phase(e, start);
+        look = step_phase(e);
         if (phase == DRAIN && now >= look)
             break;
-        if (started < opt.conns && start_at(started, start) < look)
-            look = start_at(started, start);
-        n = epoll_wait(epoll_fd, evs, 256, look > now ? (int)((look - now + 999999) / 1000000) : 0);
+        if (started < opt.conns && start_at(started) < look)
+            look = start_at(started);
+        n = epoll_wait(epoll_fd, evs, 256, look > now ? (int)((look - now + 999999) / 1000000) : 1);
         if (n < 0 && errno != EINTR)
             die("epoll_wait: %s", strerror(errno));
         now = now_ns();

@@ -42,7 +42,8 @@ def options():
     p.add_argument("--only", metavar="NAME", action="append", choices=[*ROWS, *growth.ROWS],
                    help="one workload; may be repeated")
     p.add_argument("--growth", action="store_true", help="only how cost grows, below ten minutes; with a picture")
-    p.add_argument("--rounds", type=rounds, default=9, help="of every workload, a third of them where one takes long; medians are printed (9)")
+    p.add_argument("--rounds", type=rounds, default=9,
+                   help="of every workload, a third where one takes long; medians are printed (9)")
     p.add_argument("--short", action="store_true", help="a trial in a minute; the figures mean nothing")
     p.add_argument("--core", type=int, help="the CPU that everything shares (the last one allowed)")
     p.add_argument("--holdfast", metavar="FILE", help="this binary instead of building the release preset")

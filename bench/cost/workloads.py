@@ -230,7 +230,7 @@ class Bench:
 
     def stream_memory(self, server, workload, name, leg):
         before = server.rss_bytes()
-        load = self.paced(1000, 0.5, ramp_s=5 if leg == "tls" else 2, window_s=1)
+        load = self.paced(1000, 0.5, ramp_s=10 if leg == "tls" else 2, window_s=1)
         line = self.load(Cell(workload, name, server, "event", load, leg))
         return {"stream_bytes": (line["rss_kib"] * 1024 - before) / line["conns"]}
 
