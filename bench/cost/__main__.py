@@ -55,6 +55,9 @@ def options():
     p.add_argument("--provider-port", metavar="P", type=port,
                    help="a fixed port for the provider, for a peer that cannot read $UPSTREAM_PORT")
     p.add_argument("--json", metavar="FILE", help="all figures")
+    p.add_argument("--from", metavar="FILE", action="append", dest="kept",
+                   help="measure nothing, print what --json has kept; may be repeated")
+    p.add_argument("--brief", action="store_true", help="print the two tables of README.md instead")
     p.add_argument("--plots", metavar="DIR", help="SVGs; needs matplotlib (--growth: build/plots)")
     args = p.parse_args()
     if bool(args.peer) != bool(args.peer_port):
@@ -112,13 +115,13 @@ def machine():
     return f"{nginx.strip().rpartition(' ')[2]}, Linux {platform.release()}, {(model or ['unknown CPU'])[0]}"
 
 
-def write_plots(bench, directory):
+def write_plots(figures, directory):
     try:
         from . import plot
     except ImportError:
         say("pictures are left out, matplotlib is not installed (bench/requirements.txt)")
         return
-    for path in plot.write(bench.figures, Path(directory)):
+    for path in plot.write(figures, Path(directory)):
         say(f"{path} is written")
 
 
@@ -135,38 +138,63 @@ def measure(args, tmp):
     return bench
 
 
-def print_all(args, bench):
-    print(f"Medians of {args.rounds} rounds; client, provider and proxies share CPU {args.core}.\n{machine()}\n")
-    print("\n".join(filter(None, (results.report(bench.figures), growth.report(bench.figures)))))
-    for note in bench.notes:
-        print(f"\n{note}")
-    if args.json:
-        targets = [{"what": t.what, "unit": t.unit, "must": t.must, "aim": t.aim, "measured": v, "holds": verdict}
-                   for t, v, verdict in results.judged(bench.figures)]
-        with open(args.json, "w", encoding="utf-8") as f:
-            json.dump({"machine": machine(), "figures": bench.figures, "targets": targets,
-                       "failures": bench.failures, "notes": bench.notes}, f, indent=1)
+def kept_of(args, bench):
+    """What --json keeps."""
+    targets = [{"what": t.what, "unit": t.unit, "must": t.must, "aim": t.aim, "measured": v, "holds": verdict}
+               for t, v, verdict in results.judged(bench.figures)]
+    return {"title": f"Medians of {args.rounds} rounds; client, provider and proxies share CPU {args.core}.\n"
+            f"{machine()}", "figures": bench.figures, "targets": targets, "failures": bench.failures,
+            "notes": bench.notes}
+
+
+def kept_in(files):
+    """What several runs have kept, as one."""
+    together = {"title": "", "figures": {}, "failures": [], "notes": []}
+    for name in files:
+        with open(name, encoding="utf-8") as f:
+            one = json.load(f)
+        together["title"] = one["title"]
+        together["figures"] |= one["figures"]
+        together["failures"] += one["failures"]
+        together["notes"] += one["notes"]
+    return together
+
+
+def print_all(args, kept):
+    figures = kept["figures"]
+    if args.brief:
+        print(results.brief(figures))
+    else:
+        print(kept["title"] + "\n")
+        print("\n".join(filter(None, (results.report(figures), growth.report(figures)))))
+        for note in kept["notes"]:
+            print(f"\n{note}")
     if args.plots or args.growth:
-        write_plots(bench, args.plots or ROOT / "build/plots")
+        write_plots(figures, args.plots or ROOT / "build/plots")
 
 
 def main():
     args = options()
+    if args.kept:
+        print_all(args, kept_in(args.kept))
+        return 0
     check_machine(args)
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda number, _: sys.exit(128 + number))
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as tmp:
-            bench = measure(args, Path(tmp))
-        print_all(args, bench)
+            kept = kept_of(args, measure(args, Path(tmp)))
     except KeyboardInterrupt:
         return 130
     except Broken as e:
         say(e)
         return 1
-    for failure in bench.failures:
+    if args.json:
+        Path(args.json).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    print_all(args, kept)
+    for failure in kept["failures"]:
         say(f"FAILED {failure}")
-    return 1 if bench.failures else 0
+    return 1 if kept["failures"] else 0
 
 
 sys.exit(main())

@@ -121,10 +121,10 @@ def measured(figures, workload, name, metric, digits=2, divisor=1):
     return ("FAILED " * failed + ("" if found is None else f"{found / divisor:.{digits}f}")).strip()
 
 
-def names_of(figures, workloads, first="direct"):
-    """The columns: everybody who was measured, in the order they were."""
-    names = [n for w in workloads for n in figures.get(w, {})]
-    return [n for n in dict.fromkeys(names) if n != "direct" or first == "direct"]
+def names_of(figures, workloads):
+    """The columns: all proxies that were measured, in that order."""
+    names = dict.fromkeys(n for w in workloads for n in figures.get(w, {}))
+    return [n for n in names if n != "direct"]
 
 
 def spread(figures, workload, names):
@@ -140,10 +140,9 @@ def spread(figures, workload, names):
 
 COST = ["small-1", "small-64", "small-1-tls", "small-64-tls", "body-200k", "stream-fast", "stream-paced",
         "stream-500", "stream-5000"]
+DELAY = ["small-1", "small-1-tls", "stream-paced"]
 WORDS = {"stream-500": "500 open streams, 5,000 events/s together",
-         "stream-5000": "5,000 open streams, 5,000 events/s together",
-         "memory-plain": "KB per stream, 1,000 slow ones", "memory-tls": "the same, the provider speaks TLS",
-         "dead-target": "CPU us per answer, a dead target in front / healthy alone"}
+         "stream-5000": "5,000 open streams, 5,000 events/s together"}
 
 
 def words(workload):
@@ -152,7 +151,7 @@ def words(workload):
 
 def cpu_table(figures):
     workloads = [w for w in COST if w in figures]
-    names = names_of(figures, workloads, "nginx")
+    names = names_of(figures, workloads)
     others = [n for n in names if n != "nginx"]
     rows = []
     for w in workloads:
@@ -165,11 +164,9 @@ def cpu_table(figures):
 
 def delay_table(figures):
     """Beyond what it takes without a proxy."""
-    names = names_of(figures, [w for w in ("small-1", "small-1-tls", "stream-paced") if w in figures], "nginx")
-    rows = []
-    for w in ("small-1", "small-1-tls", "stream-paced"):
-        if w not in figures:
-            continue
+    workloads = [w for w in DELAY if w in figures]
+    names, rows = names_of(figures, workloads), []
+    for w in workloads:
         row = [w]
         for metric in ("p50", "p99"):
             direct = middle(figures, w, "direct", metric)
@@ -184,7 +181,7 @@ def delay_table(figures):
 
 def rate_table(figures):
     workloads = [w for w in COST if w in figures and "stream-5" not in w and w != "stream-paced"]
-    names = names_of(figures, workloads)
+    names = ["direct", *names_of(figures, workloads)]
     return table(["workload", *(f"{n} /s" for n in names)],
                  [[w, *(measured(figures, w, n, "rate", 0) for n in names)] for w in workloads])
 
@@ -198,7 +195,7 @@ def small_table(figures):
              ("idle-fresh", "conn_bytes", 1e3, "KB per idle connection, never used"),
              ("start", "ms", 1, "ms from the start of the process to the first answer"))
     lines = [line for line in lines if line[0] in figures]
-    names = names_of(figures, [line[0] for line in lines], "nginx")
+    names = names_of(figures, [line[0] for line in lines])
     return table(["", *names], [[what, *(measured(figures, w, n, metric, 2, divisor) for n in names)]
                                 for w, metric, divisor, what in lines])
 
@@ -214,7 +211,7 @@ def report(figures):
     parts = []
     if any(w in figures for w in COST):
         parts += ["CPU time of the proxy.\n", cpu_table(figures)]
-    if any(w in figures for w in ("small-1", "small-1-tls", "stream-paced")):
+    if any(w in figures for w in DELAY):
         parts += ["\nDelay, and what each adds to it.\n", delay_table(figures)]
     if any(w in figures for w in COST[:6]):
         parts += ["\nWhat the one CPU carried together with client and provider.\n", rate_table(figures)]
@@ -224,3 +221,36 @@ def report(figures):
         parts += ["\nHoldfast's targets. \"must\" holds, \"aim\" is reached too, NO neither.\n",
                   target_table(figures)]
     return "\n".join(parts)
+
+
+# -- README.md's two tables --
+
+BRIEF = {"small-1": "1 KB request and answer, one at a time", "small-64": "the same, 64 connections",
+         "small-1-tls": "one at a time, provider with TLS", "small-64-tls": "64 connections, provider with TLS",
+         "body-200k": "200 KB request of an agent", "stream-fast": "event of a fast stream",
+         "stream-paced": "event of 200 paced streams", "stream-5000": "event of 5,000 paced streams"}
+PEOPLE = {"haproxy": "haproxy", "holdfast": "Holdfast", "to Anthropic": "to Anthropic", "to Gemini": "to Gemini",
+          "portkey": "Portkey"}
+
+
+def brief(figures):
+    """CPU time as ratios, and what else one asks first."""
+    rows = []
+    for workload in (w for w in BRIEF if w in figures):
+        found = [ratio(figures, "cpu", (workload, name), (workload, "nginx")) for name in PEOPLE]
+        rows.append([BRIEF[workload], measured(figures, workload, "nginx", "cpu", 1) + " us",
+                     *("" if r is None else f"{r:.{2 if r < 20 else 0}f} x" for r in found)])
+    parts = [table(["CPU time", "nginx", *PEOPLE.values()], rows)]
+
+    lines = (("idle-used", "rss", "memory with nothing to do", "MB", 1e6, 1),
+             ("idle-used", "conn_bytes", "memory of an idle connection", "KB", 1e3, 1),
+             ("memory-plain", "stream_bytes", "memory of an open stream", "KB", 1e3, 1),
+             ("memory-tls", "stream_bytes", "the same, provider with TLS", "KB", 1e3, 1),
+             ("start", "ms", "start to first answer", "ms", 1, 0))
+    names = ("nginx", "haproxy", "holdfast")
+    direct = middle(figures, "small-1", "direct", "p50")
+    own = [middle(figures, "small-1", name, "p50") for name in names]
+    rows = [["added to a request, median", *("-" if None in (p, direct) else f"{p - direct:.0f} us" for p in own)]]
+    rows += [[what, *(f"{measured(figures, w, name, metric, digits, divisor)} {unit}" for name in names)]
+             for w, metric, what, unit, divisor, digits in lines if w in figures]
+    return "\n\n".join([*parts, table(["", "nginx", "haproxy", "Holdfast"], rows)])

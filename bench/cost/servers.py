@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 20
-STOP = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 3), (signal.SIGKILL, 3))  # a second one ends holdfast at once
+STOP = ((signal.SIGTERM, 0.1), (signal.SIGTERM, 3), (signal.SIGKILL, 3))  # a second one ends holdfast at once
 FEW = 4096  # connections for nginx and haproxy, which reserve memory for them
 # Where node's packages are put, with versions that work together: later ones of hono break its streams.
 PORTKEY = ROOT / "build/bench-peers/portkey"
@@ -305,15 +305,14 @@ class Stage:
         return Server("nginx", ["nginx", "-e", str(folder / "error.log"), "-c", str(conf)], ports,
                       folder / "output.log", cores=self.cores(spread), wait=wait)
 
-    def _haproxy(self, many=False, spread=False, wait=True):
+    def _haproxy(self, many=False, wait=True):
         connections = (self.options.files - 100) // 2 if many else FEW
         folder, port = self.folder("haproxy"), {"plain": free_port(), "tls": free_port()}
         conf = folder / "haproxy.cfg"
         conf.write_text(HAPROXY.format(connections=connections, port=port,
-                                       provider=self.provider_ports(spread)))
+                                       provider=self.provider_ports(False)))
         return Server("haproxy", ["haproxy", "-db", "-f", str(conf)],
-                      {(leg, "answer"): p for leg, p in port.items()}, folder / "output.log",
-                      cores=self.cores(spread), wait=wait)
+                      {(leg, "answer"): p for leg, p in port.items()}, folder / "output.log", wait=wait)
 
     def _holdfast(self, targets=("sim",), many=False, workers=None, spread=False, wait=True):
         del many  # it needs no telling

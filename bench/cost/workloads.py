@@ -152,7 +152,7 @@ class Bench:
 
     def warm_up(self, cells):
         for cell in cells:
-            self.load(replace(cell, load=("-c", 64, "-w", 0.1 if self.short else 1, "-t", 0.5)))
+            self.load(replace(cell, load=("-c", 64, "-w", 0.1 if self.short else 1, "-t", 0.1)))
 
     def small_1(self):
         self.everybody("small-1", "answer", self.answers(1))

@@ -82,6 +82,8 @@ def test_the_comparison_measures_every_row_of_the_targets(bench, tmp_path):
     check_positive(figures, "start", ("nginx", "holdfast"), "ms")
     check_positive(figures, "dead-target", ("healthy", "dead"))
 
+    again, _ = bench("--from", tmp_path / "figures.json").communicate(timeout=20)
+    assert again == out
     assert len(found["targets"]) == 26
     for target in found["targets"]:
         assert target["measured"] is not None and target["holds"] in ("aim", "must", "NO")
@@ -98,13 +100,16 @@ def test_growth_is_measured_to_thousands_of_connections_and_streams(bench, tmp_p
     assert "| 5,000 | " in out
 
 
-def test_a_wrong_answer_fails_the_row_and_the_run(bench):
+def test_a_wrong_answer_fails_the_row_and_the_run(bench, tmp_path):
     port = free_port()
-    process = bench("--only", "small-1", "--peer", f"exec python3 -m http.server {port} --bind 127.0.0.1",
-                    "--peer-port", port, holdfast=["--no-holdfast"])
+    (tmp_path / "peer.yaml").write_text(
+        f"listen: [127.0.0.1:{port}]\nadmin: off\nproviders: {{notice: {{type: scripted, text: no tide}}}}\n"
+        "routes: [{model: '*', targets: [notice/x]}]\n")
+    process = bench("--only", "small-1", "--peer", f"exec {BINARY} -c {tmp_path}/peer.yaml", "--peer-port", port,
+                    holdfast=["--no-holdfast"])
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "wrong answer: its framing is broken (\"HTTP/1.0 501" in err and "FAILED small-1 peer" in err
+    assert "wrong answer: its text or its end is not the provider's" in err and "FAILED small-1 peer" in err
     row = next(line for line in out.splitlines() if line.startswith("| small-1: "))
     assert row.count("FAILED") == 1
 
