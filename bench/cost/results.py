@@ -251,6 +251,7 @@ def brief(figures):
     direct = middle(figures, "small-1", "direct", "p50")
     own = [middle(figures, "small-1", name, "p50") for name in names]
     rows = [["added to a request, median", *("-" if None in (p, direct) else f"{p - direct:.0f} us" for p in own)]]
-    rows += [[what, *(f"{measured(figures, w, name, metric, digits, divisor)} {unit}" for name in names)]
-             for w, metric, what, unit, divisor, digits in lines if w in figures]
+    for w, metric, what, unit, divisor, digits in lines:
+        cells = [measured(figures, w, name, metric, digits, divisor) for name in names]
+        rows.append([what, *(cell if cell == "-" else f"{cell} {unit}" for cell in cells)])
     return "\n\n".join([*parts, table(["", "nginx", "haproxy", "Holdfast"], rows)])
