@@ -5,11 +5,14 @@
  *       -t SEC    length of the measuring window                           2
  *       -n N      or: the window ends after so many answers                none
  *       -w SEC    warm-up before the window                                0.5
- *       -b BYTES  size of the request's body                               1024
+ *       -b BYTES  size of the request's body; from 16 KB on an agent's      1024
  *       -e N      ask for streams of N words; without it for unary answers
  *       -g US     gap between the words of a stream                        0
+ *       -u SEC    time over which the connections begin to ask             0, or one gap
  *       -p PIDS   processes to measure, separated by commas
- *       -l        loose: the answer's JSON may be written anew (for gateways that do)
+ *       -l        loose: the answer may be written anew, only its text must be the provider's
+ *                 (for translations, and for gateways that do)
+ *       -H LINE   one more line in the request's head; may be repeated
  *
  * It goes through three phases. WARM fills pools and caches and opens all streams; WINDOW is what
  * is counted; in DRAIN no new request starts and those under way must still end well. CPU time and
@@ -44,13 +47,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#define S UINT64_C(1000000000) /* ns */
+
 enum {
     READ_BYTES = 65536,
-    LINE_MAX_BYTES = 4096, /* of an event stream */
+    AGENT_BYTES = 16384, /* from this size on a request is an agent's */
+    KEPT_BYTES = 4096,   /* of a line of an event stream, or of a unary answer's body */
     MAX_CONNS = 20000,
     MAX_PIDS = 64,
     MAX_SAMPLES = 4000000, /* times beyond these are not kept */
     DRAIN_EXTRA_S = 10,    /* beyond the length of a stream */
+    PATIENCE_S = 10,       /* beyond warm-up and window, where they must be longer */
     MAX_TOLD = 5,          /* wrong answers that are described */
     WRONG_ENOUGH = 1000,   /* and that end the run at once */
     STREAM_OTHERS = 2,     /* a stream's data events that hold no word: role and finish */
@@ -58,8 +65,10 @@ enum {
 
 struct options {
     unsigned conns, words;
-    uint64_t gap_us, window_us, warm_us, answers;
+    uint64_t gap_us, ramp_ns, warm_ns, window_ns;
+    uint64_t answers; /* after which the window ends; 0: by its time alone */
     size_t body_bytes;
+    char *head_lines; /* each with its line end */
     uint16_t port;
     bool loose;
     pid_t pids[MAX_PIDS];
@@ -69,46 +78,91 @@ struct options {
 enum phase { WARM, WINDOW, DRAIN };
 
 struct conn {
-    int fd;            /* -1: closed for good */
+    int fd;            /* -1: not opened yet, or closed for good */
     bool busy;         /* a request is under way */
-    uint64_t asked_us; /* when it started */
+    bool heard;        /* a word has come in whichever answer */
+    uint64_t asked_ns; /* when it started */
     size_t sent;       /* bytes of it */
     struct message m;
 
     /* What came of the answer so far. */
     size_t body_len;
-    bool differs;                 /* a unary body is not what the provider wrote */
+    bool differs;                 /* a unary body is not what the provider wrote, or too long */
     unsigned words, others;       /* events with the next word, and all others but [DONE] */
     bool finished, done, overrun; /* the finish event; [DONE]; data after [DONE] */
-    size_t line_len;
-    char line[LINE_MAX_BYTES];
+    size_t kept_len;
+    char kept[KEPT_BYTES]; /* the line of a stream so far, or the body of a loose answer */
 };
 
 static struct options opt = {
-    .conns = 1, .window_us = 2000000, .warm_us = 500000, .body_bytes = 1024};
+    .conns = 1, .window_ns = 2 * S, .warm_ns = S / 2, .body_bytes = 1024, .head_lines = ""};
 static struct conn *conns;
 static char *request;
 static size_t request_len;
 static int epoll_fd;
 static enum phase phase;
-static uint64_t now; /* read after every wait and before every look at an answer */
+static uint64_t started_ns;
+static uint64_t now; /* ns; read after every wait and before every look at an answer */
 
 /* Totals: `wrong` and `reconnects` of the whole run, the others of the window. */
 static uint64_t wrong, reconnects, answers, events;
 static unsigned busy_count;
-static uint32_t *samples;
+static uint64_t *samples; /* ns */
 static size_t sample_count;
 
-/* A conversation as an agent sends it: `size` bytes of JSON, the wishes in its last message. */
+/* What an agent says of its tools, in every request. */
+static void write_tools(FILE *f)
+{
+    static const char *const names[] = {"read_file",   "write_file",  "list_folder", "search_text",
+                                        "run_command", "apply_patch", "open_url",    "ask_user",
+                                        "write_plan",  "run_tests",   "show_diff",   "find_symbol"};
+    const size_t count = sizeof(names) / sizeof(*names);
+
+    fputs("\"tools\":[", f);
+    for (size_t i = 0; i < count; i++)
+        fprintf(f,
+                "%s{\"type\":\"function\",\"function\":{\"name\":\"%s\",\"description\":"
+                "\"Works on the project's files. Paths are relative; \\\"..\\\" is refused.\\n"
+                "Returns text of at most 30,000 characters.\",\"parameters\":{\"type\":\"object\","
+                "\"properties\":{\"path\":{\"type\":\"string\",\"description\":\"What to act on\"},"
+                "\"first\":{\"type\":\"integer\",\"minimum\":1},\"last\":{\"type\":\"integer\"},"
+                "\"mode\":{\"type\":\"string\",\"enum\":[\"text\",\"hex\"]}},"
+                "\"required\":[\"path\"],\"additionalProperties\":false}}}",
+                i > 0 ? "," : "", names[i]);
+    fputs("],\"tool_choice\":\"auto\",", f);
+}
+
+/* One turn of an agent: what it says, the tool it calls, what that returned. */
+static void write_agent_turn(FILE *f, unsigned turn)
+{
+    fprintf(f,
+            "{\"role\":\"assistant\",\"content\":\"I look at part %u \\u2014 \\\"tide_%u.c\\\".\","
+            "\"tool_calls\":[{\"id\":\"call_bench%06u\",\"type\":\"function\",\"function\":"
+            "{\"name\":\"read_file\",\"arguments\":\"{\\\"path\\\":\\\"src/tide_%u.c\\\","
+            "\\\"first\\\":1,\\\"last\\\":%u}\"}}]},"
+            "{\"role\":\"tool\",\"tool_call_id\":\"call_bench%06u\",\"content\":\"",
+            turn, turn, turn, turn, 40 + turn, turn);
+    for (unsigned line = 1; line <= 40; line++)
+        fprintf(f, "%4u\\tif (level[%u] > \\\"high\\\"[0]) /* of station %u */\\n", line, line * 7,
+                turn);
+    fputs("\"},", f);
+}
+
+static void write_plain_turn(FILE *f)
+{
+    fputs("{\"role\":\"user\",\"content\":\"Read src/tide.c and tell me why it fails.\"},"
+          "{\"role\":\"assistant\",\"content\":\"It says:\\n\\tif (level > \\\"high\\\") {\\n\\t\\t"
+          "return -1;\\n\\t}\\nA number is compared with a text \\u2014 that cannot work.\\n\"},",
+          f);
+}
+
+/* A conversation: `size` bytes of JSON, the wishes in its last message. */
 static char *write_body(size_t size)
 {
-    static const char turn[] =
-        "{\"role\":\"user\",\"content\":\"Read src/tide.c and tell me why it fails.\"},"
-        "{\"role\":\"assistant\",\"content\":\"It says:\\n\\tif (level > \\\"high\\\") {\\n\\t\\t"
-        "return -1;\\n\\t}\\nA number is compared with a text \\u2014 that cannot work.\\n\"},";
-    static const char last[] = "{\"role\":\"user\",\"content\":\"";
+    const bool agent = size >= AGENT_BYTES;
+    const long turn_room = agent ? 3072 : 256; /* no turn is longer */
     char end[96], *body = NULL;
-    size_t len, left;
+    size_t len;
     FILE *f = open_memstream(&body, &len);
     int n;
 
@@ -116,17 +170,23 @@ static char *write_body(size_t size)
         die("out of memory");
     n = snprintf(end, sizeof(end), " sim:events=%u,gap_us=%llu;\"}]}",
                  opt.words > 0 ? opt.words : 1, (unsigned long long)opt.gap_us);
-    n += fprintf(f,
-                 "{\"model\":\"" SIM_MODEL "\",\"temperature\":0.2,\"max_tokens\":512,%s"
-                 "\"messages\":[{\"role\":\"system\",\"content\":\"You answer briefly.\"},",
-                 opt.words > 0 ? "\"stream\":true," : "");
-    if (size < (size_t)n + sizeof(last))
-        die("-b: %zu bytes are too few, %zu are needed", size, (size_t)n + sizeof(last));
-    left = size - (size_t)n - (sizeof(last) - 1);
-    for (; left >= sizeof(turn) - 1; left -= sizeof(turn) - 1)
-        fputs(turn, f);
-    fputs(last, f);
-    while (left-- > 0)
+    fprintf(f, "{\"model\":\"" SIM_MODEL "\",\"temperature\":0.2,\"max_tokens\":512,%s",
+            opt.words > 0 ? "\"stream\":true," : "");
+    if (agent)
+        write_tools(f);
+    fputs("\"messages\":[{\"role\":\"system\",\"content\":\"You answer briefly.\"},", f);
+    if (agent)
+        fputs("{\"role\":\"user\",\"content\":\"Find out why the tide is late.\"},", f);
+    for (unsigned turn = 0; ftell(f) + turn_room + 64 < (long)size; turn++) {
+        if (agent)
+            write_agent_turn(f, turn);
+        else
+            write_plain_turn(f);
+    }
+    fputs("{\"role\":\"user\",\"content\":\"", f);
+    if (ftell(f) + n > (long)size)
+        die("-b: %zu bytes are too few, %ld are needed", size, ftell(f) + n);
+    while (ftell(f) + n < (long)size)
         fputc('.', f);
     fputs(end, f);
     if (fclose(f) != 0 || len != size)
@@ -149,9 +209,9 @@ static void write_request(void)
                      "X-Stainless-Arch: x64\r\n"
                      "X-Stainless-Retry-Count: 0\r\n"
                      "Authorization: Bearer bench-key-of-the-client\r\n"
-                     "Content-Length: %zu\r\n\r\n%s",
+                     "%sContent-Length: %zu\r\n\r\n%s",
                      opt.port, opt.words > 0 ? "text/event-stream" : "application/json",
-                     opt.body_bytes, body);
+                     opt.head_lines, opt.body_bytes, body);
 
     if (n < 0)
         die("out of memory");
@@ -159,10 +219,10 @@ static void write_request(void)
     free(body);
 }
 
-static void keep_sample(uint64_t us)
+static void keep_sample(uint64_t ns)
 {
     if (phase == WINDOW && sample_count < MAX_SAMPLES)
-        samples[sample_count++] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+        samples[sample_count++] = ns;
 }
 
 /* One line of a stream, without its line end. */
@@ -192,9 +252,10 @@ static void read_line(struct conn *c, const char *p, size_t n)
         return;
     }
     c->words++;
+    c->heard = true;
     memcpy(sent, at + mark_len, 16);
     sent[16] = '\0';
-    keep_sample(now - strtoull(sent, NULL, 10));
+    keep_sample(now - strtoull(sent, NULL, 10) * 1000);
 }
 
 static void read_stream(struct conn *c, const char *p, size_t n)
@@ -203,17 +264,17 @@ static void read_stream(struct conn *c, const char *p, size_t n)
         const char *end = memchr(p, '\n', n);
         size_t take = end != NULL ? (size_t)(end - p) : n;
 
-        if (end != NULL && c->line_len == 0) {
+        if (end != NULL && c->kept_len == 0) {
             read_line(c, p, take);
-        } else if (c->line_len + take > LINE_MAX_BYTES) {
+        } else if (c->kept_len + take > KEPT_BYTES) {
             c->overrun = true;
-            c->line_len = 0;
+            c->kept_len = 0;
         } else {
-            memcpy(c->line + c->line_len, p, take);
-            c->line_len += take;
+            memcpy(c->kept + c->kept_len, p, take);
+            c->kept_len += take;
             if (end != NULL) {
-                read_line(c, c->line, c->line_len);
-                c->line_len = 0;
+                read_line(c, c->kept, c->kept_len);
+                c->kept_len = 0;
             }
         }
         p += take + (end != NULL);
@@ -225,10 +286,14 @@ static void read_body(void *ctx, const char *p, size_t n)
 {
     struct conn *c = ctx;
 
-    if (opt.words > 0 && c->m.status == 200)
+    if (opt.words > 0 && c->m.status == 200) {
         read_stream(c, p, n);
-    else if (c->body_len + n > ANSWER_BYTES || memcmp(answer_body() + c->body_len, p, n) != 0)
+    } else if (opt.loose && c->kept_len + n <= KEPT_BYTES) {
+        memcpy(c->kept + c->kept_len, p, n);
+        c->kept_len += n;
+    } else if (c->body_len + n > ANSWER_BYTES || memcmp(answer_body() + c->body_len, p, n) != 0) {
         c->differs = true;
+    }
     c->body_len += n;
 }
 
@@ -244,7 +309,10 @@ static const char *judge(const struct conn *c)
     if (c->m.state != MESSAGE_DONE)
         return "it is cut off";
     if (opt.words == 0 && opt.loose)
-        return c->body_len == 0 ? "it has no body" : NULL;
+        return memmem(c->kept, c->kept_len, answer_text(), strlen(answer_text())) == NULL ||
+                       memmem(c->kept, c->kept_len, "\"stop\"", 6) == NULL
+                   ? "its text or its end is not the provider's"
+                   : NULL;
     if (opt.words == 0 && (c->differs || c->body_len != ANSWER_BYTES))
         return "its body is not what the provider wrote";
     if (opt.words == 0)
@@ -306,10 +374,10 @@ static void ask(struct conn *c)
 {
     c->busy = true;
     busy_count++;
-    c->asked_us = now;
+    c->asked_ns = now;
     c->sent = 0;
     message_start(&c->m, true);
-    c->body_len = c->line_len = 0;
+    c->body_len = c->kept_len = 0;
     c->words = c->others = 0;
     c->differs = c->finished = c->done = c->overrun = false;
     conn_send(c);
@@ -325,7 +393,7 @@ static void conclude(struct conn *c, bool lost)
     } else if (phase == WINDOW) {
         answers++;
         if (opt.words == 0)
-            keep_sample(now - c->asked_us);
+            keep_sample(now - c->asked_ns);
     }
     c->busy = false;
     busy_count--;
@@ -352,7 +420,7 @@ static void conn_read(struct conn *c, bool to_end)
         n = recv(c->fd, buf, sizeof(buf), 0);
         if (n < 0 && errno == EAGAIN)
             return;
-        now = now_us();
+        now = now_ns();
         if (n <= 0) {
             if (c->busy) {
                 conclude(c, true);
@@ -411,80 +479,86 @@ static uint64_t rss_kib(void)
 
 /* Everything that is read at the edges of the window. */
 struct edges {
-    uint64_t from_us, to_us;
+    uint64_t from_ns, to_ns;
     double cpu_from, cpu_to;
     uint64_t rss_kib; /* at its end, with all connections open */
 };
 
-/* A stream that is paced must show a word before the window opens, or it would be measured while
- * it connects. */
-static void check_streams_run(void)
+/* Streams that are paced must all have shown a word before the window opens, or they would be
+ * measured while they connect. */
+static bool streams_run(void)
 {
-    unsigned late = 0;
+    unsigned silent = 0;
 
     if (opt.gap_us == 0)
-        return;
+        return true;
     for (unsigned i = 0; i < opt.conns; i++)
-        late += conns[i].words == 0;
-    if (late > 0)
-        die("%u of %u streams had sent nothing when the window opened: a longer -w is needed", late,
-            opt.conns);
+        silent += !conns[i].heard;
+    if (silent > 0 && now > started_ns + opt.warm_ns + PATIENCE_S * S)
+        die("%u of %u streams have not begun: a longer -w is needed", silent, opt.conns);
+    return silent == 0;
+}
+
+/* A machine that stands still must not make the window an empty one. */
+static bool window_is_over(uint64_t from_ns)
+{
+    if (opt.answers > 0 && answers >= opt.answers)
+        return true;
+    return now >= from_ns + opt.window_ns &&
+           (answers + events > 0 || now > from_ns + opt.window_ns + PATIENCE_S * S);
 }
 
 /* Goes to the next phase when it is time. Returns when to look again. */
-static uint64_t step_phase(struct edges *e, uint64_t start)
+static uint64_t step_phase(struct edges *e)
 {
-    if (phase == WARM && now >= start + opt.warm_us) {
-        check_streams_run();
+    if (phase == WARM && now >= started_ns + opt.warm_ns && streams_run()) {
         phase = WINDOW;
         e->cpu_from = cpu_us();
-        e->from_us = now = now_us();
+        e->from_ns = now = now_ns();
     }
-    if (phase == WINDOW &&
-        (now >= e->from_us + opt.window_us || (opt.answers > 0 && answers >= opt.answers))) {
+    if (phase == WINDOW && window_is_over(e->from_ns)) {
         e->cpu_to = cpu_us();
-        e->to_us = now = now_us();
+        e->to_ns = now = now_ns();
         e->rss_kib = rss_kib();
         phase = DRAIN;
     }
     if (phase == WARM)
-        return start + opt.warm_us;
+        return started_ns + opt.warm_ns;
     if (phase == WINDOW)
-        return e->from_us + opt.window_us;
-    return e->to_us + opt.words * opt.gap_us + DRAIN_EXTRA_S * 1000000;
+        return e->from_ns + opt.window_ns;
+    return e->to_ns + opt.words * opt.gap_us * 1000 + DRAIN_EXTRA_S * S;
 }
 
-/* Streams with a gap start one after another over one gap, so that they do not beat in step. */
-static uint64_t start_at(unsigned i, uint64_t start)
+/* They begin one after another; streams over a whole number of gaps, so that they do not beat in
+ * step. */
+static uint64_t start_at(unsigned i)
 {
-    return start + opt.gap_us * i / opt.conns;
+    return started_ns + opt.ramp_ns * i / opt.conns;
 }
 
 static void run(struct edges *e)
 {
     struct epoll_event evs[256];
-    uint64_t start, look;
+    uint64_t look;
     unsigned started = 0;
 
-    start = now = now_us();
+    started_ns = now = now_ns();
     while (phase != DRAIN || busy_count > 0) {
         int n;
 
-        for (; started < opt.conns && phase != DRAIN && start_at(started, start) <= now;
-             started++) {
-            if (conns[started].fd < 0)
-                conn_open(&conns[started]);
+        for (; started < opt.conns && phase != DRAIN && start_at(started) <= now; started++) {
+            conn_open(&conns[started]);
             ask(&conns[started]);
         }
-        look = step_phase(e, start);
+        look = step_phase(e);
         if (phase == DRAIN && now >= look)
             break;
-        if (started < opt.conns && start_at(started, start) < look)
-            look = start_at(started, start);
-        n = epoll_wait(epoll_fd, evs, 256, look > now ? (int)((look - now + 999) / 1000) : 0);
+        if (started < opt.conns && start_at(started) < look)
+            look = start_at(started);
+        n = epoll_wait(epoll_fd, evs, 256, look > now ? (int)((look - now + 999999) / 1000000) : 1);
         if (n < 0 && errno != EINTR)
             die("epoll_wait: %s", strerror(errno));
-        now = now_us();
+        now = now_ns();
         for (int i = 0; i < n; i++) {
             struct conn *c = evs[i].data.ptr;
 
@@ -503,14 +577,14 @@ static void run(struct edges *e)
 
 static int by_size(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return (x > y) - (x < y);
 }
 
 static void print_results(const struct edges *e)
 {
-    double seconds = (double)(e->to_us - e->from_us) / 1e6, cpu = e->cpu_to - e->cpu_from;
+    double seconds = (double)(e->to_ns - e->from_ns) / 1e9, cpu = e->cpu_to - e->cpu_from;
     uint64_t counted = opt.words > 0 ? events : answers;
 
     qsort(samples, sample_count, sizeof(*samples), by_size);
@@ -520,7 +594,8 @@ static void print_results(const struct edges *e)
            (unsigned long long)events, (unsigned long long)wrong, (unsigned long long)reconnects,
            (double)counted / seconds);
     if (sample_count > 0)
-        printf(" p50_us=%u p99_us=%u", samples[sample_count / 2], samples[sample_count * 99 / 100]);
+        printf(" p50_us=%.1f p99_us=%.1f", (double)samples[sample_count / 2] / 1e3,
+               (double)samples[sample_count * 99 / 100] / 1e3);
     if (opt.pid_count > 0) {
         printf(" cpu_us=%.0f", cpu);
         if (answers > 0)
@@ -551,27 +626,45 @@ static uint64_t seconds_arg(const char *what, const char *text)
 
     if (end == text || *end != '\0' || !(s >= 0 && s <= 600))
         die("%s: \"%s\" is not a number of seconds from 0 to 600", what, text);
-    return (uint64_t)(s * 1e6);
+    return (uint64_t)(s * 1e9);
+}
+
+static void add_head_line(const char *line)
+{
+    char *lines;
+
+    if (asprintf(&lines, "%s%s\r\n", opt.head_lines, line) < 0)
+        die("out of memory");
+    opt.head_lines = lines;
+}
+
+static void round_ramp(void)
+{
+    const uint64_t gap_ns = opt.gap_us * 1000;
+
+    if (gap_ns > 0)
+        opt.ramp_ns = opt.ramp_ns <= gap_ns ? gap_ns : opt.ramp_ns / gap_ns * gap_ns;
 }
 
 static void read_options(int argc, char **argv)
 {
     static const char usage[] = "usage: load [-c conns] [-t seconds | -n answers] [-w seconds] "
-                                "[-b bytes] [-e words] [-g gap_us] [-p pid,...] [-l] PORT";
+                                "[-b bytes] [-e words] [-g gap_us] [-u seconds] [-p pid,...] [-l] "
+                                "[-H line] PORT";
 
-    for (int o; (o = getopt(argc, argv, "c:t:n:w:b:e:g:p:l")) >= 0;) {
+    for (int o; (o = getopt(argc, argv, "c:t:n:w:b:e:g:u:p:lH:")) >= 0;) {
         switch (o) {
         case 'c':
             opt.conns = (unsigned)number_arg("-c", optarg, MAX_CONNS);
             break;
         case 't':
-            opt.window_us = seconds_arg("-t", optarg);
+            opt.window_ns = seconds_arg("-t", optarg);
             break;
         case 'n':
             opt.answers = number_arg("-n", optarg, UINT32_MAX);
             break;
         case 'w':
-            opt.warm_us = seconds_arg("-w", optarg);
+            opt.warm_ns = seconds_arg("-w", optarg);
             break;
         case 'b':
             opt.body_bytes = number_arg("-b", optarg, 1 << 26);
@@ -581,6 +674,12 @@ static void read_options(int argc, char **argv)
             break;
         case 'g':
             opt.gap_us = number_arg("-g", optarg, 60000000);
+            break;
+        case 'u':
+            opt.ramp_ns = seconds_arg("-u", optarg);
+            break;
+        case 'H':
+            add_head_line(optarg);
             break;
         case 'p':
             read_pids(optarg);
@@ -595,6 +694,7 @@ static void read_options(int argc, char **argv)
     if (optind != argc - 1 || opt.conns == 0)
         die("%s", usage);
     opt.port = (uint16_t)number_arg("PORT", argv[optind], 65535);
+    round_ramp();
 }
 
 int main(int argc, char **argv)
@@ -609,7 +709,7 @@ int main(int argc, char **argv)
     if (conns == NULL || samples == NULL || epoll_fd < 0)
         die("cannot start: %s", strerror(errno));
     for (unsigned i = 0; i < opt.conns; i++)
-        conn_open(&conns[i]);
+        conns[i].fd = -1;
     run(&edges);
     if (answers == 0 && events == 0)
         die("nothing came in the window");

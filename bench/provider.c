@@ -1,9 +1,12 @@
-/* provider.c - a simulated OpenAI provider for the benchmark.
+/* provider.c - simulated providers for the benchmark: OpenAI, Anthropic and Gemini.
  *
- *     provider PORT        serves http://127.0.0.1:PORT until it is killed
+ *     provider PORT [TLS_PORT CERT KEY]
+ *                          serves http://127.0.0.1:PORT, and the same as https at TLS_PORT, until
+ *                          it is killed; CERT and KEY are PEM files
  *
- * One thread, one epoll, kept-alive connections, plain HTTP, loopback only. Every POST is taken for
- * a chat completion; tool.h says how a request chooses its answer.
+ * One thread, one epoll, kept-alive connections, loopback only. The path of a request says which
+ * dialect it wants; what is not known as another's is taken for an OpenAI chat completion. tool.h
+ * says how a request chooses its answer.
  *
  * A stream with a gap sends one event per write, as a model that thinks does: it shows what waking
  * up costs. A stream without one is written in blocks of whole events as fast as the socket takes
@@ -19,6 +22,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,35 +41,27 @@ enum {
     GAP_MAX_US = 60 * 1000 * 1000, /* of a stream */
 };
 
-/* What all answers say beside their type and framing; the limits are far from used up, so that no
- * proxy holds back because of them. */
-#define COMMON_HEADERS                                                                             \
-    "Date: Fri, 21 Nov 2025 12:00:00 GMT\r\n"                                                      \
-    "access-control-expose-headers: X-Request-ID\r\n"                                              \
-    "openai-organization: bench\r\n"                                                               \
-    "openai-processing-ms: 412\r\n"                                                                \
-    "openai-version: 2020-10-01\r\n"                                                               \
-    "x-ratelimit-limit-requests: 30000\r\n"                                                        \
-    "x-ratelimit-limit-tokens: 150000000\r\n"                                                      \
-    "x-ratelimit-remaining-requests: 29999\r\n"                                                    \
-    "x-ratelimit-remaining-tokens: 149999742\r\n"                                                  \
-    "x-ratelimit-reset-requests: 2ms\r\n"                                                          \
-    "x-ratelimit-reset-tokens: 0s\r\n"                                                             \
-    "x-request-id: req_5be0c4a1f27d4e3c9a8b7c6d5e4f3a2b\r\n"                                       \
-    "strict-transport-security: max-age=31536000; includeSubDomains; preload\r\n"                  \
-    "X-Content-Type-Options: nosniff\r\n"
+struct conn;
 
-#define EVENT_START                                                                                \
-    "data: {\"id\":\"chatcmpl-BenchStream0123456789abc\",\"object\":\"chat.completion.chunk\","    \
-    "\"created\":1760000000,\"model\":\"" SIM_MODEL "\","
+/* How one of the vendors answers. The limits in its headers are far from used up, so that no proxy
+ * holds back because of them. */
+struct dialect {
+    const char *path;    /* the part of a request's path that tells it from those below */
+    bool streams;        /* the path asks for a stream; else the body may */
+    const char *headers; /* beside type and framing */
+    const char *before_text, *after_text; /* in the unary answer */
+    void (*add_start)(struct conn *c);    /* the events before the words */
+    void (*add_word)(struct conn *c);
+    void (*add_end)(struct conn *c); /* the events after the words */
 
-static const char stream_head[] =
-    "HTTP/1.1 200 OK\r\n"
-    "Content-Type: text/event-stream; charset=utf-8\r\n"
-    "Cache-Control: no-cache\r\n" COMMON_HEADERS "Transfer-Encoding: chunked\r\n\r\n";
+    char *unary; /* head and body of every unary answer */
+    size_t unary_len;
+};
 
 struct conn {
     int fd;
+    SSL *ssl; /* NULL: plain */
+    const struct dialect *dialect;
     struct message request;
     char *body; /* of the request; heap */
     size_t body_len, body_cap;
@@ -86,8 +83,6 @@ struct conn {
 static const size_t NO_TIMER = (size_t)-1;
 
 static int epoll_fd;
-static char *unary; /* head and body of every unary answer */
-static size_t unary_len;
 
 /* Streams that wait for their next event: a binary heap, the earliest first. */
 static struct conn **timers;
@@ -145,6 +140,7 @@ static void timer_remove(struct conn *c)
 static void conn_close(struct conn *c)
 {
     timer_remove(c);
+    SSL_free(c->ssl);
     close(c->fd);
     free(c->body);
     free(c);
@@ -164,74 +160,229 @@ __attribute__((format(printf, 2, 3))) static void add_event(struct conn *c, cons
     c->block_len += (size_t)sprintf(c->block + c->block_len, "%x\r\n%s\r\n", (unsigned)n, event);
 }
 
-static void add_word(struct conn *c)
+/* ---- OpenAI ---- */
+
+#define CHAT_EVENT                                                                                 \
+    "data: {\"id\":\"chatcmpl-BenchStream0123456789abc\",\"object\":\"chat.completion.chunk\","    \
+    "\"created\":1760000000,\"model\":\"" SIM_MODEL "\","
+
+static const char chat_headers[] =
+    "access-control-expose-headers: X-Request-ID\r\n"
+    "openai-organization: bench\r\n"
+    "openai-processing-ms: 412\r\n"
+    "openai-version: 2020-10-01\r\n"
+    "x-ratelimit-limit-requests: 30000\r\n"
+    "x-ratelimit-limit-tokens: 150000000\r\n"
+    "x-ratelimit-remaining-requests: 29999\r\n"
+    "x-ratelimit-remaining-tokens: 149999742\r\n"
+    "x-ratelimit-reset-requests: 2ms\r\n"
+    "x-ratelimit-reset-tokens: 0s\r\n"
+    "x-request-id: req_5be0c4a1f27d4e3c9a8b7c6d5e4f3a2b\r\n"
+    "strict-transport-security: max-age=31536000; includeSubDomains; preload\r\n"
+    "X-Content-Type-Options: nosniff\r\n";
+
+static void chat_start(struct conn *c)
+{
+    add_event(c, CHAT_EVENT "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+                            "\"content\":\"\",\"refusal\":null},\"logprobs\":null,"
+                            "\"finish_reason\":null}]}\n\n");
+}
+
+static void chat_word(struct conn *c)
 {
     add_event(c,
-              EVENT_START "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" WORD_FORMAT
-                          "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
+              CHAT_EVENT "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" WORD_FORMAT
+                         "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n",
               c->word, (unsigned long long)now_us());
-    c->word++;
 }
 
-/* What comes before the words goes out with the head at once. */
-static void add_start(struct conn *c)
+static void chat_end(struct conn *c)
 {
-    memcpy(c->block, stream_head, sizeof(stream_head) - 1);
-    c->block_len = sizeof(stream_head) - 1;
-    add_event(c, EVENT_START "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
-                             "\"content\":\"\",\"refusal\":null},\"logprobs\":null,"
-                             "\"finish_reason\":null}]}\n\n");
-}
-
-/* And what comes after them, with the last word. */
-static void add_end(struct conn *c)
-{
-    add_event(c, EVENT_START "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,"
-                             "\"finish_reason\":\"stop\"}]}\n\n");
+    add_event(c, CHAT_EVENT "\"choices\":[{\"index\":0,\"delta\":{},\"logprobs\":null,"
+                            "\"finish_reason\":\"stop\"}]}\n\n");
     if (c->usage)
         add_event(c,
-                  EVENT_START "\"choices\":[],\"usage\":{\"prompt_tokens\":212,"
-                              "\"completion_tokens\":%u,\"total_tokens\":%u}}\n\n",
+                  CHAT_EVENT "\"choices\":[],\"usage\":{\"prompt_tokens\":212,"
+                             "\"completion_tokens\":%u,\"total_tokens\":%u}}\n\n",
                   c->words, c->words + 212);
     add_event(c, "data: [DONE]\n\n");
-    memcpy(c->block + c->block_len, "0\r\n\r\n", 5);
-    c->block_len += 5;
-    c->streaming = false;
 }
 
-/* Fills the empty block with what may be sent now. Room for the end is always left. */
-static void fill_block(struct conn *c)
-{
-    const size_t full = sizeof(c->block) - 5 * EVENT_ROOM;
+/* ---- Anthropic ---- */
 
-    do {
-        if (c->word < c->words)
-            add_word(c);
-        if (c->word == c->words)
-            add_end(c);
-    } while (c->streaming && c->gap_us == 0 && c->block_len < full);
+static const char messages_headers[] =
+    "anthropic-ratelimit-requests-limit: 4000\r\n"
+    "anthropic-ratelimit-requests-remaining: 3999\r\n"
+    "anthropic-ratelimit-requests-reset: 2025-11-21T12:00:00Z\r\n"
+    "anthropic-ratelimit-tokens-limit: 4800000\r\n"
+    "anthropic-ratelimit-tokens-remaining: 4799000\r\n"
+    "anthropic-ratelimit-tokens-reset: 2025-11-21T12:00:00Z\r\n"
+    "request-id: req_011BenchRequest0123456789\r\n"
+    "anthropic-organization-id: 00000000-0000-4000-8000-000000000000\r\n"
+    "strict-transport-security: max-age=31536000; includeSubDomains; preload\r\n";
+
+static const char messages_before_text[] =
+    "{\"model\":\"claude-sonnet-4-5-20250929\",\"id\":\"msg_01BenchAnswer0123456789ab\","
+    "\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"text\",\"text\":\"";
+static const char messages_after_text[] =
+    "\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":212,"
+    "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"cache_creation\":"
+    "{\"ephemeral_5m_input_tokens\":0,\"ephemeral_1h_input_tokens\":0},\"output_tokens\":64,"
+    "\"service_tier\":\"standard\"}}";
+
+static void messages_start(struct conn *c)
+{
+    add_event(c, "event: message_start\n"
+                 "data: {\"type\":\"message_start\",\"message\":{"
+                 "\"model\":\"claude-sonnet-4-5-20250929\",\"id\":\"msg_01BenchStream0123456789\","
+                 "\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"stop_reason\":null,"
+                 "\"stop_sequence\":null,\"usage\":{\"input_tokens\":212,"
+                 "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
+                 "\"output_tokens\":1,\"service_tier\":\"standard\"}}}\n\n");
+    add_event(c, "event: content_block_start\n"
+                 "data: {\"type\":\"content_block_start\",\"index\":0,"
+                 "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+    add_event(c, "event: ping\ndata: {\"type\": \"ping\"}\n\n");
 }
 
-/* Sends until nothing is left or the socket is full. -1: the connection is lost. */
-static int flush(struct conn *c)
+static void messages_word(struct conn *c)
 {
-    for (;;) {
-        while (c->out_len > 0) {
-            ssize_t n = send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
+    add_event(c,
+              "event: content_block_delta\n"
+              "data: {\"type\":\"content_block_delta\",\"index\":0,"
+              "\"delta\":{\"type\":\"text_delta\",\"text\":\"" WORD_FORMAT "\"}}\n\n",
+              c->word, (unsigned long long)now_us());
+}
 
-            if (n < 0 && errno == EAGAIN)
-                return 0;
-            if (n < 0)
-                return -1;
-            c->out += n;
-            c->out_len -= (size_t)n;
-        }
-        if (!c->streaming || c->gap_us > 0)
-            return 0;
-        c->block_len = 0;
-        fill_block(c);
-        c->out = c->block;
-        c->out_len = c->block_len;
+static void messages_end(struct conn *c)
+{
+    add_event(c, "event: content_block_stop\n"
+                 "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n");
+    add_event(c,
+              "event: message_delta\n"
+              "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\","
+              "\"stop_sequence\":null},\"usage\":{\"input_tokens\":212,"
+              "\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,"
+              "\"output_tokens\":%u}}\n\n",
+              c->words);
+    add_event(c, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+}
+
+/* ---- Gemini ---- */
+
+#define GEMINI_MODEL "gemini-2.5-flash"
+
+static const char gemini_headers[] =
+    "Vary: Origin\r\n"
+    "Vary: X-Origin\r\n"
+    "Vary: Referer\r\n"
+    "Server: scaffolding on HTTPServer2\r\n"
+    "X-XSS-Protection: 0\r\n"
+    "X-Frame-Options: SAMEORIGIN\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Server-Timing: gfet4t7; dur=412\r\n"
+    "Alt-Svc: h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000\r\n";
+
+static const char gemini_before_text[] =
+    "{\n  \"candidates\": [\n    {\n      \"content\": {\n        \"parts\": [\n          {\n"
+    "            \"text\": \"";
+static const char gemini_after_text[] =
+    "\"\n          }\n        ],\n        \"role\": \"model\"\n      },\n"
+    "      \"finishReason\": \"STOP\",\n      \"index\": 0\n    }\n  ],\n"
+    "  \"usageMetadata\": {\n    \"promptTokenCount\": 212,\n    \"candidatesTokenCount\": 64,\n"
+    "    \"totalTokenCount\": 276,\n    \"promptTokensDetails\": [\n      {\n"
+    "        \"modality\": \"TEXT\",\n        \"tokenCount\": 212\n      }\n    ]\n  },\n"
+    "  \"modelVersion\": \"" GEMINI_MODEL "\",\n  \"responseId\": \"BenchAnswer0123456789a\"\n}\n";
+
+static void gemini_start(struct conn *c)
+{
+    (void)c; /* it begins with the first word */
+}
+
+static void gemini_part(struct conn *c, const char *text, const char *finish)
+{
+    add_event(c,
+              "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"%s\"}],"
+              "\"role\": \"model\"},%s\"index\": 0}],\"usageMetadata\": {"
+              "\"promptTokenCount\": 212,\"candidatesTokenCount\": %u,\"totalTokenCount\": %u,"
+              "\"promptTokensDetails\": [{\"modality\": \"TEXT\",\"tokenCount\": 212}]},"
+              "\"modelVersion\": \"" GEMINI_MODEL "\","
+              "\"responseId\": \"BenchStream0123456789b\"}\r\n\r\n",
+              text, finish, c->word + 1, c->word + 213);
+}
+
+static void gemini_word(struct conn *c)
+{
+    char text[WORD_BYTES + 1];
+
+    snprintf(text, sizeof(text), WORD_FORMAT, c->word, (unsigned long long)now_us());
+    gemini_part(c, text, "");
+}
+
+static void gemini_end(struct conn *c)
+{
+    gemini_part(c, "", "\"finishReason\": \"STOP\",");
+}
+
+/* ---- every dialect ---- */
+
+static struct dialect dialects[] = {
+    {.path = "/v1/messages",
+     .headers = messages_headers,
+     .before_text = messages_before_text,
+     .after_text = messages_after_text,
+     .add_start = messages_start,
+     .add_word = messages_word,
+     .add_end = messages_end},
+    {.path = ":generateContent",
+     .headers = gemini_headers,
+     .before_text = gemini_before_text,
+     .after_text = gemini_after_text},
+    {.path = ":streamGenerateContent",
+     .headers = gemini_headers,
+     .before_text = gemini_before_text,
+     .after_text = gemini_after_text,
+     .streams = true,
+     .add_start = gemini_start,
+     .add_word = gemini_word,
+     .add_end = gemini_end},
+    {.path = "", /* all others; its unary answer is tool.h's */
+     .headers = chat_headers,
+     .add_start = chat_start,
+     .add_word = chat_word,
+     .add_end = chat_end},
+};
+
+/* The dialect of a request, by its first line. */
+static const struct dialect *dialect_of(const struct message *request)
+{
+    const char *end = memchr(request->head, '\r', request->head_len);
+    const struct dialect *d = dialects;
+
+    while (memmem(request->head, (size_t)(end - request->head), d->path, strlen(d->path)) == NULL)
+        d++; /* the last one's path is part of all */
+    return d;
+}
+
+static void make_unary(void)
+{
+    for (size_t i = 0; i < sizeof(dialects) / sizeof(*dialects); i++) {
+        struct dialect *d = &dialects[i];
+        char *body = NULL;
+        int n;
+
+        n = d->before_text == NULL
+                ? asprintf(&body, "%s", answer_body())
+                : asprintf(&body, "%s%s%s", d->before_text, answer_text(), d->after_text);
+        if (n >= 0)
+            n = asprintf(&d->unary,
+                         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                         "Date: Fri, 21 Nov 2025 12:00:00 GMT\r\n%sContent-Length: %d\r\n\r\n%s",
+                         d->headers, n, body);
+        if (n < 0)
+            die("out of memory");
+        d->unary_len = (size_t)n;
+        free(body);
     }
 }
 
@@ -248,6 +399,100 @@ static bool says_true(const struct conn *c, const char *name)
             return true;
     }
     return false;
+}
+
+/* What comes before the words goes out with the head at once. */
+static void start_stream(struct conn *c)
+{
+    c->streaming = true;
+    c->usage = says_true(c, "\"include_usage\"");
+    c->word = 0;
+    c->block_len = (size_t)sprintf(c->block,
+                                   "HTTP/1.1 200 OK\r\n"
+                                   "Content-Type: text/event-stream; charset=utf-8\r\n"
+                                   "Cache-Control: no-cache\r\n"
+                                   "Date: Fri, 21 Nov 2025 12:00:00 GMT\r\n%s"
+                                   "Transfer-Encoding: chunked\r\n\r\n",
+                                   c->dialect->headers);
+    c->dialect->add_start(c);
+    c->out = c->block;
+    c->out_len = c->block_len;
+    if (c->gap_us > 0) {
+        c->due_us = now_us() + c->gap_us;
+        timer_add(c);
+    }
+}
+
+/* What comes after the words goes out with the last one. */
+static void end_stream(struct conn *c)
+{
+    c->dialect->add_end(c);
+    memcpy(c->block + c->block_len, "0\r\n\r\n", 5);
+    c->block_len += 5;
+    c->streaming = false;
+}
+
+/* Fills the empty block with what may be sent now. Room for the end is always left. */
+static void fill_block(struct conn *c)
+{
+    const size_t full = sizeof(c->block) - 5 * EVENT_ROOM;
+
+    do {
+        if (c->word < c->words) {
+            c->dialect->add_word(c);
+            c->word++;
+        }
+        if (c->word == c->words)
+            end_stream(c);
+    } while (c->streaming && c->gap_us == 0 && c->block_len < full);
+}
+
+/* As recv and send do, with the same errno where nothing can be done now. */
+static ssize_t tls_result(SSL *ssl, int n)
+{
+    int why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(ssl, n);
+
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return n > 0 ? n : -1;
+}
+
+static ssize_t conn_recv(struct conn *c, char *buf, size_t n)
+{
+    if (c->ssl == NULL)
+        return recv(c->fd, buf, n, 0);
+    ERR_clear_error();
+    return tls_result(c->ssl, SSL_read(c->ssl, buf, (int)n));
+}
+
+static ssize_t conn_send(struct conn *c, const char *p, size_t n)
+{
+    if (c->ssl == NULL)
+        return send(c->fd, p, n, MSG_NOSIGNAL);
+    ERR_clear_error();
+    return tls_result(c->ssl, SSL_write(c->ssl, p, (int)n));
+}
+
+/* Sends until nothing is left or the socket is full. -1: the connection is lost. */
+static int flush(struct conn *c)
+{
+    for (;;) {
+        while (c->out_len > 0) {
+            ssize_t n = conn_send(c, c->out, c->out_len);
+
+            if (n < 0 && errno == EAGAIN)
+                return 0;
+            if (n < 0)
+                return -1;
+            c->out += n;
+            c->out_len -= (size_t)n;
+        }
+        if (!c->streaming || c->gap_us > 0)
+            return 0;
+        c->block_len = 0;
+        fill_block(c);
+        c->out = c->block;
+        c->out_len = c->block_len;
+    }
 }
 
 /* Reads the wishes after "sim:" into the connection; without any it is 100 words and no gap. */
@@ -278,23 +523,15 @@ static void start_answer(struct conn *c)
                               "Content-Length: 52\r\n\r\n"
                               "{\"error\":{\"message\":\"sim: is wrong\",\"type\":\"bench\"}}";
 
+    c->dialect = dialect_of(&c->request);
     if (read_wishes(c) < 0) {
         c->out = bad;
         c->out_len = sizeof(bad) - 1;
-    } else if (!says_true(c, "\"stream\"")) {
-        c->out = unary;
-        c->out_len = unary_len;
+    } else if (c->dialect->streams || says_true(c, "\"stream\"")) {
+        start_stream(c);
     } else {
-        c->streaming = true;
-        c->usage = says_true(c, "\"include_usage\"");
-        c->word = 0;
-        add_start(c);
-        c->out = c->block;
-        c->out_len = c->block_len;
-        if (c->gap_us > 0) {
-            c->due_us = now_us() + c->gap_us;
-            timer_add(c);
-        }
+        c->out = c->dialect->unary;
+        c->out_len = c->dialect->unary_len;
     }
     c->body_len = 0;
     message_start(&c->request, false);
@@ -323,7 +560,7 @@ static int conn_read(struct conn *c, bool to_end)
     ssize_t n;
 
     do {
-        n = recv(c->fd, buf, sizeof(buf), 0);
+        n = conn_recv(c, buf, sizeof(buf));
         if (n < 0 && errno == EAGAIN)
             return 0;
         if (n <= 0)
@@ -344,15 +581,20 @@ static int conn_read(struct conn *c, bool to_end)
                     return -1;
             }
         }
-    } while (n == sizeof(buf) || to_end);
+    } while (n == sizeof(buf) || c->ssl != NULL || to_end);
     return 0;
 }
 
-static void accept_all(int listener)
+struct listener {
+    int fd;
+    SSL_CTX *tls; /* NULL: plain */
+};
+
+static void accept_all(const struct listener *l)
 {
     int fd;
 
-    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct conn *c = malloc(sizeof(*c));
         struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET};
         int on = 1;
@@ -363,6 +605,12 @@ static void accept_all(int listener)
         c->fd = fd;
         c->heap_index = NO_TIMER;
         message_start(&c->request, false);
+        if (l->tls != NULL) {
+            c->ssl = SSL_new(l->tls);
+            if (c->ssl == NULL || SSL_set_fd(c->ssl, fd) != 1)
+                die("out of memory");
+            SSL_set_accept_state(c->ssl);
+        }
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         ev.data.ptr = c;
         if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
@@ -396,44 +644,50 @@ static void run_timers(uint64_t now)
     }
 }
 
-static int listen_on(uint16_t port)
+static void listen_on(struct listener *l, uint16_t port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    struct epoll_event ev = {.events = EPOLLIN, .data.ptr = l};
+    int on = 1;
 
+    l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4096) < 0)
+    setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (bind(l->fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(l->fd, 4096) < 0)
         die("127.0.0.1:%u: %s", port, strerror(errno));
-    return fd;
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, l->fd, &ev) < 0)
+        die("epoll_ctl: %s", strerror(errno));
 }
 
-static void make_unary(void)
+static SSL_CTX *tls_context(const char *cert, const char *key)
 {
-    int n = asprintf(&unary,
-                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" COMMON_HEADERS
-                     "Content-Length: %d\r\n\r\n%s",
-                     ANSWER_BYTES, answer_body());
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
-    if (n < 0)
-        die("out of memory");
-    unary_len = (size_t)n;
+    if (ctx == NULL || SSL_CTX_use_certificate_chain_file(ctx, cert) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+        die("%s, %s: no certificate and key of TLS", cert, key);
+    SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                              SSL_MODE_RELEASE_BUFFERS);
+    return ctx;
 }
 
 int main(int argc, char **argv)
 {
-    struct epoll_event ev = {.events = EPOLLIN}, events[256];
-    int listener;
+    struct listener plain = {-1, NULL}, tls = {-1, NULL};
+    struct epoll_event events[256];
 
-    if (argc != 2)
-        die("usage: provider PORT");
+    if (argc != 2 && argc != 5)
+        die("usage: provider PORT [TLS_PORT CERT KEY]");
     signal(SIGPIPE, SIG_IGN);
     make_unary();
-    listener = listen_on((uint16_t)number_arg("PORT", argv[1], 65535));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    ev.data.ptr = NULL; /* the listener; all else are connections */
-    if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &ev) < 0)
+    if (epoll_fd < 0)
         die("epoll: %s", strerror(errno));
+    if (argc == 5) {
+        tls.tls = tls_context(argv[3], argv[4]);
+        listen_on(&tls, (uint16_t)number_arg("TLS_PORT", argv[2], 65535));
+    }
+    listen_on(&plain, (uint16_t)number_arg("PORT", argv[1], 65535));
 
     for (;;) {
         struct timespec wait = {0, 0};
@@ -454,8 +708,8 @@ int main(int argc, char **argv)
             struct conn *c = events[i].data.ptr;
             bool gone = (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 
-            if (c == NULL)
-                accept_all(listener);
+            if (events[i].data.ptr == &plain || events[i].data.ptr == &tls)
+                accept_all(events[i].data.ptr);
             else if (conn_read(c, gone) < 0 || flush(c) < 0)
                 conn_close(c);
         }

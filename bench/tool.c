@@ -21,12 +21,17 @@ void die(const char *fmt, ...)
     exit(2);
 }
 
-uint64_t now_us(void)
+uint64_t now_ns(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t now_us(void)
+{
+    return now_ns() / 1000;
 }
 
 uint64_t number_arg(const char *what, const char *text, uint64_t max)
@@ -41,36 +46,42 @@ uint64_t number_arg(const char *what, const char *text, uint64_t max)
     return v;
 }
 
-/* A chat completion as a vendor writes it; its text fills what is missing to ANSWER_BYTES. */
+static const char before_text[] =
+    "{\n  \"id\": \"chatcmpl-BenchAnswer0123456789abcdefgh\",\n"
+    "  \"object\": \"chat.completion\",\n  \"created\": 1760000000,\n"
+    "  \"model\": \"" SIM_MODEL "\",\n  \"choices\": [\n    {\n      \"index\": 0,\n"
+    "      \"message\": {\n        \"role\": \"assistant\",\n        \"content\": \"";
+static const char after_text[] =
+    "\",\n        \"refusal\": null,\n        \"annotations\": []\n      },\n"
+    "      \"logprobs\": null,\n      \"finish_reason\": \"stop\"\n    }\n  ],\n"
+    "  \"usage\": {\n    \"prompt_tokens\": 212,\n    \"completion_tokens\": 64,\n"
+    "    \"total_tokens\": 276,\n"
+    "    \"prompt_tokens_details\": {\"cached_tokens\": 0, \"audio_tokens\": 0},\n"
+    "    \"completion_tokens_details\": {\"reasoning_tokens\": 0, \"audio_tokens\": 0}\n"
+    "  },\n  \"service_tier\": \"default\",\n  \"system_fingerprint\": \"fp_b3nchb3nch\"\n}\n";
+
+/* It fills what is missing to ANSWER_BYTES. */
+const char *answer_text(void)
+{
+    static const char words[] = "The tide table says \\\"high water\\\" at noon.\\nWait for it. ";
+    static char text[ANSWER_BYTES - sizeof(before_text) - sizeof(after_text) + 3];
+    size_t n = 0;
+
+    if (text[0] != '\0')
+        return text;
+    for (; n + sizeof(words) <= sizeof(text); n += sizeof(words) - 1)
+        memcpy(text + n, words, sizeof(words) - 1);
+    memset(text + n, '.', sizeof(text) - 1 - n); /* never half an escape */
+    return text;
+}
+
+/* A chat completion as a vendor writes it. */
 const char *answer_body(void)
 {
-    static const char before[] =
-        "{\n  \"id\": \"chatcmpl-BenchAnswer0123456789abcdefgh\",\n"
-        "  \"object\": \"chat.completion\",\n  \"created\": 1760000000,\n"
-        "  \"model\": \"" SIM_MODEL "\",\n  \"choices\": [\n    {\n      \"index\": 0,\n"
-        "      \"message\": {\n        \"role\": \"assistant\",\n        \"content\": \"";
-    static const char after[] =
-        "\",\n        \"refusal\": null,\n        \"annotations\": []\n      },\n"
-        "      \"logprobs\": null,\n      \"finish_reason\": \"stop\"\n    }\n  ],\n"
-        "  \"usage\": {\n    \"prompt_tokens\": 212,\n    \"completion_tokens\": 64,\n"
-        "    \"total_tokens\": 276,\n"
-        "    \"prompt_tokens_details\": {\"cached_tokens\": 0, \"audio_tokens\": 0},\n"
-        "    \"completion_tokens_details\": {\"reasoning_tokens\": 0, \"audio_tokens\": 0}\n"
-        "  },\n  \"service_tier\": \"default\",\n  \"system_fingerprint\": \"fp_b3nchb3nch\"\n}\n";
-    static const char words[] = "The tide table says \\\"high water\\\" at noon.\\nWait for it. ";
     static char body[ANSWER_BYTES + 1];
-    const size_t text_end = ANSWER_BYTES - (sizeof(after) - 1);
-    size_t n = sizeof(before) - 1;
 
-    if (body[0] != '\0')
-        return body;
-    memcpy(body, before, n);
-    while (n + sizeof(words) - 1 <= text_end) {
-        memcpy(body + n, words, sizeof(words) - 1);
-        n += sizeof(words) - 1;
-    }
-    memset(body + n, '.', text_end - n); /* never half an escape */
-    memcpy(body + text_end, after, sizeof(after) - 1);
+    if (body[0] == '\0')
+        snprintf(body, sizeof(body), "%s%s%s", before_text, answer_text(), after_text);
     return body;
 }
 

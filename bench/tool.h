@@ -1,4 +1,4 @@
-/* tool.h - what the simulated provider and the load client share.
+/* tool.h - what the simulated providers and the load client share.
  *
  * Nothing here comes from the proxy that is measured: a mistake in its HTTP code must not be able
  * to hide from the tools that judge it.
@@ -8,9 +8,10 @@
  *
  *     sim:events=100,gap_us=50000;
  *
- * Without "stream":true the provider answers ANSWER_BYTES of JSON, always the same. With it, a
- * stream of `events` words, `gap_us` apart (0: as fast as the socket takes them), between the role
- * event before and the finish event and [DONE] after. A word is WORD_BYTES long:
+ * Asked for no stream, the provider answers always the same JSON, in OpenAI's dialect ANSWER_BYTES
+ * of it, with the same text in every dialect. Else a stream of `events` words, `gap_us` apart (0:
+ * as fast as the socket takes them), between what the dialect has before and after them: in
+ * OpenAI's the role event, and the finish event and [DONE]. A word is WORD_BYTES long:
  *
  *     " w000042@0000012345678901"      its number from 0, and when it was sent, in monotonic us
  *
@@ -35,10 +36,17 @@ enum { HEAD_MAX = 16384 }; /* bytes of a message's head */
 /* Prints "TOOL: text" on stderr and ends the program with 2. */
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...);
 
-uint64_t now_us(void); /* monotonic, the same clock in every process */
+/* Monotonic, the same clock in every process. */
+uint64_t now_ns(void);
+uint64_t now_us(void);
 
-/* The body of every unary answer: ANSWER_BYTES bytes, NUL-terminated, static. */
+/* The body of every unary answer in OpenAI's dialect: ANSWER_BYTES bytes, NUL-terminated, static.
+ */
 const char *answer_body(void);
+
+/* The text in every unary answer, in every dialect: as it stands in JSON, with escapes and without
+ * quotes. Static. */
+const char *answer_text(void);
 
 /* A non-negative decimal number up to max that fills the whole text, or the program ends naming
  * `what`. */
