@@ -73,6 +73,7 @@ struct listener {
     struct loop_fd lfd;
     struct client_front *front;
     struct loop_timer timer; /* until it may accept again */
+    struct loop_task more;   /* goes on after the others' events, or frees */
     bool off, secure, lent;
     struct listener *next;
 };
@@ -898,6 +899,16 @@ static void accept_some(struct loop_fd *lfd, uint32_t events)
             return;
         }
     }
+    /* Its next event stands behind those of all connections; a new client shall not wait for them. */
+    loop_soon(l->front->loop, &l->more);
+}
+
+static void accept_more(struct loop_task *t)
+{
+    struct listener *l = CONTAINER_OF(t, struct listener, more);
+
+    if (!l->off)
+        accept_some(&l->lfd, EPOLLIN);
 }
 
 struct client_front *client_front_new(struct loop *l, const struct client_limits *limits,
@@ -939,6 +950,7 @@ void client_front_listen(struct client_front *f, const struct client_listener *f
     l->secure = from->secure;
     l->lent = from->lent;
     l->timer.on_due = listener_on;
+    l->more.run = accept_more;
     l->next = f->listeners;
     f->listeners = l;
     l->off = true;
@@ -976,6 +988,11 @@ unsigned client_front_open(const struct client_front *f)
     return f->open;
 }
 
+static void listener_gone(struct loop_task *t)
+{
+    free(CONTAINER_OF(t, struct listener, more));
+}
+
 void client_front_free(struct client_front *f)
 {
     if (f == NULL)
@@ -984,10 +1001,11 @@ void client_front_free(struct client_front *f)
     while (f->clients != NULL)
         client_lost(f->clients);
     while (f->listeners != NULL) {
-        struct listener *next = f->listeners->next;
+        struct listener *l = f->listeners;
 
-        free(f->listeners);
-        f->listeners = next;
+        f->listeners = l->next;
+        l->more.run = listener_gone;
+        loop_soon(f->loop, &l->more); /* it may be queued already */
     }
     free(f);
 }

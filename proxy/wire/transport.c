@@ -631,8 +631,10 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
     t->driver = driver_for(s, p);
     if (t->easy != NULL && t->driver != NULL) {
         set_options(t);
-        if (curl_multi_add_handle(t->driver->multi, t->easy) == CURLM_OK)
+        if (curl_multi_add_handle(t->driver->multi, t->easy) == CURLM_OK) {
+            drive(t->driver, CURL_SOCKET_TIMEOUT, 0); /* now, not a turn of the loop later */
             return t;
+        }
     }
     err_set(e, ERR_IO, "no descriptors or memory for another connection");
     transport_close(t);
