@@ -732,6 +732,8 @@ TEST(comparing_needs_the_whole_string)
     CHECK(!json_is_string(SPAN("\"stop\""), "sto"));
     CHECK(!json_is_string(SPAN("\"sto\""), "stop"));
     CHECK(!json_is_string(SPAN("\"st\\u006Fq\""), "stop"));
+    CHECK(!json_is_string(SPAN("\"a\\\\b\""), "a\\\\b"));
+    CHECK(json_is_string(SPAN("\"a\\\\b\""), "a\\b"));
     CHECK(!json_is_string(SPAN("true"), "true"));
     CHECK(!json_is_string(SPAN("12"), "1"));
     CHECK(!json_is_string((struct span){0}, ""));
