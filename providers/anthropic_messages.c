@@ -428,6 +428,7 @@ static int add_body(struct anthropic_writer *w, struct span model)
     struct thinking thinking;
     uint64_t max_tokens;
 
+    strbuf_expect(&messages, w->c->bytes);
     w->out = &messages;
     if (anthropic_write_messages(w) < 0)
         return -1;

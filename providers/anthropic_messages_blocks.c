@@ -406,8 +406,7 @@ static int read_role(struct request_reader *r, struct span raw, struct span path
     return 0;
 }
 
-static int read_message(struct request_reader *r, struct span raw, unsigned index,
-                        struct message *m)
+static int read_message(struct request_reader *r, struct json *j, unsigned index, struct message *m)
 {
     enum { ROLE, CONTENT, FIELDS };
     static const char *const names[] = {"role", "content", NULL};
@@ -415,7 +414,7 @@ static int read_message(struct request_reader *r, struct span raw, unsigned inde
     struct blocks b = {.r = r, .last = &m->parts};
 
     m->path = request_path_at(r, SPAN("messages"), index);
-    if (request_object(r, raw, m->path, names, v) < 0 ||
+    if (request_object_at(r, j, m->path, names, v) < 0 ||
         read_role(r, v[ROLE], m->path, &m->role) < 0 ||
         read_list(&b, v[CONTENT], request_path(r, m->path, "content")) < 0)
         return -1;
@@ -434,7 +433,7 @@ int anthropic_read_messages(struct request_reader *r, struct span raw)
         return request_expected(r, SPAN("messages"), "an array with at least one message", raw);
     for (unsigned i = 0; json_item(&j); i++) {
         *last = arena_zalloc(r->arena, sizeof(**last));
-        if (read_message(r, json_take(&j), i, *last) < 0)
+        if (read_message(r, &j, i, *last) < 0)
             return -1;
         if ((*last)->parts != NULL)
             last = &(*last)->next;

@@ -323,12 +323,12 @@ static int read_numbers(struct request_reader *r, const struct span *v)
 int anthropic_read_conversation(struct span body, struct arena *a, struct conversation *out,
                                 struct err *e)
 {
-    struct conversation c = {.n = 1, .usage_asked = true};
+    struct conversation c = {.bytes = body.n, .n = 1, .usage_asked = true};
     struct request_reader r = {
         .arena = a, .out = &c, .e = e, .last_other = &c.others, .body_bytes = body.n};
     struct span v[FIELDS] = {0}, effort = {0};
 
-    if (request_object(&r, body, top, anthropic_field_names, v) < 0)
+    if (request_body(&r, body, out->content, anthropic_field_names, v) < 0)
         return -1;
     c.model = json_text(v[MODEL], a);
     c.names = names_for(v[THINKING].n != 0, v[OUTPUT_FORMAT].n != 0);

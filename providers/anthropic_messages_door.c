@@ -70,6 +70,7 @@ int anthropic_read_request(struct span body, struct arena *a, struct chat_reques
     req.pinned = span_find(value[MESSAGES], "\"file_id\"") != NULL || is_set(value[CONTAINER]) ||
                  top_has_items(value[MCP_SERVERS]) || has_provider_tool(value[TOOLS]);
     req.body = body;
+    req.content = value[MESSAGES];
     req.model_raw = value[MODEL];
     req.stream &= !req.counting;
     req.usage_asked = true;

@@ -27,6 +27,7 @@ struct chat_vectors {
 /* A request, as far as routing, timers and pass-through need to know it. Views into `body`. */
 struct chat_request {
     struct span body;      /* the client's bytes, never changed */
+    struct span content;   /* raw: its messages, contents or input, nearly all of it; or empty */
     struct span model_raw; /* the model as it stands in the body, quotes included */
     struct span model;     /* decoded */
     bool stream;

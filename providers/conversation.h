@@ -130,7 +130,9 @@ struct tool_alias {
 
 /* Where vectors are asked for, each text is a message of its own. */
 struct conversation {
-    struct span model; /* decoded */
+    size_t bytes;        /* of the client's body, which a translation is about as long as */
+    struct span model;   /* decoded */
+    struct span content; /* of the chat_request */
     bool stream;
     bool usage_asked;
     struct message *messages; /* system and developer messages where they stood */

@@ -121,9 +121,9 @@ struct dialect {
                   uint64_t used_tokens, struct arena *a, struct chat_request *out, struct err *e);
 
     /* Reads the whole request into its canonical form, once read_request has accepted it. Every
-     * field of the request ends up in it: the ones that nothing stands for in `others`. Model and
-     * stream stand in *out already, as read_request found them; all else of it is zero. -1 with *e
-     * (for the client: 400). NULL: it is never translated. */
+     * field of the request ends up in it: the ones that nothing stands for in `others`. Model,
+     * content and stream stand in *out already, as read_request found them; all else of it is zero.
+     * -1 with *e (for the client: 400). NULL: it is never translated. */
     int (*read_conversation)(struct span body, struct arena *a, struct conversation *out,
                              struct err *e);
 

@@ -436,6 +436,7 @@ static int write_conversation(const struct conversation *c, const struct dialect
         return err_set(e, ERR_VALUE,
                        "%.*s: lives at another provider, expected a request that stands alone",
                        SPAN_ARG(c->pinned_by));
+    strbuf_expect(&w.out, c->bytes);
     strbuf_add_char(&w.out, '{');
     if (gemini_write_turns(&w) < 0 || add_tools(&w) < 0 || add_config(&w, name) < 0)
         return -1;

@@ -1,7 +1,4 @@
 #include "providers/gemini_in.h"
-
-static const struct span top = {"", 0};
-
 /* ---- lists ---- */
 
 bool gemini_list_begin(struct gemini_list *l, struct span raw, struct span path)
@@ -449,8 +446,12 @@ static const struct field_name names[] = {
 int gemini_read_conversation(struct span body, struct arena *a, struct conversation *out,
                              struct err *e)
 {
-    struct conversation c = {
-        .n = 1, .model = out->model, .stream = out->stream, .usage_asked = true, .names = names};
+    struct conversation c = {.bytes = body.n,
+                             .n = 1,
+                             .model = out->model,
+                             .stream = out->stream,
+                             .usage_asked = true,
+                             .names = names};
     struct request_reader r = {.arena = a,
                                .out = &c,
                                .e = e,
@@ -459,7 +460,7 @@ int gemini_read_conversation(struct span body, struct arena *a, struct conversat
                                .snake = true};
     struct span v[FIELDS] = {0};
 
-    if (request_object(&r, body, top, gemini_field_names, v) < 0 ||
+    if (request_body(&r, body, out->content, gemini_field_names, v) < 0 ||
         gemini_read_contents(&r, v[SYSTEM], v[CONTENTS]) < 0 || read_tools(&r, v[TOOLS]) < 0 ||
         read_tool_config(&r, v[TOOL_CONFIG]) < 0 || read_config(&r, v[CONFIG]) < 0)
         return -1;

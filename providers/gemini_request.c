@@ -199,6 +199,7 @@ int gemini_read_request(struct span body, struct arena *a, struct chat_request *
     tools = look_at_tools(value[TOOLS]);
     thinking = member(value[CONFIG], "thinkingConfig");
     req.body = body;
+    req.content = value[CONTENTS];
     req.model_raw = value[MODEL];
     req.usage_asked = true;
     req.tools = tools.functions;

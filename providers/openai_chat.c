@@ -150,6 +150,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
     req.pinned = span_find(value[MESSAGES], "\"file_id\"") != NULL || value[WEB_SEARCH].p != NULL ||
                  has_provider_tool(value[TOOLS]);
     req.body = body;
+    req.content = value[MESSAGES];
     req.model_raw = value[MODEL];
     req.tools = top_has_items(value[TOOLS]) || top_has_items(value[FUNCTIONS]);
     req.structured = openai_chat_is_structured(value[RESPONSE_FORMAT]);

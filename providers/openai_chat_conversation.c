@@ -428,12 +428,12 @@ static int read_options(struct request_reader *r, const struct span *v)
 int openai_chat_read_conversation(struct span body, struct arena *a, struct conversation *out,
                                   struct err *e)
 {
-    struct conversation c = {.n = 1};
+    struct conversation c = {.bytes = body.n, .n = 1};
     struct request_reader r = {
         .arena = a, .out = &c, .e = e, .last_other = &c.others, .body_bytes = body.n};
     struct span v[FIELDS] = {0};
 
-    if (request_object(&r, body, top, openai_chat_field_names, v) < 0)
+    if (request_body(&r, body, out->content, openai_chat_field_names, v) < 0)
         return -1;
     c.model = json_text(v[MODEL], a);
     if (request_bool(&r, v[STREAM], top, "stream", &c.stream) < 0 ||

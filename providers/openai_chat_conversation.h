@@ -59,6 +59,11 @@ int request_object(struct request_reader *r, struct span raw, struct span path,
 int request_object_at(struct request_reader *r, struct json *j, struct span path,
                       const char *const *names, struct span *values);
 
+/* The same of the whole body. `content` is the conversation's: read_request has been through it, so
+ * it is not walked once more. */
+int request_body(struct request_reader *r, struct span body, struct span content,
+                 const char *const *names, struct span *values);
+
 /* Members of such an object: right type, or absent. */
 int request_string(struct request_reader *r, struct span raw, struct span parent, const char *name,
                    struct span *out);

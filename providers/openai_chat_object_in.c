@@ -156,6 +156,17 @@ int request_object_at(struct request_reader *r, struct json *j, struct span path
     return 0;
 }
 
+int request_body(struct request_reader *r, struct span body, struct span content,
+                 const char *const *names, struct span *values)
+{
+    struct json j = json_read(body);
+
+    json_know(&j, content);
+    if (request_object_at(r, &j, (struct span){0}, names, values) < 0)
+        return -1;
+    return json_end(&j) ? 0 : json_error(&j, r->e);
+}
+
 int request_object(struct request_reader *r, struct span raw, struct span path,
                    const char *const *names, struct span *values)
 {

@@ -547,6 +547,7 @@ int openai_chat_write_conversation(const struct conversation *c,
         .model = target->model.p != NULL ? target->model : c->model,
     };
 
+    strbuf_expect(&body, c->bytes);
     strbuf_add(&body, "{\"model\":");
     json_add_string(&body, w.model);
     if (add_messages(&w) < 0)

@@ -127,6 +127,7 @@ static int read_request(struct span body, struct arena *a, struct chat_request *
         top_flag("stream", v[STREAM], &req.stream, e) < 0 || check_input(v, e) < 0)
         return -1;
     req.body = body;
+    req.content = v[INPUT];
     req.model_raw = v[MODEL];
     req.tools = has_tools(v);
     req.structured = openai_chat_is_structured(top_member(v[TEXT], "format"));

@@ -438,13 +438,13 @@ static int read_options(struct request_reader *r, const struct span *v)
 int openai_responses_read_conversation(struct span body, struct arena *a, struct conversation *out,
                                        struct err *e)
 {
-    struct conversation c = {.n = 1, .usage_asked = true, .names = own_names};
+    struct conversation c = {.bytes = body.n, .n = 1, .usage_asked = true, .names = own_names};
     struct request_reader r = {
         .arena = a, .out = &c, .e = e, .last_other = &c.others, .body_bytes = body.n};
     struct tools tools = {.r = &r, .last = &c.tools, .last_alias = &c.tool_aliases};
     struct span v[FIELDS] = {0};
 
-    if (request_object(&r, body, top, openai_responses_field_names, v) < 0)
+    if (request_body(&r, body, out->content, openai_responses_field_names, v) < 0)
         return -1;
     c.model = json_text(v[MODEL], a);
     if (refuse_state(&r, v) < 0 || request_bool(&r, v[STREAM], top, "stream", &c.stream) < 0 ||

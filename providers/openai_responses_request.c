@@ -445,6 +445,7 @@ int openai_responses_write_conversation(const struct conversation *c,
 
     if (c->n > 1)
         return refuse(&w, SPAN("n"), "expected 1, as this provider gives one answer at a time");
+    strbuf_expect(&body, c->bytes);
     strbuf_add(&body, "{\"model\":");
     json_add_string(&body, w.model);
     if (add_input(&w) < 0)

@@ -175,6 +175,7 @@ static void need_conversation(struct exchange *x)
         return;
     c = arena_zalloc(&x->arena, sizeof(*c));
     c->model = x->request.model;
+    c->content = x->request.content;
     c->stream = x->request.stream;
     if (x->dialect->read_conversation(strbuf_span(&x->body), &x->arena, c,
                                       &x->conversation_error) == 0)
@@ -263,6 +264,7 @@ static void extend_request(struct exchange *x, enum seam_way way, uint64_t used,
     if (x->dialect->extend(&x->request, ask.assistant, ask.user, used, &x->arena, longer, e) < 0)
         return;
     c->model = longer->model;
+    c->content = longer->content;
     c->stream = longer->stream;
     if (translates && x->dialect->read_conversation(longer->body, &x->arena, c, e) < 0)
         return;

@@ -400,11 +400,22 @@ struct span json_take(struct json *j)
 
     if (j->problem != NULL)
         return (struct span){0};
+    if (j->at_value && from == j->known.p) {
+        j->at_value = false;
+        j->at = from + j->known.n;
+        return j->known;
+    }
     p = j->at_value ? skip_value(j, from) : fail(j, from, unexpected);
     if (p == NULL)
         return (struct span){0};
     j->at = p;
     return (struct span){from, (size_t)(p - from)};
+}
+
+void json_know(struct json *j, struct span raw)
+{
+    assert(raw.n == 0 || (raw.p >= j->at && raw.p + raw.n <= j->end));
+    j->known = raw.n != 0 ? raw : (struct span){0};
 }
 
 bool json_end(struct json *j)

@@ -55,6 +55,7 @@ enum json_type {
 struct json {
     const char *start, *at, *end;
     const char *problem; /* NULL, or what is wrong at `at` */
+    struct span known;   /* see json_know */
     struct span raw_key; /* the last member's key as it stands in the input, with its quotes */
     unsigned depth;      /* containers entered and not left */
     bool first;          /* nothing was read yet in the innermost container */
@@ -91,6 +92,9 @@ bool json_item(struct json *j);
 /* The value at the reader with all its content, validated, as the raw bytes (a string with its
  * quotes); moves behind it. {NULL, 0} after a failure. */
 struct span json_take(struct json *j);
+
+/* Tells the reader of a value in its text that was taken before: it need not be walked again. */
+void json_know(struct json *j, struct span raw);
 
 /* True if all was well, the whole value was read and only white space follows. */
 bool json_end(struct json *j);

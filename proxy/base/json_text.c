@@ -164,6 +164,8 @@ bool json_is_string(struct span raw, const char *text)
     rest = without_quotes(raw);
     if (rest.n > 0 && rest.p[0] != '\\' && rest.p[0] != text[0])
         return false; /* as nearly all that are not equal */
+    if (rest.n > 0 && rest.n == want.n && memcmp(rest.p, want.p, rest.n) == 0)
+        return !has_escape(rest); /* which would make it shorter */
     while (rest.n > 0) {
         struct span piece = next_piece(&rest, escape);
 

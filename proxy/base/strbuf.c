@@ -64,6 +64,12 @@ static void grow(struct strbuf *s, size_t need)
     s->cap = cap;
 }
 
+void strbuf_expect(struct strbuf *s, size_t n)
+{
+    if (!s->failed && n <= s->max - s->len && s->len + n + 1 > s->cap)
+        grow(s, s->len + n + 1);
+}
+
 char *strbuf_room(struct strbuf *s, size_t n)
 {
     if (s->failed || n > s->max - s->len) {

@@ -37,6 +37,9 @@ static inline void strbuf_add_char(struct strbuf *s, char c);
 void strbuf_add_u64(struct strbuf *s, uint64_t v);
 void strbuf_addf(struct strbuf *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* About n more bytes will come: room for them at once costs less than growing to it. */
+void strbuf_expect(struct strbuf *s, size_t n);
+
 /* Room for n more bytes at the end (NULL and `failed` when over the cap); strbuf_added says how
  * many were written. */
 char *strbuf_room(struct strbuf *s, size_t n);

@@ -41,7 +41,7 @@ static void check_passing(const struct chat_request *req, const char *model, str
 static void check_request(struct span text)
 {
     struct chat_request req = {0};
-    struct conversation c;
+    struct conversation c = {0};
     struct arena a;
     struct err e = {0};
 

@@ -153,7 +153,7 @@ static void check_request(struct span text, const char *model)
 {
     struct dialect_target target = {.base_path = SPAN("/v1"), .model = span_of(model)};
     struct chat_request req;
-    struct conversation c;
+    struct conversation c = {0};
     struct dialect_request out;
     struct arena a;
     struct err e = {0};

@@ -180,7 +180,7 @@ static void check_conversation(struct span text)
 {
     struct dialect_target target = {.base_path = SPAN("/v1"), .model = SPAN("o3")};
     struct dialect_request out;
-    struct conversation c, again;
+    struct conversation c = {0}, again = {0};
     struct strbuf names;
     struct drops drops = {.names = &names};
     struct arena a;

@@ -188,7 +188,7 @@ static void check_request(struct span text)
         {&dialect_gemini, "gemini-3-pro-preview"},
     };
     struct chat_request req, longer;
-    struct conversation c;
+    struct conversation c = {0};
     struct dialect_request out;
     struct dialect_target same = {
         .base_path = SPAN("/v1"), .model = SPAN("gpt-5"), .rewrite_model = true};

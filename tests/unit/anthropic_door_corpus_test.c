@@ -30,7 +30,7 @@ static struct outcome translate(struct span request, size_t target, struct arena
     struct dialect_target to = {.base_path = SPAN("/v1"), .model = span_of(targets[target].model)};
     struct strbuf names = strbuf_in(a, 1 << 16), bytes = strbuf_in(a, 1 << 26);
     struct chat_request req = {0};
-    struct conversation c;
+    struct conversation c = {0};
     struct dialect_request out;
     struct outcome o = {0};
 

@@ -68,7 +68,7 @@ TEST(a_count_has_no_stream)
 
 static struct conversation converse(const char *body)
 {
-    struct conversation c;
+    struct conversation c = {0};
     struct err e = {0};
 
     if (d->read_conversation(span_of(body), &a, &c, &e) < 0)
@@ -83,7 +83,7 @@ static struct conversation converse_with(const char *members)
 
 static void check_refused(const char *members, const char *text)
 {
-    struct conversation c;
+    struct conversation c = {0};
     struct err e = {0};
     char *body = arena_printf(&a, "{\"model\":\"m\",%s}", members);
 

@@ -616,7 +616,7 @@ static void visit_request(const struct recording *rec)
 {
     struct arena *a = rec->arena;
     struct chat_request req;
-    struct conversation c;
+    struct conversation c = {0};
     struct err e;
 
     if (json_type_of(rec->request) != JSON_OBJECT ||

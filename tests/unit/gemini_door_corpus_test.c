@@ -175,7 +175,7 @@ static void visit_request(const struct recording *rec)
 {
     struct arena *a = rec->arena;
     struct chat_request req = {.model = SPAN("m"), .stream = rec->stream};
-    struct conversation c;
+    struct conversation c = {0};
     struct err e = {0};
     bool right = rec->status >= 400;
 

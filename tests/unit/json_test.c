@@ -607,6 +607,22 @@ TEST(a_key_with_escapes_is_decoded_up_to_the_limit_and_kept_raw_beyond)
     }
 }
 
+TEST(a_value_that_is_known_is_taken_without_a_walk)
+{
+    struct span text = SPAN("{\"a\":[1,oops],\"b\":[2]}"), key;
+    struct json j = json_read(text);
+
+    json_know(&j, (struct span){text.p + 5, 8});
+    CHECK(json_enter(&j, JSON_OBJECT));
+    CHECK(json_member(&j, &key));
+    CHECK_SPAN(json_take(&j), "[1,oops]");
+    CHECK(json_member(&j, &key));
+    CHECK_SPAN(key, "b");
+    CHECK_SPAN(json_take(&j), "[2]");
+    CHECK(!json_member(&j, &key));
+    CHECK(json_end(&j));
+}
+
 static void check_text(const char *raw, const char *want)
 {
     struct arena a;
@@ -716,6 +732,8 @@ TEST(comparing_needs_the_whole_string)
     CHECK(!json_is_string(SPAN("\"stop\""), "sto"));
     CHECK(!json_is_string(SPAN("\"sto\""), "stop"));
     CHECK(!json_is_string(SPAN("\"st\\u006Fq\""), "stop"));
+    CHECK(!json_is_string(SPAN("\"a\\\\b\""), "a\\\\b"));
+    CHECK(json_is_string(SPAN("\"a\\\\b\""), "a\\b"));
     CHECK(!json_is_string(SPAN("true"), "true"));
     CHECK(!json_is_string(SPAN("12"), "1"));
     CHECK(!json_is_string((struct span){0}, ""));

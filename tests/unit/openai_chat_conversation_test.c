@@ -787,7 +787,7 @@ static bool is_one_of(struct span id, const char *const *ids, size_t n)
 static void visit(struct span id, struct span body)
 {
     struct counts want = count_json(body), got;
-    struct conversation again;
+    struct conversation again = {0};
     struct span written;
 
     n_all++;

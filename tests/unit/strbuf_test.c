@@ -43,6 +43,25 @@ TEST(a_formatted_text_that_does_not_fit_leaves_no_trace)
     CHECK_STR(s.buf, "abc");
 }
 
+TEST(what_is_expected_makes_room_and_no_failure)
+{
+    char mem[8];
+    struct strbuf s = strbuf_heap(1000), fixed = strbuf_on(mem, sizeof(mem));
+    const char *at;
+
+    strbuf_expect(&s, 900);
+    at = s.buf;
+    for (int i = 0; i < 90; i++)
+        strbuf_add(&s, "0123456789");
+    CHECK(s.buf == at);
+    strbuf_expect(&s, 101); /* may turn out to be less */
+    CHECK(!s.failed);
+    strbuf_expect(&fixed, 7);
+    strbuf_expect(&fixed, 8);
+    CHECK(!fixed.failed && fixed.buf == mem);
+    strbuf_release(&s);
+}
+
 TEST(nothing_is_added_after_the_cap_was_passed)
 {
     struct strbuf s = strbuf_heap(5);
