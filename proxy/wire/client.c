@@ -899,7 +899,8 @@ static void accept_some(struct loop_fd *lfd, uint32_t events)
             return;
         }
     }
-    /* Its next event stands behind those of all connections; a new client shall not wait for them. */
+    /* Its next event stands behind those of all connections; a new client shall not wait for them.
+     */
     loop_soon(l->front->loop, &l->more);
 }
 
