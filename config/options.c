@@ -223,8 +223,9 @@ static const struct option rows[] = {
      .words = "off", .help = "all kept answers together; `off`: nothing is kept"},
 
     {"keep_warm", OPTION_DURATION, "10m", 0, DAY, IN(config, keep_warm), READY,
-     .help = "for so long after the start, and after each request to a provider, a connection to it is "
-             "kept open, so that the next request does not wait for a TLS handshake; 0: never"},
+     .help = "`https` only: for so long after the start or a reload, and after each request, each worker keeps "
+             "a connection ready to each provider that a route names (a new one every 30 s), so that no "
+             "request waits for a TLS handshake; 0: never"},
 
     {"drain", OPTION_SECTION, READY, NOWHERE, .help = "how the program stops"},
     {"drain.delay", OPTION_DURATION, "3s", 0, HOUR, IN(config, drain.delay), READY,

@@ -7,4 +7,7 @@
 uint64_t clock_us(void);      /* monotonic: for timers and durations */
 uint64_t clock_wall_ms(void); /* UTC since 1970: for logs and HTTP dates only */
 
+/* Monotonic milliseconds in which the time counts that the machine was asleep. */
+uint64_t clock_boot_ms(void);
+
 #endif

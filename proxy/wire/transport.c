@@ -98,7 +98,6 @@ struct transport_space *transport_space_new(struct loop *l)
     s->loop = l;
     s->share = curl_share_init();
     curl_share_setopt(s->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-    curl_share_setopt(s->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     return s;
 }
 
@@ -482,7 +481,9 @@ static void look_for_results(struct loop_task *task)
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
         if (rc == CURLE_OK)
             curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd);
-        if (fd == CURL_SOCKET_BAD)
+        if (fd == CURL_SOCKET_BAD && rc == CURLE_OK)
+            fail(t, REFUSED, "closed as soon as it was connected");
+        else if (fd == CURL_SOCKET_BAD)
             give_up(t, rc);
         else
             is_connected_by_curl(t, fd);

@@ -52,8 +52,7 @@ struct transport *transport_open(struct transport_space *s, const struct transpo
                                  void (*up)(void *ctx),
                                  void (*failed)(void *ctx, enum failure why, const char *text),
                                  void *ctx, struct err *e) MUST_CHECK;
-void transport_close(
-    struct transport *t); /* in any phase; not from inside its own callbacks' callers' loops */
+void transport_close(struct transport *t); /* in any phase, also from inside its callbacks */
 
 /* True when TCP is connected, though perhaps not TLS; behind a proxy of HTTP, when that said so. */
 bool transport_tcp_up(struct transport *t);

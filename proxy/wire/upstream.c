@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/mem.h"
 #include "proxy/base/strbuf.h"
 
@@ -16,8 +17,12 @@
 #define MAX_LATER       (4 * 1024 * 1024)
 
 #define RENEW_MS      5000 /* for so long an old idle connection stays beside the one that follows */
+#define WARM_OPEN_MS  10000 /* one that is not up by then is given up */
 #define WARM_EVERY_MS 5000  /* between two that are opened to have one ready ... */
-#define WARM_RETRY_MS 30000 /* ... and once that has failed */
+#define WARM_MOST_MS                                                                               \
+    60000                   /* ... at first; doubled up to this where the provider closes them ... \
+                             */
+#define WARM_RETRY_MS 30000 /* ... and once one could not be opened */
 #define ADOPT_MS      1000  /* a call takes over one that is being opened, unless for longer */
 
 /* One connection: in a call, idle in its lane, or being opened to be that. */
@@ -30,6 +35,7 @@ struct upstream_conn {
     struct upstream_conn *older, *newer; /* while idle */
     struct strbuf in;                    /* a head that is not complete yet */
     uint64_t close_ms;                   /* when it has been idle for long enough */
+    uint64_t boot_ms; /* when it became idle, by a clock that goes on while the machine sleeps */
     struct loop_timer idle_timer;
     struct loop_task more; /* goes on: after others had a turn, or because there is more to send */
     bool up;
@@ -43,15 +49,14 @@ struct lane {
     /* To have one ready. */
     const struct transport_peer *peer; /* NULL: not wanted so far */
     struct upstream_conn *opening;     /* for nobody yet; NULL: none */
-    uint64_t warm_until_ms, opened_ms, next_ms;
-    struct loop_timer timer;
+    uint64_t warm_until_ms, opened_ms, every_ms, next_ms;
+    struct loop_timer timer; /* for the next one, or the end of the patience with this one */
 };
 
 struct upstream_pool {
     struct loop *loop;
     struct transport_space *space;
     uint64_t warm_ms;
-    bool ending;
     unsigned n_lanes;
     struct lane *lanes;
     struct http1_head head;      /* of the answer being read */
@@ -68,11 +73,11 @@ struct upstream_pool *upstream_pool_new(struct loop *l, unsigned lanes, uint64_t
     p->loop = l;
     p->space = transport_space_new(l);
     p->warm_ms = warm_ms;
-    p->ending = false;
     p->n_lanes = lanes;
     p->lanes = mem_zalloc(lanes * sizeof(*p->lanes));
     for (unsigned i = 0; i < lanes; i++) {
         p->lanes[i].pool = p;
+        p->lanes[i].every_ms = WARM_EVERY_MS;
         p->lanes[i].timer.on_due = warm_due;
     }
     return p;
@@ -107,6 +112,7 @@ static void lane_put(struct upstream_conn *k)
         lane->oldest = k;
     lane->newest = k;
     k->close_ms = loop_now_ms(k->pool->loop) + IDLE_MS;
+    k->boot_ms = clock_boot_ms();
     if (k->idle_timer.slot == 0)
         loop_timer_set(k->pool->loop, &k->idle_timer, k->close_ms);
 }
@@ -139,6 +145,7 @@ static void conn_close(struct upstream_conn *k)
 }
 
 static void lane_open(struct lane *lane);
+static void lane_lost(struct lane *lane);
 static bool lane_is_warm(const struct lane *lane);
 
 static void idle_due(struct loop_timer *t)
@@ -163,16 +170,10 @@ void upstream_pool_free(struct upstream_pool *p)
 {
     if (p == NULL)
         return;
-    p->ending = true;
-    for (unsigned i = 0; i < p->n_lanes; i++) {
-        struct lane *lane = &p->lanes[i];
-
-        loop_timer_clear(p->loop, &lane->timer);
-        if (lane->opening != NULL)
-            conn_close(lane->opening);
-        while (lane->newest != NULL)
-            conn_close(lane->newest);
-    }
+    upstream_cool(p);
+    for (unsigned i = 0; i < p->n_lanes; i++)
+        while (p->lanes[i].newest != NULL)
+            conn_close(p->lanes[i].newest);
     transport_space_free(p->space);
     free(p->lanes);
     free(p);
@@ -384,9 +385,9 @@ static bool consume(struct upstream_call *c, struct span in)
     return true;
 }
 
-/* Is a connection that nobody has asked anything of still in order? TLS session tickets come at any
- * time; whatever else comes is its end, or bytes behind the last answer, which as the start of the
- * next answer would be a wrong one. */
+/* Is a connection that nobody has asked anything of still in order, as far as can be seen now? TLS
+ * session tickets come at any time; whatever else comes is its end, or bytes behind the last
+ * answer, which as the start of the next answer would be a wrong one. */
 static bool is_quiet(struct upstream_conn *k)
 {
     char stray;
@@ -543,8 +544,10 @@ static void conn_event(struct loop_fd *f, uint32_t events)
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         k->closing = true;
     if (c == NULL) {
-        if (!is_quiet(k))
+        if (!is_quiet(k)) {
+            lane_lost(&k->pool->lanes[k->lane]);
             conn_close(k);
+        }
         return;
     }
     if (c->task.queued) { /* taken from the pool in this turn of the loop; nothing is sent yet */
@@ -559,7 +562,8 @@ static void conn_event(struct loop_fd *f, uint32_t events)
         if (k->call != c || !c->live)
             return;
     }
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    /* To read may have waited for room to write: TLS answers for itself. */
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || !transport_drained(k->transport))
         conn_readable(k);
 }
 
@@ -676,8 +680,7 @@ static void open_fresh(struct upstream_call *c)
 
 static bool lane_is_warm(const struct lane *lane)
 {
-    return lane->peer != NULL && !lane->pool->ending &&
-           loop_now_ms(lane->pool->loop) < lane->warm_until_ms;
+    return lane->peer != NULL && loop_now_ms(lane->pool->loop) < lane->warm_until_ms;
 }
 
 static void lane_open(struct lane *lane)
@@ -688,10 +691,21 @@ static void lane_open(struct lane *lane)
     if (lane->opening != NULL)
         return;
     lane->opened_ms = loop_now_ms(p->loop);
-    lane->next_ms = lane->opened_ms + WARM_EVERY_MS;
+    lane->next_ms = lane->opened_ms + lane->every_ms;
     lane->opening = conn_open(p, (unsigned)(lane - p->lanes), lane->peer, &e);
-    if (lane->opening == NULL)
-        loop_timer_set(p->loop, &lane->timer, lane->next_ms);
+    loop_timer_set(p->loop, &lane->timer,
+                   lane->opening != NULL ? lane->opened_ms + WARM_OPEN_MS : lane->next_ms);
+}
+
+/* The provider has closed an idle one. Where that is its habit, it is not asked all the time. */
+static void lane_lost(struct lane *lane)
+{
+    bool soon = loop_now_ms(lane->pool->loop) - lane->opened_ms <= lane->every_ms;
+
+    lane->every_ms = soon ? lane->every_ms * 2 : WARM_EVERY_MS;
+    if (lane->every_ms > WARM_MOST_MS)
+        lane->every_ms = WARM_MOST_MS;
+    lane->next_ms = lane->opened_ms + lane->every_ms;
 }
 
 /* Opens one where there is none, at once or as soon as it may. */
@@ -709,7 +723,14 @@ static void lane_warm(struct lane *lane)
 
 static void warm_due(struct loop_timer *t)
 {
-    lane_warm(CONTAINER_OF(t, struct lane, timer));
+    struct lane *lane = CONTAINER_OF(t, struct lane, timer);
+
+    if (lane->opening == NULL) {
+        lane_warm(lane);
+    } else {
+        lane->next_ms = loop_now_ms(lane->pool->loop) + WARM_RETRY_MS;
+        conn_close(lane->opening);
+    }
 }
 
 /* From now on, and for as long as the configuration has it. Only TLS makes it worth while. */
@@ -728,7 +749,26 @@ void upstream_warm(struct upstream_pool *p, unsigned lane, const struct transpor
     lane_warm(&p->lanes[lane]);
 }
 
+void upstream_cool(struct upstream_pool *p)
+{
+    p->warm_ms = 0;
+    for (unsigned i = 0; i < p->n_lanes; i++) {
+        struct lane *lane = &p->lanes[i];
+
+        lane->peer = NULL;
+        loop_timer_clear(p->loop, &lane->timer);
+        if (lane->opening != NULL)
+            conn_close(lane->opening);
+    }
+}
+
 /* ---- a call --------------------------------------------------------------------------------- */
+
+/* While a machine sleeps, whoever is on the way forgets its connections, and says nothing. */
+static bool has_slept(const struct upstream_conn *k)
+{
+    return clock_boot_ms() - k->boot_ms > IDLE_MS + 2 * RENEW_MS;
+}
 
 /* The warmest idle connection of a lane, or NULL. What the last read may have left behind brings no
  * event of its own, so it is looked for. */
@@ -737,7 +777,7 @@ static struct upstream_conn *take_idle(struct upstream_pool *p, unsigned lane)
     struct upstream_conn *k;
 
     while ((k = p->lanes[lane].newest) != NULL) {
-        if (transport_drained(k->transport) || is_quiet(k)) {
+        if (!has_slept(k) && (transport_drained(k->transport) || is_quiet(k))) {
             lane_take(k);
             return k;
         }

@@ -78,6 +78,9 @@ void upstream_pool_free(struct upstream_pool *p); /* no calls may be live */
 /* Somebody may ask this peer before long. It must live as long as the pool. */
 void upstream_warm(struct upstream_pool *p, unsigned lane, const struct transport_peer *peer);
 
+/* From now on no connection is kept ready: the pool will not be asked for long. */
+void upstream_cool(struct upstream_pool *p);
+
 void upstream_start(struct upstream_call *c, struct upstream_pool *p, unsigned lane,
                     const struct transport_peer *peer, const struct upstream_request *request,
                     const struct upstream_events *events, void *ctx);

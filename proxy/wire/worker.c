@@ -101,6 +101,7 @@ static void change(struct worker *w, struct service *s)
 {
     struct client_limits limits = limits_of(s);
 
+    upstream_cool(w->newest->pool);
     add_generation(w, s);
     client_front_change(w->front, &limits, &w->newest->space, s->tls);
     loop_timer_set(w->loop, &w->retire, loop_now_ms(w->loop) + RETIRE_MS);
@@ -125,6 +126,8 @@ static void woken(void *ctx)
         exchange_news(&g->space);
     if (atomic_load(&w->want_drain) && !atomic_load(&w->draining)) {
         client_front_drain(w->front, atomic_load(&w->handed_over));
+        for (struct generation *g = w->newest; g != NULL; g = g->older)
+            upstream_cool(g->pool);
         atomic_store(&w->draining, true);
         look(&w->look);
     }

@@ -1,7 +1,10 @@
 """What saves a TLS handshake: a connection that is ready, and a session that is taken up again."""
+import signal
+import time
+
 import pytest
 
-from client import wait_for
+from client import Raw, chat_body, request_bytes, wait_for
 from conftest import provider
 
 
@@ -48,16 +51,37 @@ def test_the_next_connection_takes_the_session_up_again(upstream, holdfast, cert
         assert again(p, a, "gpt").tls_resumed
 
 
-def test_a_session_is_not_taken_up_for_another_provider(upstream, holdfast, certs):
+@pytest.mark.parametrize("way", ["straight", "http", "https"])
+def test_a_session_is_not_taken_up_for_another_provider(upstream, holdfast, certs, connect_proxy, way):
     """What was allowed to the one, who showed a certificate, is not allowed to the other."""
     a = upstream("A", tls="mutual", idle_close=0.05)
+    url, env = a.base_url, {"SSL_CERT_FILE": certs.ca}
+    if way != "straight":
+        office = connect_proxy(("127.0.0.1", a.port), tls=certs.path("good") if way == "https" else None)
+        url, env = "https://api.holdfast.test/v1", env | {"ALL_PROXY": office.url}
     shown = {"client_cert": certs.path("good"), "client_key": certs.path("good")}
-    p = holdfast(provider(a) | shown, provider(a), env={"SSL_CERT_FILE": certs.ca},
+    p = holdfast(provider(url) | shown, provider(url), env=env, keep_warm="0s",
                  routes=[{"model": "one", "targets": ["a/m"]}, {"model": "two", "targets": ["b/m"]}])
     assert p.chat(model="one").text.startswith("A:")
-    assert again(p, a, "one").tls_resumed
+    assert again(p, a, "one").tls_resumed == (way != "https"), "there libcurl keeps none"
     wait_for(lambda: not a.open_connections())
     asked = len(a.attempts)
     assert p.chat(model="two").error["code"] in ("tls", "reset")
     assert len(a.attempts) == asked
-    assert again(p, a, "one").tls_resumed
+
+
+def test_none_is_opened_while_it_drains(upstream, holdfast, certs):
+    a, b = upstream("A", default="held"), upstream("B", tls="good", idle_close=0.05)
+    p = holdfast(a, b, env={"SSL_CERT_FILE": certs.ca}, drain={"delay": "0s", "timeout": "60s"})
+    with Raw(p.port) as c:
+        c.send(request_bytes("POST", "/v1/chat/completions", chat_body(),
+                             {"x-holdfast-failover": "off"}))
+        wait_for(lambda: a.attempts and b.connections and not b.open_connections())
+        p.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "stopping" in p.stderr)
+        before = len(b.connections)
+        time.sleep(11)  # in 10 s the next one would have been opened
+        a.release()
+        assert c.answer().status == 200
+    assert p.wait() == 0
+    assert len(b.connections) == before

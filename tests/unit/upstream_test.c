@@ -1,6 +1,9 @@
 #include "proxy/wire/upstream.h"
 
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "proxy/base/mem.h"
 #include "tests/unit/check.h"
@@ -11,6 +14,17 @@
 #define T0     1000000
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
+
+static uint64_t asleep_ms; /* of the whole machine */
+
+int clock_gettime(clockid_t which, struct timespec *out)
+{
+    long rc = syscall(SYS_clock_gettime, which, out);
+
+    if (which == CLOCK_BOOTTIME)
+        out->tv_sec += (time_t)(asleep_ms / 1000);
+    return (int)rc;
+}
 
 /* ---- a loop with a clock that is turned by hand ------------------------------------------------
  */
@@ -315,6 +329,21 @@ TEST(one_that_is_too_old_stands_by_until_the_next_is_up)
     end();
 }
 
+TEST(after_the_machine_has_slept_none_is_trusted)
+{
+    begin(10 * MINUTE);
+    upstream_warm(pool, 0, &secure);
+    all_come_up();
+    CHECK_INT(ask(&secure), 1);
+    upstream_warm(pool, 0, &secure);
+    pass_time(&loop, 5 * SECOND);
+    all_come_up();
+    CHECK_INT(opened, 2);
+    asleep_ms += 10 * MINUTE; /* the loop's clock has stood still meanwhile */
+    CHECK(ask(&secure) > 2);
+    end();
+}
+
 TEST(nobody_has_asked_for_long_so_none_is_kept)
 {
     struct upstream_call c;
@@ -369,7 +398,7 @@ TEST(a_provider_that_closes_at_once_is_not_asked_again_at_once)
             goes();
         pass_time(&loop, 100);
     }
-    CHECK_INT(opened, 60 / 5);
+    CHECK_INT(opened, 3); /* after 10 and 30 s; then once a minute */
     end();
 }
 
@@ -396,6 +425,42 @@ TEST(without_descriptors_it_is_tried_again_later)
     none_to_be_had = false;
     pass_time(&loop, 5 * SECOND);
     CHECK_INT(opened, 1);
+    end();
+}
+
+TEST(one_that_does_not_come_up_is_given_up)
+{
+    begin(10 * MINUTE);
+    upstream_warm(pool, 0, &secure);
+    pass_time(&loop, 9 * SECOND);
+    CHECK_INT(closed, 0);
+    pass_time(&loop, 2 * SECOND);
+    CHECK_INT(closed, 1);
+    pass_time(&loop, 30 * SECOND);
+    CHECK_INT(opened, 2);
+    all_come_up();
+    CHECK_INT(ask(&secure), 2);
+    end();
+}
+
+TEST(a_pool_that_is_left_behind_keeps_none_ready)
+{
+    struct upstream_call c;
+
+    begin(10 * MINUTE);
+    upstream_warm(pool, 0, &secure);
+    upstream_warm(pool, 1, &secure);
+    comes_up(transports);
+    upstream_cool(pool);
+    CHECK_INT(closed, 1);
+    pass_time(&loop, MINUTE);
+    CHECK_INT(opened, 2);
+    CHECK_INT(closed, 2);
+    start(&c, &secure); /* of a request that began before */
+    all_come_up();
+    upstream_cancel(&c);
+    pass_time(&loop, MINUTE);
+    CHECK_INT(opened, 3);
     end();
 }
 
