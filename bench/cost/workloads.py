@@ -9,7 +9,7 @@ from statistics import median
 from .servers import START_S, Broken, Server, ask_once, open_stream, say
 
 LOAD_S = 240       # no measurement takes so long
-SPARE_FILES = 200  # of a process, beside those of streams
+SPARE_FILES = 2000  # the connections of the round before may not all be closed yet
 UNSEEN_FILES = 4   # of a stream, where they cannot be counted
 CLAUDE, GEMINI = ("claude/claude-sonnet-4-5",), ("gemini/gemini-2.5-flash",)
 
