@@ -34,6 +34,14 @@ def test_none_is_opened_where_that_is_not_wanted(upstream, holdfast, certs):
     assert len(a.connections) == 2 and b.connections == []
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_large_answer_comes_whole(upstream, holdfast, certs, stream):
+    """Many records at a time: none is left lying in the socket or in OpenSSL."""
+    a = upstream("A", tls="good", default="ok?tokens=20000&gap=0")
+    answer = holdfast(a, env={"SSL_CERT_FILE": certs.ca}).chat(stream=stream)
+    assert answer.status == 200 and len(answer.text.split()) == 20000 and answer.done == stream
+
+
 def again(p, a, model):
     """Asks on a new connection, which is returned."""
     wait_for(lambda: not a.open_connections())
