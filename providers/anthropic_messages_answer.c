@@ -46,9 +46,8 @@ static void add_head(struct strbuf *out, const struct answer_writer *w)
 
 static void add_field(struct strbuf *out, const char *name, struct span raw)
 {
-    strbuf_add(out, ",\"");
-    strbuf_add(out, name);
-    strbuf_add(out, "\":");
+    strbuf_add_char(out, ',');
+    json_add_name(out, name);
     if (json_type_of(raw) == JSON_STRING)
         strbuf_add_span(out, raw);
     else

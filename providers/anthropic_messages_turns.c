@@ -235,9 +235,8 @@ static void open_block(struct turns *t, const char *type)
 
 static void add_field(struct turns *t, const char *name, struct span raw)
 {
-    strbuf_add(t->w->out, ",\"");
-    strbuf_add(t->w->out, name);
-    strbuf_add(t->w->out, "\":");
+    strbuf_add_char(t->w->out, ',');
+    json_add_name(t->w->out, name);
     strbuf_add_span(t->w->out, raw);
 }
 

@@ -77,9 +77,7 @@ static void add_key(struct strbuf *out, const char *name)
 {
     if (out->len != 0 && out->buf[out->len - 1] != '{')
         strbuf_add_char(out, ',');
-    strbuf_add_char(out, '"');
-    strbuf_add(out, name);
-    strbuf_add(out, "\":");
+    json_add_name(out, name);
 }
 
 static void add_raw(struct strbuf *out, const char *name, struct span raw)

@@ -79,10 +79,10 @@ struct gemini_found {
     struct span n_candidates, n_thoughts, n_total; /* the counts that differ from event to event */
 };
 
-/* Reads a fragment of an answer. False where it is no valid JSON. A list of fragments is read as
- * if they had come one by one. */
 uint64_t gemini_count(struct span raw); /* one of usageMetadata; 0 for what is none */
 
+/* Reads a fragment of an answer. False where it is no valid JSON. A list of fragments is read as
+ * if they had come one by one. */
 bool gemini_look(struct span text, const struct chat_watch *watch, struct gemini_found *found);
 
 /* Reads the same text once more, for the sink (which may be NULL) and for watch->own. */

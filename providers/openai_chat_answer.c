@@ -61,9 +61,7 @@ void openai_chat_add_head(struct strbuf *out, const struct answer_writer *w, con
 
 static void add_field(struct strbuf *out, const char *name, struct span raw)
 {
-    strbuf_add_char(out, '"');
-    strbuf_add(out, name);
-    strbuf_add(out, "\":");
+    json_add_name(out, name);
     add_raw_string(out, raw);
 }
 

@@ -22,9 +22,8 @@ static void add_field(struct writer *w, const char *name, struct span raw)
 {
     if (raw.n == 0)
         return;
-    strbuf_add(w->out, ",\"");
-    strbuf_add(w->out, name);
-    strbuf_add(w->out, "\":");
+    strbuf_add_char(w->out, ',');
+    json_add_name(w->out, name);
     strbuf_add_span(w->out, raw);
 }
 

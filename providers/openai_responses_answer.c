@@ -39,9 +39,8 @@ struct stream {
 
 static void add_raw(struct strbuf *out, const char *name, struct span raw)
 {
-    strbuf_add(out, ",\"");
-    strbuf_add(out, name);
-    strbuf_add(out, "\":");
+    strbuf_add_char(out, ',');
+    json_add_name(out, name);
     strbuf_add_span(out, raw);
 }
 

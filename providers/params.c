@@ -169,9 +169,9 @@ static void rewrite_member(struct strbuf *out, struct span key, struct span memb
         drop_named(drops, params[p].name);
         return;
     }
-    strbuf_add(out, first ? "\"" : ",\"");
-    strbuf_add(out, params[params[p].instead].name);
-    strbuf_add(out, "\":");
+    if (!first)
+        strbuf_add_char(out, ',');
+    json_add_name(out, params[params[p].instead].name);
     strbuf_add_span(out, value);
 }
 

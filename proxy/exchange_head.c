@@ -69,7 +69,7 @@ struct span exchange_copy_fields(struct exchange *x, const struct http1_head *h,
     for (; *names != NULL; names++) {
         struct span name = span_of(*names);
 
-        if ((h->marks & http1_mark(name)) == 0)
+        if (!http1_may_have(h, name))
             continue;
         for (unsigned i = 0; i < h->n; i++) {
             struct span value = h->headers[i].value;

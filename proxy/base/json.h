@@ -128,6 +128,9 @@ bool json_add_text(struct strbuf *out, struct span raw);
  * becomes U+FFFD, so that what we write is always valid. */
 void json_add_string(struct strbuf *out, struct span text);
 
+/* Appends the name of a member, which is plain, with its quotes and its colon. */
+void json_add_name(struct strbuf *out, const char *name);
+
 /* One replacement: the bytes `old` (a view into the document) by `now`. An empty `old` inserts
  * where it points. */
 struct json_edit {

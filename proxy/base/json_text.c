@@ -292,6 +292,13 @@ void json_add_string(struct strbuf *out, struct span text)
     strbuf_add_char(out, '"');
 }
 
+void json_add_name(struct strbuf *out, const char *name)
+{
+    strbuf_add_char(out, '"');
+    strbuf_add(out, name);
+    strbuf_add(out, "\":");
+}
+
 void json_splice(struct strbuf *out, struct span document, const struct json_edit *edits, size_t n)
 {
     struct span rest = document;

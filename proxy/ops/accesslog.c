@@ -62,44 +62,12 @@ static void put_ms(struct pen *pen, uint64_t us)
     put_n(pen, decimals, sizeof(decimals));
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* A high bit where a byte of w is below n, at most 0x80; bytes from 0x80 on must not be there. */
-static inline uint64_t below(uint64_t w, unsigned n)
-{
-    return ((w | EACH(0x80)) - EACH(n)) ^ EACH(0x80);
-}
-
-/* Does JSON write it as it stands? Eight bytes at a time. */
-static bool is_plain(struct span s)
-{
-    uint64_t odd = 0;
-
-    for (size_t i = 0; i < s.n; i += 8) {
-        uint64_t w = EACH(' ');
-
-        memcpy(&w, s.p + i, s.n - i < 8 ? s.n - i : 8);
-        odd |= w | below(w, ' ') | below(w ^ EACH('"'), 1) | below(w ^ EACH('\\'), 1) |
-               below(w ^ EACH(0x7f), 1);
-    }
-    return (odd & EACH(0x80)) == 0;
-}
-
-/* Nearly all strings are plain; the others are for the writer that knows all of JSON. */
 static void put_string(struct pen *pen, struct span value)
 {
-    struct span s = cut(value);
-    struct strbuf rest;
+    struct strbuf out = strbuf_on(pen->at, 6 * ACCESSLOG_FIELD_MAX + 3);
 
-    if (is_plain(s)) {
-        PUT(pen, "\"");
-        put_n(pen, s.p, s.n);
-        PUT(pen, "\"");
-        return;
-    }
-    rest = strbuf_on(pen->at, 6 * ACCESSLOG_FIELD_MAX + 3);
-    json_add_string(&rest, s);
-    pen->at += rest.len;
+    json_add_string(&out, cut(value));
+    pen->at += out.len;
 }
 
 #define PUT_TEXT(pen, key, value)                                                                  \

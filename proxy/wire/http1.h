@@ -102,9 +102,7 @@ enum http1_result http1_read_answer(struct span in, size_t *scanned, struct span
                                     struct http1_head *head, size_t *used,
                                     struct http1_problem *why);
 
-/* The value of the first header with this name, in any case; an empty span with p == NULL where
- * there is none (the value of a header that is there never has p == NULL). For the names whose
- * duplicates are refused it is the only one. */
+/* http1_find, without the look at the marks. */
 struct span http1_find_among(const struct http1_head *head, struct span name);
 
 /* A name's mark, one bit of 64. Most names that are looked for are not there, and nearly always
@@ -114,11 +112,20 @@ static inline uint64_t http1_mark(struct span name)
     return (uint64_t)1 << ((name.n * 5 + ((unsigned char)name.p[0] | 0x20)) & 63);
 }
 
+/* False: there is none of this name for sure. */
+static inline bool http1_may_have(const struct http1_head *head, struct span name)
+{
+    return (head->marks & http1_mark(name)) != 0;
+}
+
+/* The value of the first header with this name, in any case; an empty span with p == NULL where
+ * there is none (the value of a header that is there never has p == NULL). For the names whose
+ * duplicates are refused it is the only one. */
 static inline struct span http1_find(const struct http1_head *head, const char *name)
 {
     struct span wanted = span_of(name);
 
-    if ((head->marks & http1_mark(wanted)) == 0)
+    if (!http1_may_have(head, wanted))
         return (struct span){NULL, 0};
     return http1_find_among(head, wanted);
 }

@@ -61,7 +61,6 @@ struct transport {
     struct loop_fd handshake; /* during ours; its fd is -1 at other times */
     const struct transport_peer *peer;
     struct curl_slist *stand_in; /* its last address, once its name did not resolve */
-    bool done;                   /* a callback has been called */
     bool reached;                /* a name has been resolved: a connection is being made */
     bool detour;                 /* ... not to the peer's own port: a proxy stands between */
     bool proxied;                /* the connection that was made goes through the proxy */
@@ -344,7 +343,6 @@ static void fail(struct transport *t, enum failure f, const char *words)
     char mem[CURL_ERROR_SIZE + 400];
     struct strbuf text = strbuf_on(mem, sizeof(mem));
 
-    t->done = true;
     if (t->stand_in != NULL)
         strbuf_add(&text, "its name does not resolve; at its last address: ");
     if (f == TLS_FAILED) /* of which the words do not say whose */
@@ -363,12 +361,6 @@ static void give_up(struct transport *t, CURLcode rc)
 
     if (f != DNS || !stand_in(t))
         fail(t, f, t->error[0] != '\0' ? t->error : curl_easy_strerror(rc));
-}
-
-static void is_up(struct transport *t)
-{
-    t->done = true;
-    t->up(t->ctx);
 }
 
 /* ---- TLS ------------------------------------------------------------------------------------ */
@@ -390,7 +382,7 @@ static void go_on_with_handshake(struct transport *t)
         return;
     end_handshake(t);
     if (rc > 0)
-        is_up(t);
+        t->up(t->ctx);
     else
         fail(t, TLS_FAILED, why);
 }
@@ -456,14 +448,14 @@ static void is_connected_by_curl(struct transport *t, int fd)
         /* libcurl may still watch the socket; from here on it is the caller's to register. */
         while (t->watched != NULL)
             unwatch(t, t->watched);
-        is_up(t);
+        t->up(t->ctx);
         return;
     }
     release_curl(t);
     if (t->peer->tls)
         start_tls(t);
     else
-        is_up(t);
+        t->up(t->ctx);
 }
 
 static void look_for_results(struct loop_task *task)
@@ -646,7 +638,6 @@ void transport_close(struct transport *t)
 {
     if (t == NULL)
         return;
-    t->done = true;
     end_handshake(t);
     if (t->tls != NULL)
         tls_bye(t->tls);

@@ -16,13 +16,14 @@
 #define READS_PER_EVENT 8    /* then others get a turn */
 #define MAX_LATER       (4 * 1024 * 1024)
 
-#define RENEW_MS      5000 /* for so long an old idle connection stays beside the one that follows */
+/* To have a connection ready. While one is wanted they are opened WARM_EVERY_MS apart at least;
+ * that doubles up to WARM_MOST_MS where the provider closes them, and is WARM_RETRY_MS once one
+ * could not be opened. */
+#define WARM_EVERY_MS 5000
+#define WARM_MOST_MS  60000
+#define WARM_RETRY_MS 30000
 #define WARM_OPEN_MS  10000 /* one that is not up by then is given up */
-#define WARM_EVERY_MS 5000  /* between two that are opened to have one ready ... */
-#define WARM_MOST_MS                                                                               \
-    60000                   /* ... at first; doubled up to this where the provider closes them ... \
-                             */
-#define WARM_RETRY_MS 30000 /* ... and once one could not be opened */
+#define RENEW_MS      5000  /* an old idle one stays so long beside the one that follows */
 #define ADOPT_MS      1000  /* a call takes over one that is being opened, unless for longer */
 
 /* One connection: in a call, idle in its lane, or being opened to be that. */

@@ -225,10 +225,21 @@ static void all_come_up(void)
     }
 }
 
+static struct loop loop;
+
+/* Seconds in which every transport comes up at once. */
+static void live_on(int seconds)
+{
+    while (seconds-- > 0) {
+        all_come_up();
+        pass_time(&loop, SECOND);
+    }
+    all_come_up();
+}
+
 /* ---- calls ------------------------------------------------------------------------------------
  */
 
-static struct loop loop;
 static struct upstream_pool *pool;
 static char https[] = "https://a.test:443", http[] = "http://a.test:80";
 static const struct transport_peer secure = {.origin = https, .tls = true},
@@ -308,10 +319,7 @@ TEST(it_is_replaced_before_it_is_closed_for_its_age)
     all_come_up();
     pass_time(&loop, 5 * SECOND);
     CHECK_INT(closed, 1);
-    for (int i = 0; i < 60; i++) {
-        all_come_up();
-        pass_time(&loop, SECOND);
-    }
+    live_on(60);
     CHECK_INT(opened - closed, 1);
     CHECK_INT(ask(&secure), opened);
     CHECK(opened >= 4);
@@ -352,15 +360,9 @@ TEST(nobody_has_asked_for_long_so_none_is_kept)
     start(&c, &secure);
     all_come_up();
     upstream_cancel(&c);
-    for (int i = 0; i < 9 * 60 + 50; i++) {
-        pass_time(&loop, SECOND);
-        all_come_up();
-    }
+    live_on(9 * 60 + 50);
     CHECK(opened > closed);
-    for (int i = 0; i < 60; i++) {
-        pass_time(&loop, SECOND);
-        all_come_up();
-    }
+    live_on(60);
     CHECK_INT(opened, closed);
     CHECK_INT(loop.n_timers, 0);
     end();
